@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of verbs. One file a verb, cli/NAME.c: parse, call, print. */
+#ifndef TRITONE_CLI_VERB_H
+#define TRITONE_CLI_VERB_H
+
+struct verb {
+	const char *name;
+	const char *summary;		   /* NULL: internal, not shown by --help */
+	int (*run)(int argc, char **argv); /* argv[0] is the verb; returns the exit status */
+};
+
+extern const struct verb verb_table[]; /* ends with a NULL name */
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program `tritone`: finds the verb and calls it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/verb.h"
+
+static int help(FILE *out)
+{
+	const struct verb *verb;
+
+	fputs("tritone breaks a multi-agent orchestrator on purpose and says whether it "
+	      "recovered.\n\n"
+	      "usage: tritone VERB [ARGUMENT ...]      tritone VERB --help\n\n",
+	    out);
+	for (verb = verb_table; verb->name; verb++)
+		if (verb->summary)
+			fprintf(out, "  %-10s %s\n", verb->name, verb->summary);
+	fputs("\nSee tritone(1).\n", out);
+	return out == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *verb;
+
+	if (argc < 2)
+		return help(stderr);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+		return help(stdout);
+	if (!strcmp(argv[1], "--version")) {
+		puts("tritone 0.1.0");
+		return 0;
+	}
+	for (verb = verb_table; verb->name; verb++)
+		if (!strcmp(argv[1], verb->name))
+			return verb->run(argc - 1, argv + 1);
+	fprintf(stderr, "tritone: no verb '%s'; see tritone --help\n", argv[1]);
+	return 2;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's side of one fault: a process of its own (`tritone` re-executed as `tritone __runner`)
+ * that loads the plugin, confines itself, and calls the hooks. Whatever the plugin does (crash,
+ * hang, lie), it costs this process, never the host.
+ *
+ * Dead-man switch: when the host goes away, the runner reverts and exits; when a hook hangs while
+ * the host goes away, the runner re-executes itself to revert from the undo record. When the runner
+ * dies, runner_revert starts a fresh one.
+ *
+ * Undo records live in a wal/ log, RUN/undo: PLANNED is durable before inject is called; REVERTED
+ * closes it. What is planned and not reverted is *outstanding*.
+ */
+#ifndef TRITONE_RUNNER_H
+#define TRITONE_RUNNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tritone/fault.h"
+#include "wal/error.h"
+
+/* --- undo.h part: the undo log of one run --- */
+
+struct undo_log;
+
+struct undo_entry {
+	char fault_id[64];
+	char plugin[1024]; /* absolute path of the module */
+	char socket[256];  /* control socket of the services, "" if none */
+	char state_dir[1024], keep_dir[1024];
+	uint64_t seed;
+	int64_t duration_ms;
+	char params[2048]; /* as given: name=value, one a line */
+	struct tritone_undo undo;
+};
+
+int undo_open(struct undo_log **ret_log, const char *run_dir,
+    struct error *err); /* EBUSY: in use, with the pid */
+void undo_close(struct undo_log *log);
+int undo_planned(struct undo_log *log, const struct undo_entry *entry,
+    struct error *err); /* returns when durable */
+int undo_reverted(
+    struct undo_log *log, const char *fault_id, struct error *err); /* returns when durable */
+/* Calls visit for each outstanding entry, oldest first; read-only, works while another process
+ * holds the log. Returns their number or -1. */
+int undo_outstanding(const char *run_dir, void (*visit)(void *arg, const struct undo_entry *entry),
+    void *arg, struct error *err);
+
+/* --- plugins --- */
+
+/*
+ * Finds NAME: an explicit path (it contains '/') is taken as it is, a bare name is looked up in the
+ * directories of TRITONE_PLUGIN_PATH, then beside the program (build tree), then the installed
+ * directory; never in the working directory.
+ */
+int plugin_locate(const char *name, char *ret_path, size_t size, struct error *err);
+/* Names of all plugins that can be found, sorted; *ret_names is NULL-terminated, free each and the
+ * array. */
+int plugin_list(char ***ret_names, struct error *err);
+
+/* What a descriptor says, copied out of the plugin by a runner process (the host itself never loads
+ * one). Free with plugin_info_free. */
+struct plugin_info {
+	char *name, *version, *summary, *path;
+	uint32_t abi, blast, capabilities;
+	int64_t proof_ms;
+	struct tritone_param *params; /* strings owned */
+	uint32_t param_count;
+};
+int plugin_info_load(struct plugin_info **ret_info, const char *path, struct error *err);
+void plugin_info_free(struct plugin_info *info);
+/* Parses name=value pairs against the table: EINVAL names the parameter, its type and range, and
+ * the nearest known name. */
+int plugin_params_check(
+    const struct plugin_info *info, const char *const *pairs, size_t count, struct error *err);
+const char *plugin_blast_name(uint32_t blast);
+
+/* --- one fault --- */
+
+struct runner_options {
+	const char *plugin;	   /* absolute path */
+	const char *fault_id;	   /* unique in the run */
+	const char *const *params; /* name=value */
+	size_t param_count;
+	const char *run_dir; /* keep_dir and logs go below it */
+	const char *state_dir;
+	const char *socket; /* control socket of the services; NULL: none */
+	struct undo_log *undo;
+	uint64_t seed;
+	int64_t duration_ms;	 /* 0: until runner_revert */
+	int64_t hook_timeout_ms; /* 0: 10000 */
+	bool allow_pathological;
+	void (*log)(void *arg, uint32_t level, const char *text);
+	void (*evidence)(void *arg, const char *name, const char *value);
+	void *arg;
+	int interrupt_fd; /* readable: give up waiting for a hook (ECANCELED); -1: none */
+};
+
+struct runner;
+
+/* Starts the process and loads the plugin: ENOENT, ENOEXEC (not a plugin: why), EPROTO (wrong ABI),
+ * EINVAL (parameters), EPERM (pathological). */
+int runner_start(
+    struct runner **ret_runner, const struct runner_options *options, struct error *err);
+const struct plugin_info *runner_info(const struct runner *runner);
+
+/* ENOTSUP: not possible here (err->text says why: "a capability is missing"). 0 too when the plugin
+ * has no check hook. */
+int runner_check(struct runner *runner, struct error *err);
+/* No effects. *ret_undo (may be NULL) is what would be recorded. */
+int runner_plan(struct runner *runner, struct tritone_undo *ret_undo, struct error *err);
+/* Makes the undo record durable, then calls inject. */
+int runner_inject(struct runner *runner, struct error *err);
+/* One look. EPROTO etc. as below. */
+int runner_verify(struct runner *runner, struct tritone_proof *ret_proof, struct error *err);
+/* 1: the duration has run out and the runner has reverted by itself (successfully); 0: not yet; -1:
+ * its revert failed, or it died. */
+int runner_expired(struct runner *runner, struct error *err);
+/* A descriptor that becomes readable when runner_expired may have changed. */
+int runner_fd(const struct runner *runner);
+/*
+ * Reverts in the runner, or, if that has crashed, hung or been killed, in a fresh one from the undo
+ * record; then marks the record. -1: the fault is still outstanding. Fine when nothing was
+ * injected, or twice.
+ */
+int runner_revert(struct runner *runner, struct error *err);
+/* Ends the process. What is not reverted stays outstanding. NULL is fine. */
+void runner_destroy(struct runner *runner);
+
+/* From any failing call: did the plugin crash (signal), hang (deadline) or just say no? */
+enum runner_failure {
+	RUNNER_FAILURE_NONE = 0,
+	RUNNER_FAILURE_REFUSED, /* the hook returned -1 */
+	RUNNER_FAILURE_CRASHED,
+	RUNNER_FAILURE_HUNG,
+};
+enum runner_failure runner_failure(const struct runner *runner);
+
+/* Reverts one outstanding entry of a run whose host is gone, in a fresh runner, and marks it. */
+int runner_recover(
+    const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err);
+
+/* The child: what `tritone __runner` calls. Never returns to the caller's code but with an exit
+ * status. */
+int runner_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The files that people write: experiments, suites, and manifests of systems, as structs. YAML, or
+ * JSON (which is YAML). Every mistake is reported as "FILE:LINE:COLUMN: what is wrong" with what
+ * was expected, and the nearest known key for an unknown one.
+ *
+ * All strings and arrays of a loaded struct live until its spec_..._free. Durations in files are
+ * "250ms", "2s", "1m"; in structs milliseconds, int64_t. Strings may hold ${variables}; they are
+ * kept as written, see spec_expand.
+ */
+#ifndef TRITONE_SPEC_H
+#define TRITONE_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wal/error.h"
+
+struct spec_strings {
+	char **items; /* `count` of them, then a NULL: usable as argv */
+	size_t count;
+};
+
+struct spec_pair {
+	char *name, *value;
+	unsigned line, column; /* of the value */
+};
+struct spec_pairs {
+	struct spec_pair *items;
+	size_t count;
+};
+
+/* ------------------------------------------------------------------ manifest:
+ * fixtures/systems/NAME.yaml ---- */
+
+struct spec_process {
+	char *name;
+	struct spec_strings command;
+	struct spec_pairs environment;
+	char *directory;	  /* NULL: ${state} */
+	char *ready_http;	  /* ready once this URL answers 2xx; NULL: not asked */
+	char *ready_file;	  /* ready once this file exists; NULL: not asked */
+	int64_t ready_timeout_ms; /* 10 s */
+};
+
+struct spec_manifest {
+	char *file, *name, *description;
+	struct spec_strings *prepare; /* commands that run once, before the first start */
+	size_t prepare_count;
+	struct spec_process
+	    *processes; /* started in this order, at least one; the first is "the orchestrator" */
+	size_t process_count;
+
+	struct {
+		bool on_crash;
+		int64_t delay_ms;
+		uint64_t max;
+	} restart;
+	struct { /* how a task is handed in */
+		char *method, *url,
+		    *body; /* body: ${task} ${key} ${role} ${after} (a JSON array) ${prompt} */
+		int64_t timeout_ms; /* 5 s. 2xx = accepted; 4xx, 5xx = refused; anything else =
+				       unknown */
+		struct spec_pairs headers;
+	} submit;
+	struct {				  /* what it says of its tasks */
+		char *url;			  /* GET, JSON */
+		char *list, *id, *state, *reason; /* member names: {list: [{id, state, reason}]} */
+		struct spec_strings done, failed; /* values of `state` that are terminal */
+	} outcome;
+	struct { /* agents: files with a number, a name, a path; globs below ${state} whose first
+		    '*' is the agent's id */
+		char *pid_files, *task_files, *worktree_files;
+	} agents;
+	struct {
+		struct spec_strings providers, sinks; /* the providers in cascade order */
+		char *task_header, *attempt_header, *sink_task, *sink_key;
+		int64_t latency_ms;
+	} gateway;
+	struct {
+		char *git, *branch, *task_trailer, *attempt_trailer, *epoch_trailer;
+	} commits;
+	struct {
+		char *file;
+	} slo;
+	struct {
+		char *directory;
+		struct spec_strings json, temporary;
+	} state; /* globs below directory, '**' crosses directories */
+	struct {
+		char *directory;
+		struct spec_strings replay;  /* prints {"digest": "...", "tasks": {ID: STATE}} from
+						the log alone, changing nothing */
+		struct spec_strings recover; /* recovers a *copy* (${state} is the copy) without
+						starting work, then exits 0 */
+		char *recover_point;	     /* fault point at which a recovery is killed for the
+						second-crash check */
+	} wal;
+	struct spec_strings faultpoints;
+	struct spec_pairs contract; /* commits: exactly-once | at-least-once | at-most-once, ... */
+	struct spec_pairs policy;   /* numbers for the checkers, by the names in check.h without _us
+				       and _max's unit: "attempts-max: 6" */
+};
+
+int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err);
+void spec_manifest_free(struct spec_manifest *manifest);
+
+/* ------------------------------------------------------------------ experiment:
+ * fixtures/experiments/NAME.yaml ---- */
+
+enum spec_event {
+	SPEC_EVENT_NONE = 0, /* at a time */
+	SPEC_EVENT_REQUEST,  /* provider-request: may be held */
+	SPEC_EVENT_REPLY,    /* provider-reply */
+	SPEC_EVENT_COMMIT,   /* commit: a line in the ledger */
+	SPEC_EVENT_NOTIFY,   /* notify: a request at a sink: may be held */
+	SPEC_EVENT_ACCEPT,   /* accept: a submission was accepted */
+	SPEC_EVENT_FAULT,    /* fault: another fault of this experiment (by its name) is felt */
+	SPEC_EVENT_REVERT,   /* revert: another fault of this experiment was undone */
+	SPEC_EVENT_RESTART,  /* restart: the system is ready again */
+};
+
+struct spec_when {
+	enum spec_event event;
+	uint64_t nth;	  /* 1-based; 1 by default */
+	bool hold;	  /* the request stays unanswered until the fault is injected */
+	char *of;	  /* provider, sink or fault name that the event is about; NULL: any */
+	int64_t after_ms; /* since the workload began (SPEC_EVENT_NONE), or since the event */
+};
+
+struct spec_fault {
+	char *name; /* unique in the file; the plugin's name by default */
+	char *plugin;
+	struct spec_pairs arguments; /* for the plugin */
+	struct spec_when when;
+	struct spec_when until; /* event NONE and after 0: `duration` rules */
+	int64_t duration_ms;	/* 0: reverted once the workload is over or `until` comes */
+	int64_t proof_ms;	/* 0: the plugin's own */
+	unsigned line, column;
+};
+
+enum spec_provider_type { SPEC_PROVIDER_HTTP = 1, SPEC_PROVIDER_PROCESS };
+
+struct spec_activity { /* a probe or an action, as in the Chaos Toolkit */
+	char *name;
+	bool is_probe;
+	enum spec_provider_type type;
+	char *url, *method;	     /* http */
+	struct spec_strings command; /* process: path and arguments */
+	int64_t timeout_ms;
+	/* tolerance: HTTP status or exit status in [low, high], or the output matches a PCRE */
+	bool has_tolerance;
+	int64_t tolerance_low, tolerance_high;
+	char *tolerance_regex;
+	int64_t pause_before_ms, pause_after_ms;
+	unsigned line, column;
+};
+struct spec_activities {
+	struct spec_activity *items;
+	size_t count;
+};
+
+struct spec_invariant {
+	char *name;
+	struct spec_pairs parameters; /* override the manifest's policy for this experiment */
+	unsigned line, column;
+};
+
+struct spec_experiment {
+	char *file, *name /* the file's name without .yaml */, *title, *description;
+	struct spec_strings tags;
+	struct spec_pairs configuration,
+	    secrets;  /* variables; values may be {type: env, key: NAME, default: ...} */
+	char *system; /* manifest: a path relative to this file, or a name in systems/ beside; NULL:
+			 given elsewhere */
+	struct spec_strings
+	    arguments; /* added to the first process's command (the seeded bugs: --bug NAME) */
+	bool syscall_filter; /* derived or forced: `syscall-filter: true` */
+	char *hypothesis_title;
+	struct spec_activities hypothesis, method, rollbacks;
+	struct {
+		uint64_t tasks;		   /* during the fault, 24 */
+		uint64_t tail;		   /* afterwards, to see that it is back to normal: 6 */
+		struct spec_strings roles; /* each chain of tasks has these roles in order; default
+					      plan, write, review */
+		double rate;	  /* submissions a second; 0: as fast as they are accepted */
+		int64_t limit_ms; /* all must be settled within: 30 s */
+	} workload;
+	struct spec_fault *faults;
+	size_t fault_count;
+	struct spec_invariant *invariants; /* empty: all twelve */
+	size_t invariant_count;
+	struct {
+		double error_rate; /* abort when more than this fraction of submissions fails; 0:
+				      off */
+		int64_t unresponsive_ms; /* abort when nothing was observed for so long; 0: off */
+		char *halt_file;	 /* abort once it exists; NULL: only the general one */
+	} stop;
+	struct spec_strings expect_deviated; /* must deviate; empty: everything must hold */
+	struct spec_strings expect_may;	     /* may deviate too */
+	struct spec_strings expect_vacuous;  /* may be vacuous */
+	struct {
+		char *argument;
+		struct spec_strings values;
+		char *fault;
+	} sweep; /* run once for each value; argument NULL: no sweep */
+};
+
+int spec_experiment_load(
+    struct spec_experiment **ret_experiment, const char *path, struct error *err);
+void spec_experiment_free(struct spec_experiment *experiment);
+
+/* ------------------------------------------------------------------ suite:
+ * fixtures/suites/NAME.yaml ---- */
+
+struct spec_case {
+	char *experiment;	       /* path of the file, resolved */
+	char *name;		       /* shown; the experiment's name by default */
+	struct spec_strings arguments; /* for the first process: --bug NAME */
+	char *bug;		       /* shorthand for arguments [--bug, NAME]; NULL: none */
+	bool has_expect; /* the case says what it expects: overrides the experiment's */
+	struct spec_strings expect_deviated, expect_may, expect_vacuous;
+	unsigned line, column;
+};
+
+struct spec_suite {
+	char *file, *name, *title, *system;
+	struct spec_case *cases;
+	size_t case_count;
+	bool control; /* each distinct experiment of a case with a bug is also run without it, and
+			 must hold */
+};
+
+/* A file with an `experiments` key is a suite; an experiment file alone is loaded as a suite of
+ * one. */
+int spec_suite_load(struct spec_suite **ret_suite, const char *path, struct error *err);
+void spec_suite_free(struct spec_suite *suite);
+
+/* ------------------------------------------------------------------ variables ---- */
+
+/* Replaces ${name} by lookup(arg, name); an unknown one is ENOENT and named. *ret is malloc'ed.
+ * "$$" is a dollar sign. */
+typedef const char *(*spec_lookup_fn)(void *arg, const char *name);
+int spec_expand(char **ret, const char *text, spec_lookup_fn lookup, void *arg, struct error *err);
+
+/* "250ms", "2s", "1.5s", "1m", "1h"; also a plain number of seconds. EINVAL otherwise. */
+int spec_duration(const char *text, int64_t *ret_ms, struct error *err);
+/* The closest of `known` (NULL-terminated) to `word` within an edit distance of 3, or NULL. */
+const char *spec_nearest(const char *word, const char *const *known);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The system under test: started, watched, restarted and ended as its manifest says, in a run
+ * directory of its own.
+ *
+ * Every process of it lives below a *keeper* (`tritone __keeper`): a subreaper that ends the whole
+ * tree when the host goes away, however that happens, and that answers the system-call filter. The
+ * observers run on a thread of their own and append to the history what they see: processes,
+ * agents, ledger, claims, state files.
+ */
+#ifndef TRITONE_SYSTEM_H
+#define TRITONE_SYSTEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/gateway.h"
+#include "history/history.h"
+#include "spec/spec.h"
+#include "tritone/fault.h"
+#include "wal/error.h"
+
+struct system;
+
+struct system_options {
+	const struct spec_manifest *manifest;
+	const struct spec_strings
+	    *arguments; /* added to the first process's command; may be NULL */
+	struct history *history;
+	struct gateway *gateway; /* ${gateway} */
+	const char *run_dir;	 /* absolute, exists: ${run}; ${state} is run_dir/state */
+	uint64_t seed;
+	bool syscall_filter;
+};
+
+/* Variables: ${run} ${state} ${bin} (the program's directory) ${gateway} ${seed} ${port.NAME} (a
+ * free port, the same in every use). */
+int system_create(
+    struct system **ret_system, const struct system_options *options, struct error *err);
+/* Runs `prepare`, starts the processes in order, waits for each to be ready, starts the observers.
+ */
+int system_start(struct system *system, struct error *err);
+const char *system_lookup(
+    void *system, const char *name); /* a spec_lookup_fn for the variables above */
+const char *system_state_dir(const struct system *system);
+
+struct system_task {
+	const char *task, *key, *role, *prompt;
+	const char *after; /* a JSON array of task names */
+};
+/* Hands one task in and appends SUBMIT invoke and its completion. 0 accepted, 1 refused, 2 unknown;
+ * never an error of ours. */
+int system_submit(struct system *system, const struct system_task *task);
+/* Asks for the outcomes and appends OUTCOME for each task that it knows. -1 when the system does
+ * not answer. */
+int system_outcomes(struct system *system, struct error *err);
+
+/* Services for plugins, see fault.h. */
+int system_targets(
+    struct system *system, uint32_t kind, tritone_target_fn visit, void *arg, struct error *err);
+int system_errno_rule(
+    struct system *system, const struct tritone_errno_rule *rule, struct error *err);
+int system_faultpoint(
+    struct system *system, const struct tritone_point_rule *rule, struct error *err);
+int system_rule_hits(struct system *system, const char *key, uint64_t *ret_hits, uint64_t *ret_seen,
+    struct error *err);
+int system_rule_clear(struct system *system, const char *key, struct error *err);
+/* The task of the event that triggers a fault: its agent is flagged TRITONE_TARGET_OF_EVENT. "" or
+ * NULL: none. */
+void system_event_task(struct system *system, const char *task);
+
+/* Lets the ledger, the claims and the state files be looked at once more now: what has happened
+ * before this call is in the history after. */
+int system_observe(struct system *system, struct error *err);
+/*
+ * Ends everything (SIGTERM, then SIGKILL after grace_ms), stops the observers, and returns how many
+ * processes had to be killed that should have gone by themselves, or -1. None is left after it.
+ * Idempotent.
+ */
+int system_stop(struct system *system, int64_t grace_ms, struct error *err);
+/* After system_stop: left-over temporary files, state files, and the system's own log (verify,
+ * replay, recover twice on a copy). */
+int system_audit(struct system *system, struct error *err);
+void system_destroy(struct system *system); /* NULL is fine; stops first */
+
+/* The child: what `tritone __keeper` calls. */
+int keeper_main(int argc, char **argv);
+
+/* What this machine offers, for `tritone doctor` and plugins' check: 0, or -1 with the reason. */
+int system_can_filter(struct error *err);
+
+#endif
