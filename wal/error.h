@@ -23,10 +23,8 @@ struct error {
 
 /* Fills *err and returns -1, so that `return error_set(err, ENOSPC, "%s: ...", path);` is the whole
  * failure path. */
-int error_set(struct error *err, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-int error_vset(struct error *err, int code, const char *format, va_list args)
-    __attribute__((format(printf, 3, 0)));
+int error_set(struct error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int error_vset(struct error *err, int code, const char *format, va_list args) __attribute__((format(printf, 3, 0)));
 
 /* Prepends "CONTEXT: " to err->text, keeping the code. Returns -1. */
 int error_context(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

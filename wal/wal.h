@@ -28,13 +28,13 @@
 
 #include "wal/error.h"
 
-#define WAL_FORMAT	1u
+#define WAL_FORMAT      1u
 #define WAL_PAYLOAD_MAX (1u << 20) /* bytes */
 
 struct wal;
 
 struct wal_options {
-	bool read_only;	     /* takes no writer lock, bumps no epoch, changes nothing on disk */
+	bool read_only;      /* takes no writer lock, bumps no epoch, changes nothing on disk */
 	bool must_exist;     /* ENOENT instead of creating */
 	size_t map_size;     /* bytes; 0: 16 MiB. Grown (doubled) when full */
 	size_t map_size_max; /* bytes; 0: 64 GiB. ENOSPC beyond */
@@ -59,18 +59,15 @@ typedef int (*wal_visit_fn)(void *arg, const struct wal_record *record);
  * verifies the chain, clears stale readers, and durably bumps the epoch. EILSEQ: not a log of ours,
  * or damaged; names file, LSN and reason; nothing is changed.
  */
-int wal_open(
-    struct wal **ret_wal, const char *dir, const struct wal_options *options, struct error *err);
+int wal_open(struct wal **ret_wal, const char *dir, const struct wal_options *options, struct error *err);
 void wal_close(struct wal *wal); /* NULL is fine; staged records that were not synced are dropped */
 
-uint64_t wal_epoch(
-    const struct wal *wal); /* the fencing token of this writer; for a reader: the last writer's */
+uint64_t wal_epoch(const struct wal *wal);   /* the fencing token of this writer; for a reader: the last writer's */
 uint64_t wal_durable(const struct wal *wal); /* the last durable LSN, 0 when empty */
 
 /* Stages one record; *ret_lsn is its LSN to be. ESTALE: a newer writer has the log. EMSGSIZE: over
  * WAL_PAYLOAD_MAX. */
-int wal_append(struct wal *wal, uint32_t kind, const void *payload, size_t size, uint64_t *ret_lsn,
-    struct error *err);
+int wal_append(struct wal *wal, uint32_t kind, const void *payload, size_t size, uint64_t *ret_lsn, struct error *err);
 
 /* Returns once `lsn` (0: all that is staged) is durable; *ret_durable (may be NULL) is then the
  * last durable LSN, often more. */

@@ -37,8 +37,8 @@ int frame_send(int fd, const msgpack_sbuffer *buf, struct error *err)
 	int r;
 
 	if (buf->size > FRAME_SIZE_MAX)
-		return error_set(err, EMSGSIZE, "a frame of %zu bytes is over the limit of %u",
-		    buf->size, FRAME_SIZE_MAX);
+		return error_set(
+		    err, EMSGSIZE, "a frame of %zu bytes is over the limit of %u", buf->size, FRAME_SIZE_MAX);
 	whole = malloc(HEAD + buf->size);
 	if (!whole)
 		return error_set(err, ENOMEM, "no memory for a frame");
@@ -77,8 +77,7 @@ static int frame_parse(struct frame *frame, uint8_t *bytes, size_t size, struct 
 	if (r != MSGPACK_UNPACK_SUCCESS)
 		return error_set(err, EILSEQ, "a frame of %zu bytes is not msgpack", size);
 	if (used != size)
-		return error_set(
-		    err, EILSEQ, "a frame has %zu bytes behind its value", size - used);
+		return error_set(err, EILSEQ, "a frame has %zu bytes behind its value", size - used);
 	frame->value = frame->unpacked.data;
 	return 0;
 }
@@ -141,8 +140,7 @@ int frame_recv(int fd, int timeout_ms, struct frame *frame, struct error *err)
 		return error_set(err, ECONNRESET, "end of file inside a frame");
 	length = ntohl(length);
 	if (length > FRAME_SIZE_MAX)
-		return error_set(err, EMSGSIZE, "a frame of %u bytes is over the limit of %u",
-		    length, FRAME_SIZE_MAX);
+		return error_set(err, EMSGSIZE, "a frame of %u bytes is over the limit of %u", length, FRAME_SIZE_MAX);
 	bytes = malloc(length ? length : 1);
 	if (!bytes)
 		return error_set(err, ENOMEM, "no memory for a frame of %u bytes", length);
@@ -181,8 +179,7 @@ void frame_reader_destroy(struct frame_reader *reader)
 	free(reader);
 }
 
-int frame_reader_feed(
-    struct frame_reader *reader, const void *bytes, size_t size, struct error *err)
+int frame_reader_feed(struct frame_reader *reader, const void *bytes, size_t size, struct error *err)
 {
 	if (!size)
 		return 0;
@@ -213,8 +210,7 @@ int frame_reader_next(struct frame_reader *reader, struct frame *frame, struct e
 	memcpy(&length, reader->bytes, HEAD);
 	length = ntohl(length);
 	if (length > FRAME_SIZE_MAX)
-		return error_set(err, EMSGSIZE, "a frame of %u bytes is over the limit of %u",
-		    length, FRAME_SIZE_MAX);
+		return error_set(err, EMSGSIZE, "a frame of %u bytes is over the limit of %u", length, FRAME_SIZE_MAX);
 	if (reader->used < HEAD + length)
 		return 0;
 	bytes = malloc(length ? length : 1);
@@ -307,8 +303,7 @@ bool frame_get_bool(const msgpack_object *map, const char *key, bool *ret)
 	return true;
 }
 
-bool frame_get_bin(
-    const msgpack_object *map, const char *key, const uint8_t **ret, size_t *ret_size)
+bool frame_get_bin(const msgpack_object *map, const char *key, const uint8_t **ret, size_t *ret_size)
 {
 	const msgpack_object *o = frame_get(map, key);
 

@@ -46,8 +46,7 @@ int frame_recv(int fd, int timeout_ms, struct frame *frame, struct error *err);
 struct frame_reader;
 int frame_reader_create(struct frame_reader **ret_reader, struct error *err);
 void frame_reader_destroy(struct frame_reader *reader);
-int frame_reader_feed(
-    struct frame_reader *reader, const void *bytes, size_t size, struct error *err);
+int frame_reader_feed(struct frame_reader *reader, const void *bytes, size_t size, struct error *err);
 /* 1 and *frame filled, 0 when more bytes are needed, -1 on a bad stream (after which the connection
  * is to be closed). */
 int frame_reader_next(struct frame_reader *reader, struct frame *frame, struct error *err);
@@ -56,14 +55,13 @@ int frame_reader_next(struct frame_reader *reader, struct frame *frame, struct e
  * absent or of another type --- */
 
 const msgpack_object *frame_get(const msgpack_object *map, const char *key); /* NULL when absent */
-bool frame_get_str(const msgpack_object *map, const char *key, char *ret,
-    size_t size); /* false too when it does not fit */
+bool frame_get_str(
+    const msgpack_object *map, const char *key, char *ret, size_t size); /* false too when it does not fit */
 bool frame_get_uint(const msgpack_object *map, const char *key, uint64_t *ret);
 bool frame_get_int(const msgpack_object *map, const char *key, int64_t *ret);
 bool frame_get_double(const msgpack_object *map, const char *key, double *ret); /* integers too */
 bool frame_get_bool(const msgpack_object *map, const char *key, bool *ret);
-bool frame_get_bin(
-    const msgpack_object *map, const char *key, const uint8_t **ret, size_t *ret_size);
+bool frame_get_bin(const msgpack_object *map, const char *key, const uint8_t **ret, size_t *ret_size);
 
 /* --- packing: keys and values in one call --- */
 

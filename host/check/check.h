@@ -46,21 +46,19 @@ struct check_config {
 	/* the cascade: provider names in the configured order */
 	const char *providers[CHECK_PROVIDERS_MAX];
 	size_t provider_count;
-	uint64_t
-	    throttle_grace_us; /* a call that arrives so soon after a 429 was already on its way */
+	uint64_t throttle_grace_us;   /* a call that arrives so soon after a 429 was already on its way */
 	uint64_t throttle_default_us; /* the least window after a 429 without Retry-After; 0: not
 					 judged */
 	uint64_t throttle_max_us;     /* a Retry-After above it is bounded to it; 0: unbounded */
 
 	/* limits */
-	uint64_t notify_limit_us; /* a commit must be notified within it */
-	uint64_t
-	    progress_limit_us; /* at most so long without anything happening while tasks are open */
-	uint64_t slo_window_us;	 /* how long the SLOs must stay green at the end */
-	double slo_blast_radius; /* how far below its target an SLO may fall during the fault, as a
+	uint64_t notify_limit_us;   /* a commit must be notified within it */
+	uint64_t progress_limit_us; /* at most so long without anything happening while tasks are open */
+	uint64_t slo_window_us;     /* how long the SLOs must stay green at the end */
+	double slo_blast_radius;    /* how far below its target an SLO may fall during the fault, as a
 				    fraction of the target */
-	double slo_budget_cost;	 /* how much of the error budget the fault may cost, 0..1 */
-	uint64_t claim_slack_us; /* a claim may lag behind what was observed by so much */
+	double slo_budget_cost;     /* how much of the error budget the fault may cost, 0..1 */
+	uint64_t claim_slack_us;    /* a claim may lag behind what was observed by so much */
 
 	/* targets, as in the SLO file; 0: not judged */
 	double slo_task_success; /* 0.90 */
@@ -73,8 +71,7 @@ struct check_config {
 	uint64_t agents_max;   /* alive at one time */
 	uint64_t calls_per_task_max;
 	uint64_t tokens_per_task_max; /* 0: not judged, for this and those above */
-	uint64_t
-	    breaker_threshold; /* consecutive failures that must open it; 0: none is promised */
+	uint64_t breaker_threshold;   /* consecutive failures that must open it; 0: none is promised */
 	uint64_t breaker_reset_us;
 	uint64_t restarts_max;
 
@@ -85,12 +82,10 @@ struct check_config {
 struct check {
 	const char *name;    /* "no-duplicate-commit" */
 	const char *summary; /* when it holds, one line */
-	void (*run)(const struct history_view *view, const struct check_config *config,
-	    struct check_result *result);
+	void (*run)(const struct history_view *view, const struct check_config *config, struct check_result *result);
 };
 
-extern const struct check
-    *const check_table[]; /* NULL-terminated, in the design's order, twelve of them */
+extern const struct check *const check_table[]; /* NULL-terminated, in the design's order, twelve of them */
 const struct check *check_find(const char *name);
 const char *check_verdict_name(enum check_verdict verdict);
 
@@ -100,9 +95,8 @@ void check_config_init(struct check_config *config);
 /* For the checkers themselves: begin (zero), report a violation with its evidence, and settle
  * verdict from the counts. */
 void check_begin(struct check_result *result);
-void check_violation(struct check_result *result, const uint64_t *evidence, size_t count,
-    const char *format, ...) __attribute__((format(printf, 4, 5)));
-void check_end(struct check_result *result, const char *summary_format, ...)
-    __attribute__((format(printf, 2, 3)));
+void check_violation(struct check_result *result, const uint64_t *evidence, size_t count, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void check_end(struct check_result *result, const char *summary_format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

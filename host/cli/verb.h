@@ -5,7 +5,7 @@
 
 struct verb {
 	const char *name;
-	const char *summary;		   /* NULL: internal, not shown by --help */
+	const char *summary;               /* NULL: internal, not shown by --help */
 	int (*run)(int argc, char **argv); /* argv[0] is the verb; returns the exit status */
 };
 

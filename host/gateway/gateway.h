@@ -22,44 +22,38 @@
 struct gateway_options {
 	struct history *history; /* may be NULL */
 	uint64_t seed;
-	uint16_t port;				      /* 0: any free one */
+	uint16_t port;                                /* 0: any free one */
 	const char *providers[GATEWAY_NAMES_MAX + 1]; /* NULL-terminated */
 	const char *sinks[GATEWAY_NAMES_MAX + 1];
 	const char *task_header;    /* of provider requests, e.g. "X-Task-Id"; NULL: none */
 	const char *attempt_header; /* e.g. "X-Attempt"; NULL: none */
-	const char *sink_task;	    /* JSON member of a sink's body with the task, e.g. "task" */
-	const char *sink_key;	    /* JSON member with the deduplication key, e.g. "key" */
-	int64_t latency_ms;	    /* each provider reply takes so long */
-	const char
-	    *script; /* file of scripted replies; NULL: the built-in plan, see gateway_reply.h */
+	const char *sink_task;      /* JSON member of a sink's body with the task, e.g. "task" */
+	const char *sink_key;       /* JSON member with the deduplication key, e.g. "key" */
+	int64_t latency_ms;         /* each provider reply takes so long */
+	const char *script;         /* file of scripted replies; NULL: the built-in plan, see gateway_reply.h */
 };
 
 struct gateway;
 
-int gateway_create(
-    struct gateway **ret_gateway, const struct gateway_options *options, struct error *err);
+int gateway_create(struct gateway **ret_gateway, const struct gateway_options *options, struct error *err);
 /* Answers what is held or hung with a reset, stops listening, joins its threads. NULL is fine. */
 void gateway_destroy(struct gateway *gateway);
 
 const char *gateway_url(const struct gateway *gateway); /* "http://127.0.0.1:PORT" */
 
 /* Rules, exactly as plugins state them (fault.h). Setting a key again replaces the rule. */
-int gateway_rule_set(
-    struct gateway *gateway, const struct tritone_gateway_rule *rule, struct error *err);
-int gateway_rule_hits(struct gateway *gateway, const char *key, uint64_t *ret_hits,
-    uint64_t *ret_seen, struct error *err);
-void gateway_rule_clear(
-    struct gateway *gateway, const char *key); /* also ends what it holds back */
+int gateway_rule_set(struct gateway *gateway, const struct tritone_gateway_rule *rule, struct error *err);
+int gateway_rule_hits(
+    struct gateway *gateway, const char *key, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err);
+void gateway_rule_clear(struct gateway *gateway, const char *key); /* also ends what it holds back */
 
 /*
  * Barriers, for faults on events: the `nth` (1-based, counted from now) request to `target` ("*":
  * any provider; a sink's name) is recorded (invoke) and then held, unanswered, until
  * gateway_release. *ret_id names the barrier. While it is held, other requests go on.
  */
-int gateway_hold(
-    struct gateway *gateway, const char *target, uint64_t nth, uint64_t *ret_id, struct error *err);
-void gateway_release(
-    struct gateway *gateway, uint64_t id); /* fired or not; unknown ids are ignored */
+int gateway_hold(struct gateway *gateway, const char *target, uint64_t nth, uint64_t *ret_id, struct error *err);
+void gateway_release(struct gateway *gateway, uint64_t id); /* fired or not; unknown ids are ignored */
 
 /* One entry for each provider and sink: the host's part of services->targets. */
 int gateway_targets(struct gateway *gateway, uint32_t kind, tritone_target_fn visit, void *arg);

@@ -74,9 +74,9 @@ enum op_kind {
 #define OP_NONE UINT64_MAX
 
 struct op {
-	uint64_t index;	  /* 0-based place in the history */
+	uint64_t index;   /* 0-based place in the history */
 	uint64_t time_us; /* since the history was created, monotonic, never decreasing */
-	uint64_t pair;	  /* ok, fail, info: index of the invoke it completes, or OP_NONE */
+	uint64_t pair;    /* ok, fail, info: index of the invoke it completes, or OP_NONE */
 	enum op_type type;
 	enum op_kind kind;
 	const char *task;
@@ -130,8 +130,8 @@ bool history_scan(struct history *history, uint64_t first, history_visit_fn visi
  * old ones first, then new ones as they come. Returns 1 then (and its index), 0 at the deadline
  * (timeout_ms < 0: none), -1 once history_interrupt was called.
  */
-int history_wait(struct history *history, uint64_t first, history_visit_fn visit, void *arg,
-    int64_t timeout_ms, uint64_t *ret_index);
+int history_wait(struct history *history, uint64_t first, history_visit_fn visit, void *arg, int64_t timeout_ms,
+    uint64_t *ret_index);
 /* Wakes every waiter, now and later, with -1 (a signal has come). Async-signal-unsafe: call it from
  * a thread. */
 void history_interrupt(struct history *history);

@@ -20,11 +20,11 @@ enum verdict {
 	VERDICT_GATE_FAILED,
 	VERDICT_ABORTED,
 	VERDICT_UNAVAILABLE, /* a capability is missing here */
-	VERDICT_ERROR,	     /* bad file, or the harness itself could not go on */
+	VERDICT_ERROR,       /* bad file, or the harness itself could not go on */
 	VERDICT_UNDO_INCOMPLETE,
 };
 const char *verdict_name(enum verdict verdict); /* "held", "not-injected", "undo-incomplete", ... */
-int verdict_exit_status(enum verdict verdict);	/* 0 held, 1 deviated, 2 error, 3 gate-failed, 4
+int verdict_exit_status(enum verdict verdict);  /* 0 held, 1 deviated, 2 error, 3 gate-failed, 4
 						   not-injected or vacuous, 5, 6, 7 */
 
 #define RESULT_FAULTS_MAX   16
@@ -51,48 +51,46 @@ struct result {
 	char title[256], file[1024], run_dir[1024], bug[64];
 	uint64_t seed;
 	enum verdict verdict; /* what happened */
-	bool ok; /* what happened is what was expected: the line says ok, and counts as held */
-	char reason[320]; /* one sentence for anything but held */
+	bool ok;              /* what happened is what was expected: the line says ok, and counts as held */
+	char reason[320];     /* one sentence for anything but held */
 	struct result_fault faults[RESULT_FAULTS_MAX];
 	uint32_t fault_count;
 	struct result_check checks[12];
 	uint32_t check_count;
 	int64_t recovered_us; /* from the fault felt to normal operation; -1: not measured */
 	uint64_t tasks, commits, duplicates, notifications;
-	uint64_t left_behind;	     /* processes and undo records */
+	uint64_t left_behind;        /* processes and undo records */
 	uint32_t reproduced, reruns; /* reproduced k/n; reruns 0: not run again */
 	uint64_t duration_us;
-	struct history_view history; /* for evidence; count 0 when not kept */
-	char *evidence_lines[CHECK_FINDINGS_MAX *
-			     CHECK_EVIDENCE_MAX]; /* formatted, malloc'ed, NULL-terminated when
+	struct history_view history;                                   /* for evidence; count 0 when not kept */
+	char *evidence_lines[CHECK_FINDINGS_MAX * CHECK_EVIDENCE_MAX]; /* formatted, malloc'ed, NULL-terminated when
 						     shorter */
 };
 void result_finish(struct result *result); /* frees what it owns */
 
 struct report_options {
-	int verbosity;	   /* 0: one line each and the findings of what failed; 1: all checks; 2:
+	int verbosity;     /* 0: one line each and the findings of what failed; 1: all checks; 2:
 			      evidence and the timeline */
 	const char *suite; /* title */
 };
 
 /* One call for each result as it comes, then the summary over all. */
 void report_human(FILE *out, const struct report_options *options, const struct result *result);
-void report_human_summary(
-    FILE *out, const struct report_options *options, const struct result *results, size_t count);
-void report_jsonl(FILE *out, const struct report_options *options,
-    const struct result *result); /* one object on one line */
-int report_json(FILE *out, const struct report_options *options, const struct result *results,
-    size_t count, struct error *err);
-int report_junit(const char *path, const struct report_options *options,
-    const struct result *results, size_t count, struct error *err);
+void report_human_summary(FILE *out, const struct report_options *options, const struct result *results, size_t count);
+void report_jsonl(
+    FILE *out, const struct report_options *options, const struct result *result); /* one object on one line */
+int report_json(
+    FILE *out, const struct report_options *options, const struct result *results, size_t count, struct error *err);
+int report_junit(const char *path, const struct report_options *options, const struct result *results, size_t count,
+    struct error *err);
 
 /* Progress on standard error: a line that rewrites itself on a terminal, plain lines otherwise. */
 struct progress;
 struct progress *progress_create(FILE *err, bool quiet, size_t experiments);
 void progress_begin(struct progress *progress, const char *name);
-void progress_stage(struct progress *progress, const char *stage,
-    const char *detail);		      /* e.g. "watch", "17 of 24 committed" */
-void progress_end(struct progress *progress); /* erases the line before a result is printed */
+void progress_stage(
+    struct progress *progress, const char *stage, const char *detail); /* e.g. "watch", "17 of 24 committed" */
+void progress_end(struct progress *progress);                          /* erases the line before a result is printed */
 void progress_destroy(struct progress *progress);
 
 #endif

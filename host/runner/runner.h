@@ -35,17 +35,14 @@ struct undo_entry {
 	struct tritone_undo undo;
 };
 
-int undo_open(struct undo_log **ret_log, const char *run_dir,
-    struct error *err); /* EBUSY: in use, with the pid */
+int undo_open(struct undo_log **ret_log, const char *run_dir, struct error *err); /* EBUSY: in use, with the pid */
 void undo_close(struct undo_log *log);
-int undo_planned(struct undo_log *log, const struct undo_entry *entry,
-    struct error *err); /* returns when durable */
-int undo_reverted(
-    struct undo_log *log, const char *fault_id, struct error *err); /* returns when durable */
+int undo_planned(struct undo_log *log, const struct undo_entry *entry, struct error *err); /* returns when durable */
+int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err);          /* returns when durable */
 /* Calls visit for each outstanding entry, oldest first; read-only, works while another process
  * holds the log. Returns their number or -1. */
-int undo_outstanding(const char *run_dir, void (*visit)(void *arg, const struct undo_entry *entry),
-    void *arg, struct error *err);
+int undo_outstanding(
+    const char *run_dir, void (*visit)(void *arg, const struct undo_entry *entry), void *arg, struct error *err);
 
 /* --- plugins --- */
 
@@ -72,15 +69,14 @@ int plugin_info_load(struct plugin_info **ret_info, const char *path, struct err
 void plugin_info_free(struct plugin_info *info);
 /* Parses name=value pairs against the table: EINVAL names the parameter, its type and range, and
  * the nearest known name. */
-int plugin_params_check(
-    const struct plugin_info *info, const char *const *pairs, size_t count, struct error *err);
+int plugin_params_check(const struct plugin_info *info, const char *const *pairs, size_t count, struct error *err);
 const char *plugin_blast_name(uint32_t blast);
 
 /* --- one fault --- */
 
 struct runner_options {
-	const char *plugin;	   /* absolute path */
-	const char *fault_id;	   /* unique in the run */
+	const char *plugin;        /* absolute path */
+	const char *fault_id;      /* unique in the run */
 	const char *const *params; /* name=value */
 	size_t param_count;
 	const char *run_dir; /* keep_dir and logs go below it */
@@ -88,7 +84,7 @@ struct runner_options {
 	const char *socket; /* control socket of the services; NULL: none */
 	struct undo_log *undo;
 	uint64_t seed;
-	int64_t duration_ms;	 /* 0: until runner_revert */
+	int64_t duration_ms;     /* 0: until runner_revert */
 	int64_t hook_timeout_ms; /* 0: 10000 */
 	bool allow_pathological;
 	void (*log)(void *arg, uint32_t level, const char *text);
@@ -101,8 +97,7 @@ struct runner;
 
 /* Starts the process and loads the plugin: ENOENT, ENOEXEC (not a plugin: why), EPROTO (wrong ABI),
  * EINVAL (parameters), EPERM (pathological). */
-int runner_start(
-    struct runner **ret_runner, const struct runner_options *options, struct error *err);
+int runner_start(struct runner **ret_runner, const struct runner_options *options, struct error *err);
 const struct plugin_info *runner_info(const struct runner *runner);
 
 /* ENOTSUP: not possible here (err->text says why: "a capability is missing"). 0 too when the plugin
@@ -138,8 +133,7 @@ enum runner_failure {
 enum runner_failure runner_failure(const struct runner *runner);
 
 /* Reverts one outstanding entry of a run whose host is gone, in a fresh runner, and marks it. */
-int runner_recover(
-    const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err);
+int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err);
 
 /* The child: what `tritone __runner` calls. Never returns to the caller's code but with an exit
  * status. */

@@ -19,7 +19,7 @@ enum slo_status {
 };
 
 struct slo_budget {
-	double total;	  /* failures allowed in the window */
+	double total;     /* failures allowed in the window */
 	double remaining; /* >= 0 */
 	double fraction;  /* remaining / total, 0..1 */
 	double burn_rate; /* 1: exactly the budget over the window */

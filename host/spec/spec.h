@@ -38,9 +38,9 @@ struct spec_process {
 	char *name;
 	struct spec_strings command;
 	struct spec_pairs environment;
-	char *directory;	  /* NULL: ${state} */
-	char *ready_http;	  /* ready once this URL answers 2xx; NULL: not asked */
-	char *ready_file;	  /* ready once this file exists; NULL: not asked */
+	char *directory;          /* NULL: ${state} */
+	char *ready_http;         /* ready once this URL answers 2xx; NULL: not asked */
+	char *ready_file;         /* ready once this file exists; NULL: not asked */
 	int64_t ready_timeout_ms; /* 10 s */
 };
 
@@ -48,8 +48,7 @@ struct spec_manifest {
 	char *file, *name, *description;
 	struct spec_strings *prepare; /* commands that run once, before the first start */
 	size_t prepare_count;
-	struct spec_process
-	    *processes; /* started in this order, at least one; the first is "the orchestrator" */
+	struct spec_process *processes; /* started in this order, at least one; the first is "the orchestrator" */
 	size_t process_count;
 
 	struct {
@@ -57,15 +56,14 @@ struct spec_manifest {
 		int64_t delay_ms;
 		uint64_t max;
 	} restart;
-	struct { /* how a task is handed in */
-		char *method, *url,
-		    *body; /* body: ${task} ${key} ${role} ${after} (a JSON array) ${prompt} */
-		int64_t timeout_ms; /* 5 s. 2xx = accepted; 4xx, 5xx = refused; anything else =
+	struct {                           /* how a task is handed in */
+		char *method, *url, *body; /* body: ${task} ${key} ${role} ${after} (a JSON array) ${prompt} */
+		int64_t timeout_ms;        /* 5 s. 2xx = accepted; 4xx, 5xx = refused; anything else =
 				       unknown */
 		struct spec_pairs headers;
 	} submit;
-	struct {				  /* what it says of its tasks */
-		char *url;			  /* GET, JSON */
+	struct {                                  /* what it says of its tasks */
+		char *url;                        /* GET, JSON */
 		char *list, *id, *state, *reason; /* member names: {list: [{id, state, reason}]} */
 		struct spec_strings done, failed; /* values of `state` that are terminal */
 	} outcome;
@@ -94,7 +92,7 @@ struct spec_manifest {
 						the log alone, changing nothing */
 		struct spec_strings recover; /* recovers a *copy* (${state} is the copy) without
 						starting work, then exits 0 */
-		char *recover_point;	     /* fault point at which a recovery is killed for the
+		char *recover_point;         /* fault point at which a recovery is killed for the
 						second-crash check */
 	} wal;
 	struct spec_strings faultpoints;
@@ -123,9 +121,9 @@ enum spec_event {
 
 struct spec_when {
 	enum spec_event event;
-	uint64_t nth;	  /* 1-based; 1 by default */
-	bool hold;	  /* the request stays unanswered until the fault is injected */
-	char *of;	  /* provider, sink or fault name that the event is about; NULL: any */
+	uint64_t nth;     /* 1-based; 1 by default */
+	bool hold;        /* the request stays unanswered until the fault is injected */
+	char *of;         /* provider, sink or fault name that the event is about; NULL: any */
 	int64_t after_ms; /* since the workload began (SPEC_EVENT_NONE), or since the event */
 };
 
@@ -135,8 +133,8 @@ struct spec_fault {
 	struct spec_pairs arguments; /* for the plugin */
 	struct spec_when when;
 	struct spec_when until; /* event NONE and after 0: `duration` rules */
-	int64_t duration_ms;	/* 0: reverted once the workload is over or `until` comes */
-	int64_t proof_ms;	/* 0: the plugin's own */
+	int64_t duration_ms;    /* 0: reverted once the workload is over or `until` comes */
+	int64_t proof_ms;       /* 0: the plugin's own */
 	unsigned line, column;
 };
 
@@ -146,7 +144,7 @@ struct spec_activity { /* a probe or an action, as in the Chaos Toolkit */
 	char *name;
 	bool is_probe;
 	enum spec_provider_type type;
-	char *url, *method;	     /* http */
+	char *url, *method;          /* http */
 	struct spec_strings command; /* process: path and arguments */
 	int64_t timeout_ms;
 	/* tolerance: HTTP status or exit status in [low, high], or the output matches a PCRE */
@@ -170,35 +168,33 @@ struct spec_invariant {
 struct spec_experiment {
 	char *file, *name /* the file's name without .yaml */, *title, *description;
 	struct spec_strings tags;
-	struct spec_pairs configuration,
-	    secrets;  /* variables; values may be {type: env, key: NAME, default: ...} */
-	char *system; /* manifest: a path relative to this file, or a name in systems/ beside; NULL:
+	struct spec_pairs configuration, secrets; /* variables; values may be {type: env, key: NAME, default: ...} */
+	char *system;                  /* manifest: a path relative to this file, or a name in systems/ beside; NULL:
 			 given elsewhere */
-	struct spec_strings
-	    arguments; /* added to the first process's command (the seeded bugs: --bug NAME) */
-	bool syscall_filter; /* derived or forced: `syscall-filter: true` */
+	struct spec_strings arguments; /* added to the first process's command (the seeded bugs: --bug NAME) */
+	bool syscall_filter;           /* derived or forced: `syscall-filter: true` */
 	char *hypothesis_title;
 	struct spec_activities hypothesis, method, rollbacks;
 	struct {
-		uint64_t tasks;		   /* during the fault, 24 */
-		uint64_t tail;		   /* afterwards, to see that it is back to normal: 6 */
+		uint64_t tasks;            /* during the fault, 24 */
+		uint64_t tail;             /* afterwards, to see that it is back to normal: 6 */
 		struct spec_strings roles; /* each chain of tasks has these roles in order; default
 					      plan, write, review */
-		double rate;	  /* submissions a second; 0: as fast as they are accepted */
-		int64_t limit_ms; /* all must be settled within: 30 s */
+		double rate;               /* submissions a second; 0: as fast as they are accepted */
+		int64_t limit_ms;          /* all must be settled within: 30 s */
 	} workload;
 	struct spec_fault *faults;
 	size_t fault_count;
 	struct spec_invariant *invariants; /* empty: all twelve */
 	size_t invariant_count;
 	struct {
-		double error_rate; /* abort when more than this fraction of submissions fails; 0:
+		double error_rate;       /* abort when more than this fraction of submissions fails; 0:
 				      off */
 		int64_t unresponsive_ms; /* abort when nothing was observed for so long; 0: off */
-		char *halt_file;	 /* abort once it exists; NULL: only the general one */
+		char *halt_file;         /* abort once it exists; NULL: only the general one */
 	} stop;
 	struct spec_strings expect_deviated; /* must deviate; empty: everything must hold */
-	struct spec_strings expect_may;	     /* may deviate too */
+	struct spec_strings expect_may;      /* may deviate too */
 	struct spec_strings expect_vacuous;  /* may be vacuous */
 	struct {
 		char *argument;
@@ -207,19 +203,18 @@ struct spec_experiment {
 	} sweep; /* run once for each value; argument NULL: no sweep */
 };
 
-int spec_experiment_load(
-    struct spec_experiment **ret_experiment, const char *path, struct error *err);
+int spec_experiment_load(struct spec_experiment **ret_experiment, const char *path, struct error *err);
 void spec_experiment_free(struct spec_experiment *experiment);
 
 /* ------------------------------------------------------------------ suite:
  * fixtures/suites/NAME.yaml ---- */
 
 struct spec_case {
-	char *experiment;	       /* path of the file, resolved */
-	char *name;		       /* shown; the experiment's name by default */
+	char *experiment;              /* path of the file, resolved */
+	char *name;                    /* shown; the experiment's name by default */
 	struct spec_strings arguments; /* for the first process: --bug NAME */
-	char *bug;		       /* shorthand for arguments [--bug, NAME]; NULL: none */
-	bool has_expect; /* the case says what it expects: overrides the experiment's */
+	char *bug;                     /* shorthand for arguments [--bug, NAME]; NULL: none */
+	bool has_expect;               /* the case says what it expects: overrides the experiment's */
 	struct spec_strings expect_deviated, expect_may, expect_vacuous;
 	unsigned line, column;
 };

@@ -25,24 +25,21 @@ struct system;
 
 struct system_options {
 	const struct spec_manifest *manifest;
-	const struct spec_strings
-	    *arguments; /* added to the first process's command; may be NULL */
+	const struct spec_strings *arguments; /* added to the first process's command; may be NULL */
 	struct history *history;
 	struct gateway *gateway; /* ${gateway} */
-	const char *run_dir;	 /* absolute, exists: ${run}; ${state} is run_dir/state */
+	const char *run_dir;     /* absolute, exists: ${run}; ${state} is run_dir/state */
 	uint64_t seed;
 	bool syscall_filter;
 };
 
 /* Variables: ${run} ${state} ${bin} (the program's directory) ${gateway} ${seed} ${port.NAME} (a
  * free port, the same in every use). */
-int system_create(
-    struct system **ret_system, const struct system_options *options, struct error *err);
+int system_create(struct system **ret_system, const struct system_options *options, struct error *err);
 /* Runs `prepare`, starts the processes in order, waits for each to be ready, starts the observers.
  */
 int system_start(struct system *system, struct error *err);
-const char *system_lookup(
-    void *system, const char *name); /* a spec_lookup_fn for the variables above */
+const char *system_lookup(void *system, const char *name); /* a spec_lookup_fn for the variables above */
 const char *system_state_dir(const struct system *system);
 
 struct system_task {
@@ -57,14 +54,10 @@ int system_submit(struct system *system, const struct system_task *task);
 int system_outcomes(struct system *system, struct error *err);
 
 /* Services for plugins, see fault.h. */
-int system_targets(
-    struct system *system, uint32_t kind, tritone_target_fn visit, void *arg, struct error *err);
-int system_errno_rule(
-    struct system *system, const struct tritone_errno_rule *rule, struct error *err);
-int system_faultpoint(
-    struct system *system, const struct tritone_point_rule *rule, struct error *err);
-int system_rule_hits(struct system *system, const char *key, uint64_t *ret_hits, uint64_t *ret_seen,
-    struct error *err);
+int system_targets(struct system *system, uint32_t kind, tritone_target_fn visit, void *arg, struct error *err);
+int system_errno_rule(struct system *system, const struct tritone_errno_rule *rule, struct error *err);
+int system_faultpoint(struct system *system, const struct tritone_point_rule *rule, struct error *err);
+int system_rule_hits(struct system *system, const char *key, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err);
 int system_rule_clear(struct system *system, const char *key, struct error *err);
 /* The task of the event that triggers a fault: its agent is flagged TRITONE_TARGET_OF_EVENT. "" or
  * NULL: none. */

@@ -37,10 +37,10 @@ struct tritone_point_slot {
 	uint32_t action; /* enum tritone_point_action of fault.h */
 	int32_t error;
 	uint32_t reserved;
-	uint64_t nth;	 /* act at this pass (1-based) ... */
-	uint64_t count;	 /* ... and so many from there on; 0: all */
+	uint64_t nth;    /* act at this pass (1-based) ... */
+	uint64_t count;  /* ... and so many from there on; 0: all */
 	uint64_t passes; /* how often the point was passed while armed */
-	uint64_t hits;	 /* how often it acted */
+	uint64_t hits;   /* how often it acted */
 	char name[56];
 };
 
