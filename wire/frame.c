@@ -33,7 +33,7 @@ static int send_all(int fd, const uint8_t *bytes, size_t size, struct error *err
 int frame_send(int fd, const msgpack_sbuffer *buf, struct error *err)
 {
 	uint8_t *whole;
-	uint32_t length;
+	uint32_t length = 0;
 	int r;
 
 	if (buf->size > FRAME_SIZE_MAX)
@@ -127,7 +127,7 @@ static ssize_t recv_all(int fd, uint8_t *bytes, size_t size, int64_t deadline, s
 int frame_recv(int fd, int timeout_ms, struct frame *frame, struct error *err)
 {
 	int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
-	uint32_t length;
+	uint32_t length = 0;
 	uint8_t *bytes;
 	ssize_t n;
 
@@ -202,7 +202,7 @@ int frame_reader_feed(struct frame_reader *reader, const void *bytes, size_t siz
 
 int frame_reader_next(struct frame_reader *reader, struct frame *frame, struct error *err)
 {
-	uint32_t length;
+	uint32_t length = 0;
 	uint8_t *bytes;
 
 	if (reader->used < HEAD)

@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Every test, in the order in which a failure is cheapest to find; counts them, and ends with "N passed, N failed" alone on a line.
+# Called by ./dev test. $1 = yes: only the unit tests of the plain build.
+set -u
+quick=${1:-no}
+passed=0
+failed=0
+failures=
+
+# Adds the counts of a meson test run's log of JSON lines.
+count() {
+	log=$1
+	ok=$(grep -c '"result": "\(OK\|EXPECTEDFAIL\|SKIP\)"' "$log" || true)
+	all=$(grep -c '"result": ' "$log" || true)
+	passed=$((passed + ok))
+	failed=$((failed + all - ok))
+	for name in $(grep -v '"result": "\(OK\|EXPECTEDFAIL\|SKIP\)"' "$log" | sed 's/.*"name": "\([^"]*\)".*/\1/'); do
+		failures="$failures $2:$name"
+	done
+	[ "$all" -gt 0 ] || { failed=$((failed + 1)); failures="$failures $2:no-test-ran"; }
+}
+
+# step NAME COMMAND...: one more test, that passes when the command does.
+step() {
+	name=$1
+	shift
+	printf '== %s\n' "$name"
+	if "$@"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		failures="$failures $name"
+	fi
+}
+
+# meson_tests BUILD SUITE...
+meson_tests() {
+	dir=$1
+	shift
+	suites=
+	for s in "$@"; do suites="$suites --suite $s"; done
+	printf '== %s:%s\n' "$dir" "$suites"
+	rm -f "$dir/meson-logs/testlog.json"
+	# shellcheck disable=SC2086
+	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes 2 $suites
+	if [ -f "$dir/meson-logs/testlog.json" ]; then
+		count "$dir/meson-logs/testlog.json" "$dir"
+	else
+		failed=$((failed + 1))
+		failures="$failures $dir"
+	fi
+}
+
+meson_tests build unit
+if [ "$quick" = no ]; then
+	meson_tests build e2e
+	step lint ./dev lint
+	if [ ! -f build-asan/build.ninja ]; then
+		meson setup build-asan . -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	fi
+	if ninja -C build-asan >build-asan/build.log 2>&1; then
+		meson_tests build-asan unit
+	else
+		tail -n 40 build-asan/build.log
+		step build-asan false
+	fi
+fi
+
+[ -z "$failures" ] || printf 'failed:%s\n' "$failures"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
