@@ -141,7 +141,10 @@ void history_resume(struct history *history);
 /* Nothing may be appended while the view is in use: the observers have been stopped. */
 struct history_view history_view(struct history *history);
 
+/* Returns once all that was appended before the call is durable. 0 at once for a history in memory only. */
 int history_sync(struct history *history, struct error *err);
+/* Whether storing has failed: -1 with the first cause in *err (a full disk). 0 while all is well. */
+int history_store_error(struct history *history, struct error *err);
 /* Loads a stored history, for `tritone show` and for judging again. */
 int history_load(struct history **ret_history, const char *dir, struct error *err);
 
