@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The system's own SLO claims agree with what was observed. A claim stands until the next one of its name. It is false when it says
+ * "met" while what was observed is below the target even for a patient observer (claims may lag by the slack), and when it says "not met"
+ * while what was observed meets it even for an impatient one. Opportunity: each claim about an SLO that is observed too.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "check/facts.h"
+#include "check/invariants.h"
+#include "check/observed.h"
+
+struct judge {
+	const struct history_view *view;
+	const struct facts *facts;
+	const struct check_config *config;
+	struct check_result *result;
+	uint64_t standing; /* the delivery claim that stands, or OP_NONE */
+	bool reported;     /* of the standing claim */
+};
+
+static bool about_delivery(const struct op *op)
+{
+	return strstr(op->actor, "notif") != NULL || strstr(op->actor, "delivery") != NULL;
+}
+
+static bool about_success(const struct op *op)
+{
+	return strstr(op->actor, "success") != NULL;
+}
+
+static void judge_delivery(struct judge *j, uint64_t now_us)
+{
+	const struct op *claim = &j->view->ops[j->standing];
+	const uint64_t evidence[] = {j->standing};
+	double target = j->config->slo_notification, seen;
+
+	if (j->reported || target <= 0)
+		return;
+	if (claim->value) {
+		seen = observed_delivery(j->view, j->facts, j->config, now_us, 2 * j->config->claim_slack_us);
+		if (seen >= target)
+			return;
+		check_violation(j->result, evidence, 1,
+		    "it claimed %s met (%.3f) at %.3f s; observed: %.3f of the commits notified, target %.2f",
+		    claim->actor, claim->number, (double)now_us / 1e6, seen, target);
+	} else {
+		/* Not met now, nor at the time of the claim, nor at any time between that a slack covers. */
+		if (claim->time_us + 2 * j->config->claim_slack_us > now_us)
+			return;
+		if (observed_delivery(j->view, j->facts, j->config, claim->time_us, 0) < target ||
+		    observed_delivery(j->view, j->facts, j->config, now_us - j->config->claim_slack_us, 0) < target ||
+		    observed_delivery(j->view, j->facts, j->config, now_us, 0) < target)
+			return;
+		check_violation(j->result, evidence, 1,
+		    "it claimed %s not met (%.3f) up to %.3f s; observed: all commits notified", claim->actor,
+		    claim->number, (double)now_us / 1e6);
+	}
+	j->reported = true;
+}
+
+/* What became of the tasks is asked only at the end, so that is when the last claim of the success is judged. */
+static void judge_success(struct judge *j, uint64_t last_claim)
+{
+	const struct op *claim = &j->view->ops[last_claim];
+	const uint64_t evidence[] = {last_claim};
+	double target = j->config->slo_task_success, seen;
+	uint64_t ended, failed;
+
+	seen = observed_success(j->facts, &ended, &failed);
+	if (target <= 0 || !ended || ended > j->config->slo_tasks)
+		return; /* beyond the window the two need not agree */
+	if ((seen >= target) == (claim->value != 0))
+		return;
+	check_violation(j->result, evidence, 1,
+	    "it claimed %s %s (%.3f); observed: %" PRIu64 " of %" PRIu64 " tasks failed", claim->actor,
+	    claim->value ? "met" : "not met", claim->number, failed, ended);
+}
+
+static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
+{
+	struct facts facts;
+	struct judge j = {.view = view, .facts = &facts, .config = config, .result = result, .standing = OP_NONE};
+	uint64_t success = OP_NONE;
+	size_t i;
+
+	check_begin(result);
+	facts_gather(&facts, view);
+	for (i = 0; i < view->count; i++) {
+		const struct op *op = &view->ops[i];
+
+		if (op->kind == OP_CLAIM && about_delivery(op)) {
+			if (j.standing != OP_NONE && view->ops[j.standing].value != op->value)
+				judge_delivery(&j, op->time_us);
+			j.reported = j.reported && view->ops[j.standing].value == op->value;
+			j.standing = i;
+			result->opportunities++;
+		} else if (op->kind == OP_CLAIM && about_success(op)) {
+			success = i;
+			result->opportunities++;
+		}
+		if (j.standing != OP_NONE && (op->kind == OP_NOTIFY || op->kind == OP_COMMIT || i + 1 == view->count))
+			judge_delivery(&j, op->time_us);
+	}
+	if (success != OP_NONE)
+		judge_success(&j, success);
+	if (result->opportunities)
+		check_end(result, "%" PRIu64 " claims, %" PRIu64 " false", result->opportunities, result->violations);
+	else
+		check_end(result, "the system published no claim that could be checked");
+	facts_finish(&facts);
+}
+
+const struct check check_dashboard_honest = {
+    .name = "dashboard-honest",
+    .summary = "the system's own SLO claims agree with what was observed",
+    .run = run,
+};
