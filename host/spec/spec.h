@@ -169,8 +169,8 @@ struct spec_experiment {
 	char *file, *name /* the file's name without .yaml */, *title, *description;
 	struct spec_strings tags;
 	struct spec_pairs configuration, secrets; /* variables; values may be {type: env, key: NAME, default: ...} */
-	char *system;                  /* manifest: a path relative to this file, or a name in systems/ beside; NULL:
-			 given elsewhere */
+	char *system;                  /* the manifest's path, resolved (in the file: relative to it, or a name in
+					  systems/ or ../systems/ there); NULL: given elsewhere */
 	struct spec_strings arguments; /* added to the first process's command (the seeded bugs: --bug NAME) */
 	bool syscall_filter;           /* derived or forced: `syscall-filter: true` */
 	char *hypothesis_title;
@@ -211,9 +211,9 @@ void spec_experiment_free(struct spec_experiment *experiment);
 
 struct spec_case {
 	char *experiment;              /* path of the file, resolved */
-	char *name;                    /* shown; the experiment's name by default */
-	struct spec_strings arguments; /* for the first process: --bug NAME */
-	char *bug;                     /* shorthand for arguments [--bug, NAME]; NULL: none */
+	char *name;                    /* shown, unique; by default the bug's name, or the experiment's */
+	struct spec_strings arguments; /* for the first process */
+	char *bug;                     /* to be added as --bug NAME: it is not in `arguments`; NULL: none */
 	bool has_expect;               /* the case says what it expects: overrides the experiment's */
 	struct spec_strings expect_deviated, expect_may, expect_vacuous;
 	unsigned line, column;
@@ -232,6 +232,14 @@ struct spec_suite {
 int spec_suite_load(struct spec_suite **ret_suite, const char *path, struct error *err);
 void spec_suite_free(struct spec_suite *suite);
 
+/* ------------------------------------------------------------------ for the checkers ---- */
+
+struct check_config;
+/* Fills what the manifest (gateway, contract, policy) and the experiment's invariants (their parameters; may be NULL) say
+ * into a config that check_config_init has set up; the rest stays. Its strings are the manifest's. */
+int spec_check_config(const struct spec_manifest *manifest, const struct spec_experiment *experiment,
+    struct check_config *config, struct error *err);
+
 /* ------------------------------------------------------------------ variables ---- */
 
 /* Replaces ${name} by lookup(arg, name); an unknown one is ENOENT and named. *ret is malloc'ed.
@@ -241,7 +249,7 @@ int spec_expand(char **ret, const char *text, spec_lookup_fn lookup, void *arg, 
 
 /* "250ms", "2s", "1.5s", "1m", "1h"; also a plain number of seconds. EINVAL otherwise. */
 int spec_duration(const char *text, int64_t *ret_ms, struct error *err);
-/* The closest of `known` (NULL-terminated) to `word` within an edit distance of 3, or NULL. */
+/* The closest of `known` (NULL-terminated) to `word` within an edit distance of 3 and half of the longer word, or NULL. */
 const char *spec_nearest(const char *word, const char *const *known);
 
 #endif

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Experiment files: the table of their keys, and what a table cannot say. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check/check.h"
+#include "spec/policy.h"
+#include "spec/tables.h"
+
+struct loaded_experiment {
+	struct spec_experiment experiment; /* first: what callers hold */
+	struct arena arena;
+};
+
+#define IN(member_)    .offset = offsetof(struct spec_experiment, member_)
+#define COUNT(member_) .count_offset = offsetof(struct spec_experiment, member_)
+
+static int read_invariant(struct node_file *file, yaml_node_t *node, void *out)
+{
+	struct spec_invariant *invariant = out;
+	struct check_config scratch;
+	yaml_node_t *key = node, *value;
+	size_t i;
+
+	invariant->line = node_line(node);
+	invariant->column = node_column(node);
+	if (!node_is_scalar(node)) {
+		if (node_check_map(file, node) != 0)
+			return -1;
+		if (node_count(node) != 1)
+			return node_fail(
+			    file, node, "expected one name with its parameters, as in {no-lost-task: {limit: 5s}}");
+		node_key(file, node, 0, &key, &value);
+		if (node_pairs(file, value, &invariant->parameters) != 0)
+			return -1;
+	}
+	if (node_text(file, key, "the name of an invariant", &invariant->name) != 0)
+		return -1;
+	for (i = 0; policy_invariants[i]; i++)
+		if (!strcmp(policy_invariants[i], invariant->name))
+			return policy_invariant_apply(invariant, file->path, &scratch, file->err);
+	return node_unknown(file, key, "invariant", invariant->name, policy_invariants);
+}
+static const struct node_table invariant_table = {.read = read_invariant, .size = sizeof(struct spec_invariant)};
+
+static const struct node_field hypothesis_fields[] = {
+    {.key = "title", .type = NODE_TEXT, IN(hypothesis_title), .help = "What is believed, in one sentence."},
+    {.key = "probes",
+	.type = NODE_LIST,
+	IN(hypothesis.items),
+	COUNT(hypothesis.count),
+	.table = &spec_hypothesis_table,
+	.help = "Must be within their tolerance before anything is broken, and again afterwards."},
+    {.key = NULL},
+};
+static const struct node_table hypothesis_table = {.fields = hypothesis_fields};
+
+static const struct node_field workload_fields[] = {
+    {.key = "tasks",
+	.type = NODE_UINT,
+	IN(workload.tasks),
+	.fallback = "24",
+	.min = 1,
+	.max = 1000000,
+	.help = "Tasks submitted while the fault is in force."},
+    {.key = "tail",
+	.type = NODE_UINT,
+	IN(workload.tail),
+	.fallback = "6",
+	.max = 1000000,
+	.help = "Tasks submitted afterwards, to see that all is back to normal."},
+    {.key = "roles",
+	.type = NODE_STRINGS,
+	.filled = true,
+	IN(workload.roles),
+	.fallback = "plan write review",
+	.help = "Each chain of tasks has these roles, each waiting for the one before."},
+    {.key = "rate",
+	.type = NODE_DOUBLE,
+	IN(workload.rate),
+	.fallback = "0",
+	.max = 1e6,
+	.help = "Submissions a second; 0: as fast as they are accepted."},
+    {.key = "limit",
+	.type = NODE_DURATION,
+	IN(workload.limit_ms),
+	.fallback = "30s",
+	.min = 1,
+	.max = 86400000,
+	.help = "All must be settled within it; the limit of no-lost-task is the same one."},
+    {.key = NULL},
+};
+static const struct node_table workload_table = {.fields = workload_fields};
+
+static const struct node_field stop_fields[] = {
+    {.key = "error-rate",
+	.type = NODE_DOUBLE,
+	IN(stop.error_rate),
+	.fallback = "0",
+	.max = 1,
+	.help = "Abort when more than this fraction of the submissions fails; 0: never."},
+    {.key = "unresponsive",
+	.type = NODE_DURATION,
+	IN(stop.unresponsive_ms),
+	.fallback = "0",
+	.help = "Abort when nothing at all was observed for so long; 0: never."},
+    {.key = "halt-file", .type = NODE_TEXT, IN(stop.halt_file), .help = "Abort once this file exists."},
+    {.key = NULL},
+};
+static const struct node_table stop_table = {.fields = stop_fields};
+
+struct expect {
+	struct spec_strings deviated, may, vacuous;
+};
+static const struct node_field expect_fields[] = {
+    {.key = "deviated",
+	.type = NODE_STRINGS,
+	.offset = offsetof(struct expect, deviated),
+	.help = "Invariants that must deviate; all others must hold."},
+    {.key = "may",
+	.type = NODE_STRINGS,
+	.offset = offsetof(struct expect, may),
+	.help = "Invariants that may deviate too."},
+    {.key = "vacuous",
+	.type = NODE_STRINGS,
+	.offset = offsetof(struct expect, vacuous),
+	.help = "Invariants that may have had no opportunity."},
+    {.key = NULL},
+};
+static int expect_finish(struct node_file *file, yaml_node_t *node, void *out)
+{
+	const struct expect *expect = out;
+
+	if (spec_check_invariants(file, node_get(file, node, "deviated"), &expect->deviated) != 0 ||
+	    spec_check_invariants(file, node_get(file, node, "may"), &expect->may) != 0)
+		return -1;
+	return spec_check_invariants(file, node_get(file, node, "vacuous"), &expect->vacuous);
+}
+const struct node_table spec_expect_table = {.fields = expect_fields, .finish = expect_finish};
+
+_Static_assert(
+    offsetof(struct spec_experiment, expect_may) - offsetof(struct spec_experiment, expect_deviated) ==
+	    offsetof(struct expect, may) &&
+	offsetof(struct spec_experiment, expect_vacuous) - offsetof(struct spec_experiment, expect_deviated) ==
+	    offsetof(struct expect, vacuous) &&
+	offsetof(struct spec_case, expect_vacuous) - offsetof(struct spec_case, expect_deviated) ==
+	    offsetof(struct expect, vacuous),
+    "the three lists lie side by side, in this order");
+
+static const struct node_field sweep_fields[] = {
+    {.key = "fault", .type = NODE_TEXT, IN(sweep.fault), .help = "The fault's name; the only one when not given."},
+    {.key = "argument", .type = NODE_TEXT, .required = true, IN(sweep.argument), .help = "Its parameter."},
+    {.key = "values", .type = NODE_STRINGS, .required = true, .filled = true, IN(sweep.values), .help = "Its values."},
+    {.key = NULL},
+};
+static const struct node_table sweep_table = {.fields = sweep_fields};
+
+static int sweep_finish(struct node_file *file, yaml_node_t *sweep, struct spec_experiment *experiment)
+{
+	size_t i;
+
+	if (!experiment->sweep.argument)
+		return 0;
+	if (!experiment->sweep.fault && experiment->fault_count == 1)
+		experiment->sweep.fault = experiment->faults[0].name;
+	if (!experiment->sweep.fault)
+		return node_fail(
+		    file, sweep, "the key 'fault' is missing: this file has %zu faults", experiment->fault_count);
+	for (i = 0; i < experiment->fault_count; i++)
+		if (!strcmp(experiment->faults[i].name, experiment->sweep.fault))
+			return 0;
+	return node_fail(file, node_get(file, sweep, "fault"), "there is no fault named '%.64s' in this file",
+	    experiment->sweep.fault);
+}
+
+static bool is_judged(const struct spec_experiment *experiment, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < experiment->invariant_count; i++)
+		if (!strcmp(experiment->invariants[i].name, name))
+			return true;
+	return experiment->invariant_count == 0;
+}
+
+static int invariants_finish(struct node_file *file, yaml_node_t *node, struct spec_experiment *experiment)
+{
+	yaml_node_t *expect = node_get(file, node, "expect");
+	size_t i, j;
+
+	for (i = 0; i < experiment->invariant_count; i++) {
+		const struct spec_invariant *invariant = &experiment->invariants[i];
+
+		for (j = 0; j < i; j++)
+			if (!strcmp(experiment->invariants[j].name, invariant->name))
+				return node_fail_at(file, invariant->line, invariant->column,
+				    "the invariant '%s' is here twice", invariant->name);
+		for (j = 0; !strcmp(invariant->name, "no-lost-task") && j < invariant->parameters.count; j++)
+			if (!strcmp(invariant->parameters.items[j].name, "limit") &&
+			    spec_duration(
+				invariant->parameters.items[j].value, &experiment->workload.limit_ms, file->err) != 0)
+				return -1;
+	}
+	for (i = 0; i < experiment->expect_deviated.count; i++)
+		if (!is_judged(experiment, experiment->expect_deviated.items[i]))
+			return node_fail(file, node_get(file, expect, "deviated"),
+			    "'%s' cannot deviate: it is not among this experiment's invariants",
+			    experiment->expect_deviated.items[i]);
+	return 0;
+}
+
+static int experiment_finish(struct node_file *file, yaml_node_t *node, void *out)
+{
+	struct spec_experiment *experiment = out;
+	yaml_node_t *system = node_get(file, node, "system");
+
+	if (system && spec_find_system(file, system, &experiment->system) != 0)
+		return -1;
+	if (experiment->fault_count && spec_faults_finish(file, node_get(file, node, "faults"), experiment) != 0)
+		return -1;
+	if (sweep_finish(file, node_get(file, node, "sweep"), experiment) != 0)
+		return -1;
+	return invariants_finish(file, node, experiment);
+}
+
+static const struct node_field experiment_fields[] = {
+    {.key = "title", .type = NODE_TEXT, IN(title), .help = "The belief that is put to the test."},
+    {.key = "description", .type = NODE_TEXT, IN(description), .help = "Why, and what is expected."},
+    {.key = "tags", .type = NODE_STRINGS, IN(tags), .help = "Words to find it by."},
+    {.key = "configuration",
+	.type = NODE_CUSTOM,
+	IN(configuration),
+	.read = spec_read_variables,
+	.table = &spec_variable_table,
+	.form = "map of values, or of {type: env, key: NAME, default: VALUE}",
+	.help = "Variables: *${name}* in any text of the file."},
+    {.key = "secrets",
+	.type = NODE_CUSTOM,
+	IN(secrets),
+	.read = spec_read_variables,
+	.form = "the same",
+	.help = "The same, for what must not be shown."},
+    {.key = "system",
+	.type = NODE_TEXT,
+	IN(system),
+	.help = "The manifest: a path relative to this file, or a name in _systems/_ or _../systems/_ there. "
+		"When not given, the suite or *--system* says it."},
+    {.key = "arguments",
+	.type = NODE_STRINGS,
+	IN(arguments),
+	.help = "Added to the command of the system's first process."},
+    {.key = "syscall-filter",
+	.type = NODE_BOOL,
+	IN(syscall_filter),
+	.fallback = "false",
+	.help = "Start the system under the system-call filter even if no fault needs it."},
+    {.key = "steady-state-hypothesis", .type = NODE_MAP, .table = &hypothesis_table, .help = "What normal looks like."},
+    {.key = "method",
+	.type = NODE_LIST,
+	IN(method.items),
+	COUNT(method.count),
+	.table = &spec_activity_table,
+	.help = "Actions and probes, carried out in order while the workload runs."},
+    {.key = "rollbacks",
+	.type = NODE_LIST,
+	IN(rollbacks.items),
+	COUNT(rollbacks.count),
+	.table = &spec_activity_table,
+	.help = "The same, always carried out at the end. Faults undo themselves: they need none. "
+		"The keys of an item are those of _method_."},
+    {.key = "workload", .type = NODE_MAP, .table = &workload_table, .help = "The work that the system is given."},
+    {.key = "faults",
+	.type = NODE_LIST,
+	IN(faults),
+	COUNT(fault_count),
+	.table = &spec_fault_table,
+	.help = "What is broken."},
+    {.key = "invariants",
+	.type = NODE_LIST,
+	IN(invariants),
+	COUNT(invariant_count),
+	.table = &invariant_table,
+	.form = "list of names, or of {NAME: {PARAMETER: VALUE}}",
+	.help = "What is judged; all twelve when not given. See tritone-invariants(7)."},
+    {.key = "stop", .type = NODE_MAP, .table = &stop_table, .help = "The kill switch."},
+    {.key = "expect",
+	.type = NODE_MAP,
+	IN(expect_deviated),
+	.table = &spec_expect_table,
+	.help = "For systems with a known defect. When not given, everything must hold."},
+    {.key = "sweep", .type = NODE_MAP, .table = &sweep_table, .help = "Run once for each value of one argument."},
+    {.key = NULL},
+};
+const struct node_table spec_experiment_table = {.fields = experiment_fields, .finish = experiment_finish};
+
+int spec_experiment_read(struct node_file *file, struct spec_experiment *experiment)
+{
+	experiment->file = arena_text(file->arena, file->path, strlen(file->path));
+	experiment->name = spec_stem(file->arena, file->path);
+	if (!experiment->file || !experiment->name)
+		return node_no_memory(file);
+	return node_top(file, &spec_experiment_table, experiment);
+}
+
+int spec_experiment_load(struct spec_experiment **ret_experiment, const char *path, struct error *err)
+{
+	struct loaded_experiment *loaded = calloc(1, sizeof *loaded);
+	struct node_file file;
+	int rc;
+
+	if (!loaded)
+		return error_set(err, ENOMEM, "%s: no memory for it", path);
+	rc = node_open(&file, path, &loaded->arena, err);
+	if (rc == 0) {
+		if (node_get(&file, node_root(&file), "experiments"))
+			rc = node_fail(&file, node_root(&file), "this is a suite; expected an experiment");
+		else
+			rc = spec_experiment_read(&file, &loaded->experiment);
+		node_close(&file);
+	}
+	if (rc != 0) {
+		spec_experiment_free(&loaded->experiment);
+		return -1;
+	}
+	*ret_experiment = &loaded->experiment;
+	return 0;
+}
+
+void spec_experiment_free(struct spec_experiment *experiment)
+{
+	struct loaded_experiment *loaded = (struct loaded_experiment *)experiment;
+
+	if (!loaded)
+		return;
+	arena_finish(&loaded->arena);
+	free(loaded);
+}

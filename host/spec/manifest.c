@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Manifests of systems: the table of their keys, and what a table cannot say. */
+#include "spec/tables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check/check.h"
+#include "spec/policy.h"
+
+struct loaded_manifest {
+	struct spec_manifest manifest; /* first: what callers hold */
+	struct arena arena;
+};
+
+#define IN(member_)         .offset = offsetof(struct spec_manifest, member_)
+#define PROCESS_IN(member_) .offset = offsetof(struct spec_process, member_)
+
+static const struct node_field ready_fields[] = {
+    {.key = "http", .type = NODE_TEXT, PROCESS_IN(ready_http), .help = "Ready once this URL answers 2xx."},
+    {.key = "file", .type = NODE_TEXT, PROCESS_IN(ready_file), .help = "Ready once this file exists."},
+    {.key = "timeout",
+	.type = NODE_DURATION,
+	PROCESS_IN(ready_timeout_ms),
+	.fallback = "10s",
+	.min = 1,
+	.max = 3600000,
+	.help = "Not ready by then: the system did not start."},
+    {.key = NULL},
+};
+static const struct node_table ready_table = {.fields = ready_fields};
+
+static const struct node_field process_fields[] = {
+    {.key = "name", .type = NODE_TEXT, .required = true, PROCESS_IN(name), .help = "Unique; shown in reports."},
+    {.key = "command",
+	.type = NODE_STRINGS,
+	.required = true,
+	.filled = true,
+	PROCESS_IN(command),
+	.help = "Program and arguments; no shell is in between."},
+    {.key = "environment",
+	.type = NODE_PAIRS,
+	PROCESS_IN(environment),
+	.help = "Variables added to those that tritone itself has."},
+    {.key = "directory",
+	.type = NODE_TEXT,
+	PROCESS_IN(directory),
+	.help = "Working directory; *${state}* when not given."},
+    {.key = "ready",
+	.type = NODE_MAP,
+	.table = &ready_table,
+	.help = "When it is ready; both conditions if both are given, at once if none is."},
+    {.key = NULL},
+};
+static const struct node_table process_table = {.fields = process_fields, .size = sizeof(struct spec_process)};
+
+static int read_command(struct node_file *file, yaml_node_t *node, void *out)
+{
+	struct spec_strings *command = out;
+
+	if (node_strings(file, node, command) != 0)
+		return -1;
+	return command->count ? 0 : node_fail(file, node, "an empty command");
+}
+static const struct node_table command_table = {.read = read_command, .size = sizeof(struct spec_strings)};
+
+static const struct node_field restart_fields[] = {
+    {.key = "on-crash",
+	.type = NODE_BOOL,
+	IN(restart.on_crash),
+	.fallback = "false",
+	.help = "Start the process again when it has died: what a keeper in production would do."},
+    {.key = "delay",
+	.type = NODE_DURATION,
+	IN(restart.delay_ms),
+	.fallback = "100ms",
+	.help = "So long after its death."},
+    {.key = "max", .type = NODE_UINT, IN(restart.max), .fallback = "10", .help = "At most so often in a run."},
+    {.key = NULL},
+};
+static const struct node_table restart_table = {.fields = restart_fields};
+
+static const struct node_field submit_fields[] = {
+    {.key = "method", .type = NODE_TEXT, IN(submit.method), .fallback = "POST", .help = "HTTP method."},
+    {.key = "url", .type = NODE_TEXT, .required = true, IN(submit.url), .help = "Where a task is handed in."},
+    {.key = "headers", .type = NODE_PAIRS, IN(submit.headers), .help = "HTTP headers to send."},
+    {.key = "body",
+	.type = NODE_TEXT,
+	.required = true,
+	IN(submit.body),
+	.help =
+	    "*${task}* *${key}* *${role}* *${prompt}*, escaped for a JSON string, and *${after}*, a JSON array of task "
+	    "names, are filled in."},
+    {.key = "timeout",
+	.type = NODE_DURATION,
+	IN(submit.timeout_ms),
+	.fallback = "5s",
+	.min = 1,
+	.max = 3600000,
+	.help = "2xx: accepted; 4xx and 5xx: refused; anything else, or nothing by then: unknown."},
+    {.key = NULL},
+};
+static const struct node_table submit_table = {.fields = submit_fields};
+
+static const struct node_field outcome_fields[] = {
+    {.key = "url", .type = NODE_TEXT, .required = true, IN(outcome.url), .help = "GET; JSON."},
+    {.key = "list",
+	.type = NODE_TEXT,
+	.required = true,
+	IN(outcome.list),
+	.help = "Member that holds the array of tasks."},
+    {.key = "id", .type = NODE_TEXT, IN(outcome.id), .fallback = "id", .help = "Member with the task's name."},
+    {.key = "state", .type = NODE_TEXT, IN(outcome.state), .fallback = "state", .help = "Member with its state."},
+    {.key = "reason", .type = NODE_TEXT, IN(outcome.reason), .help = "Member with the reason of a failure."},
+    {.key = "done",
+	.type = NODE_STRINGS,
+	.required = true,
+	.filled = true,
+	IN(outcome.done),
+	.help = "States after which nothing more happens to a task that went well."},
+    {.key = "failed",
+	.type = NODE_STRINGS,
+	IN(outcome.failed),
+	.help = "The same for a task that was given up, aloud."},
+    {.key = NULL},
+};
+static const struct node_table outcome_table = {.fields = outcome_fields};
+
+static const struct node_field agents_fields[] = {
+    {.key = "pid-files",
+	.type = NODE_TEXT,
+	.required = true,
+	IN(agents.pid_files),
+	.help = "Glob below *${state}*; what its first \\* matches is the agent's id. Each file holds a pid."},
+    {.key = "task-files", .type = NODE_TEXT, IN(agents.task_files), .help = "The same for the task that it works on."},
+    {.key = "worktree-files",
+	.type = NODE_TEXT,
+	IN(agents.worktree_files),
+	.help = "The same for the directory in which it works."},
+    {.key = NULL},
+};
+static const struct node_table agents_table = {.fields = agents_fields};
+
+static const struct node_field gateway_fields[] = {
+    {.key = "providers",
+	.type = NODE_STRINGS,
+	.required = true,
+	IN(gateway.providers),
+	.help = "Model providers, in the order of the cascade."},
+    {.key = "sinks", .type = NODE_STRINGS, IN(gateway.sinks), .help = "Notification sinks."},
+    {.key = "task-header",
+	.type = NODE_TEXT,
+	IN(gateway.task_header),
+	.help = "Header of a model request that names its task."},
+    {.key = "attempt-header", .type = NODE_TEXT, IN(gateway.attempt_header), .help = "The same for the attempt."},
+    {.key = "sink-task",
+	.type = NODE_TEXT,
+	IN(gateway.sink_task),
+	.help = "Member of a notification's JSON body that names its task."},
+    {.key = "sink-key",
+	.type = NODE_TEXT,
+	IN(gateway.sink_key),
+	.help = "The same for the key by which a repeat can be told."},
+    {.key = "latency",
+	.type = NODE_DURATION,
+	IN(gateway.latency_ms),
+	.fallback = "0ms",
+	.help = "How long a provider's reply takes."},
+    {.key = NULL},
+};
+static const struct node_table gateway_table = {.fields = gateway_fields};
+
+static const struct node_field commits_fields[] = {
+    {.key = "git", .type = NODE_TEXT, .required = true, IN(commits.git), .help = "The repository where work lands."},
+    {.key = "branch", .type = NODE_TEXT, IN(commits.branch), .fallback = "main", .help = "The branch."},
+    {.key = "task-trailer",
+	.type = NODE_TEXT,
+	.required = true,
+	IN(commits.task_trailer),
+	.help = "Trailer of a commit message that names the task."},
+    {.key = "attempt-trailer", .type = NODE_TEXT, IN(commits.attempt_trailer), .help = "The same for the attempt."},
+    {.key = "epoch-trailer", .type = NODE_TEXT, IN(commits.epoch_trailer), .help = "The same for the fencing token."},
+    {.key = NULL},
+};
+static const struct node_table commits_table = {.fields = commits_fields};
+
+static const struct node_field slo_fields[] = {
+    {.key = "file",
+	.type = NODE_TEXT,
+	.required = true,
+	IN(slo.file),
+	.help =
+	    "The system's own SLO file: slos[] {name, current, status, met}, error_budget {budget_fraction, status}."},
+    {.key = NULL},
+};
+static const struct node_table slo_table = {.fields = slo_fields};
+
+static const struct node_field state_fields[] = {
+    {.key = "directory",
+	.type = NODE_TEXT,
+	IN(state.directory),
+	.fallback = "${state}",
+	.help = "Where its files are."},
+    {.key = "json",
+	.type = NODE_STRINGS,
+	IN(state.json),
+	.help = "Globs of files that must be whole JSON whenever they are looked at; \\*\\* crosses directories."},
+    {.key = "temporary",
+	.type = NODE_STRINGS,
+	IN(state.temporary),
+	.help = "Globs of names that may not be left over after a stop."},
+    {.key = NULL},
+};
+static const struct node_table state_table = {.fields = state_fields};
+
+static const struct node_field wal_fields[] = {
+    {.key = "directory",
+	.type = NODE_TEXT,
+	.required = true,
+	IN(wal.directory),
+	.help = "The log, in the format of wal/."},
+    {.key = "replay",
+	.type = NODE_STRINGS,
+	IN(wal.replay),
+	.help = "Command that prints {\"digest\": ..., \"tasks\": {ID: STATE}} from the log alone."},
+    {.key = "recover",
+	.type = NODE_STRINGS,
+	IN(wal.recover),
+	.help = "Command that recovers a copy (*${state}* is the copy) without starting work, then exits 0."},
+    {.key = "recover-point",
+	.type = NODE_TEXT,
+	IN(wal.recover_point),
+	.help = "Fault point at which one recovery is killed, to see that a second crash changes nothing."},
+    {.key = NULL},
+};
+static const struct node_table wal_table = {.fields = wal_fields};
+
+static int contract_finish(struct node_file *file, const struct spec_pair *pair)
+{
+	static const char *const names[] = {"commits", "notifications", NULL};
+	static const char *const promises[] = {"exactly-once", "at-least-once", "at-most-once", NULL};
+	const char *nearest;
+	size_t i;
+
+	for (i = 0; names[i] && strcmp(names[i], pair->name) != 0; i++)
+		;
+	if (!names[i]) {
+		nearest = spec_nearest(pair->name, names);
+		return node_fail_at(file, pair->line, pair->column, "unknown key '%.40s'; %s '%s'", pair->name,
+		    nearest ? "did you mean" : "known: commits and", nearest ? nearest : "notifications");
+	}
+	for (i = 0; promises[i]; i++)
+		if (!strcmp(promises[i], pair->value))
+			return 0;
+	return node_fail_at(file, pair->line, pair->column,
+	    "expected exactly-once, at-least-once or at-most-once, found '%.40s'", pair->value);
+}
+
+static int unique(struct node_file *file, const yaml_node_t *node, const struct spec_strings *list, const char *what)
+{
+	size_t i, j;
+
+	if (list->count > CHECK_PROVIDERS_MAX)
+		return node_fail(file, node, "more than %d %ss", CHECK_PROVIDERS_MAX, what);
+	for (i = 0; i < list->count; i++)
+		for (j = 0; j < i; j++)
+			if (!strcmp(list->items[i], list->items[j]))
+				return node_fail(file, node, "the %s '%.40s' is here twice", what, list->items[i]);
+	return 0;
+}
+
+static int globs_finish(struct node_file *file, yaml_node_t *agents)
+{
+	static const char *const keys[] = {"pid-files", "task-files", "worktree-files", NULL};
+	size_t i;
+
+	for (i = 0; agents && keys[i]; i++) {
+		yaml_node_t *node = node_get(file, agents, keys[i]);
+
+		if (node && !strchr((const char *)node->data.scalar.value, '*'))
+			return node_fail(file, node, "'%s' needs a '*' where the agent's id is", keys[i]);
+	}
+	return 0;
+}
+
+static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
+{
+	struct spec_manifest *manifest = out;
+	struct check_config scratch;
+	yaml_node_t *at;
+	size_t i, j;
+
+	for (i = 0; i < manifest->process_count; i++)
+		for (j = 0; j < i; j++)
+			if (!strcmp(manifest->processes[i].name, manifest->processes[j].name))
+				return node_fail(file, node_at(file, node_get(file, node, "processes"), i),
+				    "a second process named '%.40s'", manifest->processes[i].name);
+	at = node_get(file, node, "gateway");
+	if (at && (unique(file, at, &manifest->gateway.providers, "provider") != 0 ||
+		      unique(file, at, &manifest->gateway.sinks, "sink") != 0))
+		return -1;
+	if (globs_finish(file, node_get(file, node, "agents")) != 0)
+		return -1;
+	for (i = 0; i < manifest->contract.count; i++)
+		if (contract_finish(file, &manifest->contract.items[i]) != 0)
+			return -1;
+	if (manifest->wal.recover_point) {
+		const char *const *points = (const char *const *)manifest->faultpoints.items;
+
+		for (i = 0; i < manifest->faultpoints.count; i++)
+			if (!strcmp(points[i], manifest->wal.recover_point))
+				break;
+		at = node_get(file, node_get(file, node, "wal"), "recover-point");
+		if (i == manifest->faultpoints.count)
+			return node_unknown(file, at, "fault point", manifest->wal.recover_point,
+			    points ? points : (const char *const[]){NULL});
+	}
+	return policy_apply(&manifest->policy, file->path, &scratch, file->err);
+}
+
+static const struct node_field manifest_fields[] = {
+    {.key = "name", .type = NODE_TEXT, .required = true, IN(name), .help = "What the system is called."},
+    {.key = "description", .type = NODE_TEXT, IN(description), .help = "One sentence."},
+    {.key = "prepare",
+	.type = NODE_LIST,
+	IN(prepare),
+	.count_offset = offsetof(struct spec_manifest, prepare_count),
+	.table = &command_table,
+	.form = "list of commands",
+	.help = "Commands that run once, one after the other, before the first start; each must exit with 0."},
+    {.key = "processes",
+	.type = NODE_LIST,
+	.required = true,
+	.filled = true,
+	IN(processes),
+	.count_offset = offsetof(struct spec_manifest, process_count),
+	.table = &process_table,
+	.help = "Started in this order, each once the one before is ready. The first is \"the orchestrator\"."},
+    {.key = "restart", .type = NODE_MAP, .table = &restart_table, .help = "What happens when a process dies."},
+    {.key = "submit", .type = NODE_MAP, .required = true, .table = &submit_table, .help = "How a task is handed in."},
+    {.key = "outcome", .type = NODE_MAP, .table = &outcome_table, .help = "What the system says became of its tasks."},
+    {.key = "agents", .type = NODE_MAP, .table = &agents_table, .help = "Where its agents are seen."},
+    {.key = "gateway",
+	.type = NODE_MAP,
+	.table = &gateway_table,
+	.help = "The providers and sinks that it reaches through *${gateway}*."},
+    {.key = "commits", .type = NODE_MAP, .table = &commits_table, .help = "The ledger."},
+    {.key = "slo", .type = NODE_MAP, .table = &slo_table, .help = "What it claims of itself."},
+    {.key = "state", .type = NODE_MAP, .table = &state_table, .help = "Its files."},
+    {.key = "wal", .type = NODE_MAP, .table = &wal_table, .help = "Its own log."},
+    {.key = "faultpoints",
+	.type = NODE_STRINGS,
+	IN(faultpoints),
+	.help = "Points in its code that include tritone/faultpoint.h."},
+    {.key = "contract",
+	.type = NODE_PAIRS,
+	IN(contract),
+	.form = "map with _commits_ and _notifications_: exactly-once, at-least-once or at-most-once",
+	.help = "What it promises. A verdict says what happened, and whether the opposite was promised."},
+    {.key = "policy",
+	.type = NODE_PAIRS,
+	IN(policy),
+	.help = "Its limits, for the checkers; see tritone-invariants(7)."},
+    {.key = NULL},
+};
+const struct node_table spec_manifest_table = {.fields = manifest_fields, .finish = manifest_finish};
+
+int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err)
+{
+	struct loaded_manifest *loaded = calloc(1, sizeof *loaded);
+	struct node_file file;
+	int rc;
+
+	if (!loaded)
+		return error_set(err, ENOMEM, "%s: no memory for it", path);
+	rc = node_open(&file, path, &loaded->arena, err);
+	if (rc == 0) {
+		loaded->manifest.file = arena_text(&loaded->arena, path, strlen(path));
+		rc = loaded->manifest.file ? node_top(&file, &spec_manifest_table, &loaded->manifest)
+					   : node_no_memory(&file);
+		node_close(&file);
+	}
+	if (rc != 0) {
+		spec_manifest_free(&loaded->manifest);
+		return -1;
+	}
+	*ret_manifest = &loaded->manifest;
+	return 0;
+}
+
+void spec_manifest_free(struct spec_manifest *manifest)
+{
+	struct loaded_manifest *loaded = (struct loaded_manifest *)manifest;
+
+	if (!loaded)
+		return;
+	arena_finish(&loaded->arena);
+	free(loaded);
+}

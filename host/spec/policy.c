@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The names by which files speak of the checkers' numbers: a manifest's `policy`, an invariant's parameters. */
+#include "spec/policy.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check/check.h"
+
+#define ROW(key_, type_, member_, invariant_, short_, help_)                                                           \
+	{                                                                                                              \
+		.key = key_, .type = type_, .offset = offsetof(struct check_config, member_), .invariant = invariant_, \
+		.parameter = short_, .help = help_                                                                     \
+	}
+
+const struct policy_row policy_rows[] = {
+    ROW("throttle-grace", POLICY_TIME, throttle_grace_us, "cascade-order", NULL,
+	"a call that arrives so soon after a 429 was already on its way"),
+    ROW("throttle-default", POLICY_TIME, throttle_default_us, "cascade-order", NULL,
+	"the least window after a 429 without Retry-After; 0: not judged"),
+    ROW("throttle-max", POLICY_TIME, throttle_max_us, "cascade-order", NULL,
+	"a Retry-After above it is bounded to it; 0: unbounded"),
+    ROW("notify-limit", POLICY_TIME, notify_limit_us, "every-confirmed-notified", "limit",
+	"a commit must be notified within it"),
+    ROW("progress-limit", POLICY_TIME, progress_limit_us, "progress", "limit",
+	"at most so long without anything happening while tasks are open"),
+    ROW("slo-window", POLICY_TIME, slo_window_us, "slo-returns", "window",
+	"how long the SLOs must stay green at the end"),
+    ROW("slo-blast-radius", POLICY_FRACTION, slo_blast_radius, "slo-returns", "blast-radius",
+	"how far below its target an SLO may fall during the fault, as a fraction of the target"),
+    ROW("slo-budget-cost", POLICY_FRACTION, slo_budget_cost, "slo-returns", "budget-cost",
+	"how much of the error budget the fault may cost"),
+    ROW("claim-slack", POLICY_TIME, claim_slack_us, "dashboard-honest", "slack",
+	"a claim may lag behind what was observed by so much"),
+    ROW("slo-task-success", POLICY_FRACTION, slo_task_success, "slo-returns", "task-success",
+	"target of the SLO; 0: not judged"),
+    ROW("slo-notification", POLICY_FRACTION, slo_notification, "slo-returns", "notification",
+	"target of the SLO; 0: not judged"),
+    ROW("slo-latency-p95", POLICY_TIME_DOUBLE, slo_latency_p95_us, "slo-returns", "latency-p95",
+	"target of the SLO; 0: not judged"),
+    ROW("slo-tasks", POLICY_COUNT, slo_tasks, "slo-returns", "tasks", "window of the SLOs, in tasks"),
+    ROW("attempts-max", POLICY_COUNT, attempts_max, "bounded-effort", NULL, "attempts of one task; 0: not judged"),
+    ROW("agents-max", POLICY_COUNT, agents_max, "bounded-effort", NULL, "agents alive at one time; 0: not judged"),
+    ROW("calls-per-task-max", POLICY_COUNT, calls_per_task_max, "bounded-effort", NULL,
+	"model calls of one task; 0: not judged"),
+    ROW("tokens-per-task-max", POLICY_COUNT, tokens_per_task_max, "bounded-effort", NULL,
+	"tokens of one task; 0: not judged"),
+    ROW("breaker-threshold", POLICY_COUNT, breaker_threshold, "bounded-effort", NULL,
+	"consecutive failures that must open a provider's breaker; 0: none is promised"),
+    ROW("breaker-reset", POLICY_TIME, breaker_reset_us, "bounded-effort", NULL,
+	"how long an open breaker lets nothing through"),
+    ROW("restarts-max", POLICY_COUNT, restarts_max, "bounded-effort", NULL,
+	"restarts of the orchestrator; 0: not judged"),
+    {.key = NULL},
+};
+
+#define POLICY_NAMES_MAX 64
+
+const char *const policy_invariants[] = {"no-duplicate-commit", "no-lost-task", "no-zombie-commit", "cascade-order",
+    "every-confirmed-notified", "slo-returns", "dashboard-honest", "wal-intact", "no-half-written",
+    "worktree-integrity", "progress", "bounded-effort", NULL};
+
+static int fail(const char *file, const struct spec_pair *pair, struct error *err, const char *what)
+{
+	return error_set(err, EINVAL, "%s:%u:%u: '%s': %s", file, pair->line, pair->column, pair->name, what);
+}
+
+static int set_time(
+    const struct policy_row *row, const char *file, const struct spec_pair *pair, void *to, struct error *err)
+{
+	struct error why;
+	int64_t ms;
+
+	if (spec_duration(pair->value, &ms, &why) != 0)
+		return fail(file, pair, err, why.text);
+	if (row->type == POLICY_TIME)
+		*(uint64_t *)to = (uint64_t)ms * 1000;
+	else
+		*(double *)to = (double)ms * 1000;
+	return 0;
+}
+
+static int set_value(const struct policy_row *row, const char *file, const struct spec_pair *pair,
+    struct check_config *config, struct error *err)
+{
+	void *to = (char *)config + row->offset;
+	const char *text = pair->value;
+	double fraction;
+	char *end;
+
+	switch (row->type) {
+	case POLICY_COUNT:
+		if (!*text || text[strspn(text, "0123456789")] || strlen(text) > 18)
+			return fail(file, pair, err, "expected a whole number");
+		*(uint64_t *)to = strtoull(text, NULL, 10);
+		return 0;
+	case POLICY_FRACTION:
+		fraction = strtod(text, &end);
+		if (!*text || text[strspn(text, "0123456789.")] || *end || !(fraction >= 0 && fraction <= 1))
+			return fail(file, pair, err, "expected a fraction between 0 and 1");
+		*(double *)to = fraction;
+		return 0;
+	case POLICY_TIME:
+	case POLICY_TIME_DOUBLE:
+	default:
+		return set_time(row, file, pair, to, err);
+	}
+}
+
+static int unknown(const char *file, const struct spec_pair *pair, const char *const *known, struct error *err)
+{
+	const char *nearest = spec_nearest(pair->name, known);
+
+	if (nearest)
+		return error_set(err, EINVAL, "%s:%u:%u: unknown parameter '%.40s'; did you mean '%s'?", file,
+		    pair->line, pair->column, pair->name, nearest);
+	return error_set(err, EINVAL, "%s:%u:%u: unknown parameter '%.40s'%s%s", file, pair->line, pair->column,
+	    pair->name, *known ? "; the first known one is " : "; there are none", *known ? *known : "");
+}
+
+int policy_apply(const struct spec_pairs *policy, const char *file, struct check_config *config, struct error *err)
+{
+	const char *known[POLICY_NAMES_MAX + 1];
+	const struct policy_row *row;
+	size_t i, count = 0;
+
+	for (row = policy_rows; row->key && count < POLICY_NAMES_MAX; row++)
+		known[count++] = row->key;
+	known[count] = NULL;
+	for (i = 0; i < policy->count; i++) {
+		for (row = policy_rows; row->key; row++)
+			if (!strcmp(row->key, policy->items[i].name))
+				break;
+		if (!row->key)
+			return unknown(file, &policy->items[i], known, err);
+		if (set_value(row, file, &policy->items[i], config, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int apply_parameter(const struct spec_invariant *invariant, const struct spec_pair *pair, const char *file,
+    struct check_config *config, struct error *err)
+{
+	const char *known[POLICY_NAMES_MAX + 1];
+	const struct policy_row *row;
+	size_t count = 0;
+
+	for (row = policy_rows; row->key && count + 2 < POLICY_NAMES_MAX; row++) {
+		if (strcmp(row->invariant, invariant->name) != 0)
+			continue;
+		if (!strcmp(row->key, pair->name) || (row->parameter && !strcmp(row->parameter, pair->name)))
+			return set_value(row, file, pair, config, err);
+		known[count++] = row->key;
+		if (row->parameter)
+			known[count++] = row->parameter;
+	}
+	known[count] = NULL;
+	return unknown(file, pair, known, err);
+}
+
+int policy_invariant_apply(
+    const struct spec_invariant *invariant, const char *file, struct check_config *config, struct error *err)
+{
+	size_t i;
+
+	for (i = 0; i < invariant->parameters.count; i++) {
+		const struct spec_pair *pair = &invariant->parameters.items[i];
+		int64_t ms;
+
+		/* the limit of no-lost-task is how long the system gets to settle: it became workload.limit */
+		if (!strcmp(invariant->name, "no-lost-task") && !strcmp(pair->name, "limit")) {
+			if (spec_duration(pair->value, &ms, err) != 0)
+				return error_context(err, "%s:%u:%u", file, pair->line, pair->column);
+			continue;
+		}
+		if (apply_parameter(invariant, pair, file, config, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+int spec_check_config(const struct spec_manifest *manifest, const struct spec_experiment *experiment,
+    struct check_config *config, struct error *err)
+{
+	size_t i;
+
+	config->provider_count = 0;
+	for (i = 0; i < manifest->gateway.providers.count && i < CHECK_PROVIDERS_MAX; i++)
+		config->providers[config->provider_count++] = manifest->gateway.providers.items[i];
+	config->promises_exactly_once = false;
+	for (i = 0; i < manifest->contract.count; i++)
+		if (!strcmp(manifest->contract.items[i].name, "commits"))
+			config->promises_exactly_once = !strcmp(manifest->contract.items[i].value, "exactly-once");
+	if (policy_apply(&manifest->policy, manifest->file, config, err) != 0)
+		return -1;
+	for (i = 0; experiment && i < experiment->invariant_count; i++)
+		if (policy_invariant_apply(&experiment->invariants[i], experiment->file, config, err) != 0)
+			return -1;
+	return 0;
+}

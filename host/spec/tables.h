@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of keys of the three kinds of files, and what their loaders share. */
+#ifndef TRITONE_SPEC_TABLES_H
+#define TRITONE_SPEC_TABLES_H
+
+#include "spec/node.h"
+
+extern const struct node_table spec_manifest_table, spec_experiment_table, spec_suite_table;
+extern const struct node_table spec_activity_table, spec_hypothesis_table, spec_fault_table, spec_variable_table,
+    spec_expect_table;
+
+/* The file's name without its directory and .yaml, .yml, .json. */
+char *spec_stem(struct arena *arena, const char *path);
+/* `path` as seen from the directory of `file`. */
+char *spec_beside(struct arena *arena, const char *file, const char *path);
+/* A manifest by its path beside `file`, or by its name in systems/ or ../systems/ there. ENOENT with the node's place. */
+int spec_find_system(struct node_file *file, yaml_node_t *node, char **system);
+/* Is each of them the name of an invariant? */
+int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names);
+int spec_read_variables(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
+/* What the faults in `list` say of each other. */
+int spec_faults_finish(struct node_file *file, yaml_node_t *list, const struct spec_experiment *experiment);
+/* Loads an experiment from an open file. */
+int spec_experiment_read(struct node_file *file, struct spec_experiment *experiment);
+
+#endif
