@@ -11,4 +11,7 @@ struct verb {
 
 extern const struct verb verb_table[]; /* ends with a NULL name */
 
+/* One for each file NAME.c of this folder. */
+int verb_test(int argc, char **argv);
+
 #endif

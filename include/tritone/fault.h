@@ -279,6 +279,7 @@ enum tritone_capability {
 				    system-call filter */
 	TRITONE_CAP_FAULTPOINT = 0x10, /* needs services->faultpoint */
 	TRITONE_CAP_NETWORK = 0x20,    /* opens sockets of its own */
+	TRITONE_CAP_INSTANT = 0x40,    /* nothing lasts once it is felt (a kill): the host reverts at once */
 };
 
 struct tritone_fault {

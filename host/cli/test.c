@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tritone test`: runs a suite, or one experiment, and says what held. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/options.h"
+#include "cli/verb.h"
+#include "engine/engine.h"
+#include "report/report.h"
+#include "spec/spec.h"
+
+enum format { FORMAT_HUMAN, FORMAT_JSON, FORMAT_JSONL };
+
+struct arguments {
+	struct engine_options engine;
+	struct report_options report;
+	enum format format;
+	const char *file, *system, *junit, *seed, *only;
+	bool quiet;
+};
+
+static const char usage[] =
+    "usage: tritone test [OPTION ...] FILE\n"
+    "Runs a suite, or a single experiment, on the system that it names, and prints a verdict for each.\n\n"
+    "  -s, --system NAME     the system's manifest: a file, or a name in a systems/ folder\n"
+    "      --seed N          the seed of every random choice (default: TRITONE_SEED, or a fresh one, which is "
+    "printed)\n"
+    "      --only PATTERN    only the experiments whose name contains PATTERN\n"
+    "      --reruns N        run an unexpected deviation again N times (default 2); an expected one is run again once\n"
+    "      --keep            keep the run directory of each run, not only of those that failed\n"
+    "      --dry-run         stop after the plan; touch nothing\n"
+    "      --pathological    allow faults that may take the machine down\n"
+    "      --json            print one JSON document      --jsonl   one JSON object a line\n"
+    "      --junit FILE      write JUnit XML to FILE too\n"
+    "  -q, --quiet           no progress on standard error\n"
+    "  -v, --verbose         all invariants; twice: the evidence and the timeline\n"
+    "  -h, --help\n\n"
+    "Exit status: 0 all as expected, 1 deviated, 2 usage or bad file, 3 gate failed, 4 not injected or vacuous,\n"
+    "5 undo incomplete, 6 aborted, 7 a capability is missing here, 130 or 143 after a signal (all faults undone).\n";
+
+static int parse(struct arguments *a, int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"system", required_argument, NULL, 's'},
+	    {"seed", required_argument, NULL, 'S'},
+	    {"only", required_argument, NULL, 'o'},
+	    {"reruns", required_argument, NULL, 'r'},
+	    {"keep", no_argument, NULL, 'k'},
+	    {"dry-run", no_argument, NULL, 'n'},
+	    {"pathological", no_argument, NULL, 'P'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"jsonl", no_argument, NULL, 'l'},
+	    {"junit", required_argument, NULL, 'J'},
+	    {"quiet", no_argument, NULL, 'q'},
+	    {"verbose", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
+	char *end;
+	int c;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "s:qvh", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			a->system = optarg;
+			break;
+		case 'S':
+			a->seed = optarg;
+			break;
+		case 'o':
+			a->only = optarg;
+			break;
+		case 'r':
+			a->engine.reruns = (uint32_t)strtoul(optarg, &end, 10);
+			if (*end || end == optarg || a->engine.reruns > 1000)
+				return cli_usage("test", "--reruns wants a number from 0 to 1000, found '%s'", optarg);
+			break;
+		case 'k':
+			a->engine.keep = true;
+			break;
+		case 'n':
+			a->engine.dry_run = true;
+			break;
+		case 'P':
+			a->engine.allow_pathological = true;
+			break;
+		case 'j':
+			a->format = FORMAT_JSON;
+			break;
+		case 'l':
+			a->format = FORMAT_JSONL;
+			break;
+		case 'J':
+			a->junit = optarg;
+			break;
+		case 'q':
+			a->quiet = true;
+			break;
+		case 'v':
+			a->report.verbosity++;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return -1;
+		default:
+			return cli_usage("test", "wrong arguments");
+		}
+	}
+	if (argc - optind != 1)
+		return cli_usage("test", "exactly one suite or experiment is wanted");
+	a->file = argv[optind];
+	return 0;
+}
+
+/* The cases whose name contains the pattern come to the front; returns how many they are. */
+static size_t select_cases(struct engine_case *cases, size_t count, const char *pattern)
+{
+	size_t i, n = 0;
+
+	if (!pattern)
+		return count;
+	for (i = 0; i < count; i++) {
+		if (strstr(cases[i].name, pattern)) {
+			struct engine_case held = cases[n];
+
+			cases[n++] = cases[i];
+			cases[i] = held;
+		}
+	}
+	return n;
+}
+
+static size_t run_all(struct arguments *a, struct engine_case *cases, size_t count, struct result *results)
+{
+	size_t i;
+
+	a->engine.progress = progress_create(stderr, a->quiet, count);
+	for (i = 0; i < count && !interrupt_signal(a->engine.interrupt); i++) {
+		engine_run(&a->engine, &cases[i], &results[i]);
+		if (a->format == FORMAT_HUMAN)
+			report_human(stdout, &a->report, &results[i]);
+		else if (a->format == FORMAT_JSONL)
+			report_jsonl(stdout, &a->report, &results[i]);
+		fflush(stdout);
+	}
+	progress_destroy(a->engine.progress);
+	return i;
+}
+
+static int exit_status(const struct result *results, size_t count, int sig)
+{
+	enum verdict worst = VERDICT_HELD;
+	bool failed = false;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		failed = failed || !results[i].ok;
+		if (!results[i].ok && results[i].verdict > worst)
+			worst = results[i].verdict;
+	}
+	if (worst == VERDICT_UNDO_INCOMPLETE)
+		return verdict_exit_status(worst);
+	if (sig)
+		return 128 + sig;
+	if (failed && worst == VERDICT_HELD)
+		return 1; /* it held although it was expected to deviate */
+	return verdict_exit_status(worst);
+}
+
+static int finish(struct arguments *a, const struct result *results, size_t count, int sig)
+{
+	struct error err;
+	int status = exit_status(results, count, sig);
+
+	if (a->format == FORMAT_HUMAN)
+		report_human_summary(stdout, &a->report, results, count);
+	else if (a->format == FORMAT_JSON && report_json(stdout, &a->report, results, count, &err)) {
+		fprintf(stderr, "tritone test: %s\n", err.text);
+		status = status ? status : 2;
+	}
+	if (a->junit && report_junit(a->junit, &a->report, results, count, &err)) {
+		fprintf(stderr, "tritone test: %s\n", err.text);
+		status = status ? status : 2;
+	}
+	if (fflush(stdout) != 0) {
+		perror("tritone test: standard output");
+		status = status ? status : 2;
+	}
+	return status;
+}
+
+static int run_suite(struct arguments *a, const struct spec_suite *suite)
+{
+	struct engine_case *cases;
+	struct result *results;
+	size_t count, wanted, done, i;
+	struct error err;
+	int status;
+
+	if (engine_cases(&cases, &count, suite, a->system, &err)) {
+		fprintf(stderr, "tritone test: %s\n", err.text);
+		return 2;
+	}
+	wanted = select_cases(cases, count, a->only);
+	if (!wanted) {
+		engine_cases_free(cases, count);
+		return cli_usage("test", "no experiment's name contains '%s'", a->only ? a->only : "");
+	}
+	results = calloc(wanted, sizeof *results);
+	if (!results || interrupt_begin(&a->engine.interrupt, &err)) {
+		fprintf(stderr, "tritone test: %s\n", results ? err.text : "no memory");
+		free(results);
+		engine_cases_free(cases, count);
+		return 2;
+	}
+	a->report.suite = suite->title ? suite->title : suite->name;
+	if (!a->quiet)
+		fprintf(stderr, "seed %" PRIu64 "\n", a->engine.seed);
+	done = run_all(a, cases, wanted, results);
+	status = finish(a, results, done, interrupt_signal(a->engine.interrupt));
+	for (i = 0; i < done; i++)
+		result_finish(&results[i]);
+	interrupt_end(a->engine.interrupt);
+	free(results);
+	engine_cases_free(cases, count);
+	return status;
+}
+
+int verb_test(int argc, char **argv)
+{
+	struct arguments a = {.engine = {.root = cli_state_root(), .reruns = 2}};
+	struct spec_suite *suite;
+	struct error err;
+	int r = parse(&a, argc, argv);
+
+	if (r)
+		return r < 0 ? 0 : r;
+	a.engine.seed = cli_seed(a.seed);
+	if (spec_suite_load(&suite, a.file, &err)) {
+		fprintf(stderr, "tritone test: %s\n", err.text);
+		return 2;
+	}
+	r = run_suite(&a, suite);
+	spec_suite_free(suite);
+	return r;
+}

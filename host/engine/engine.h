@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An experiment's life: gate -> plan -> inject -> verify -> watch -> revert -> settle -> judge, one file a stage. What comes in is
+ * a case (an experiment, a system, what is expected), what comes out is a result; nothing is printed here but progress.
+ */
+#ifndef TRITONE_ENGINE_H
+#define TRITONE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "report/report.h"
+#include "spec/spec.h"
+#include "wal/error.h"
+
+/* SIGINT, SIGTERM and SIGHUP as something that can be waited for. One for the process; begin it before any thread is started. */
+struct interrupt;
+int interrupt_begin(struct interrupt **ret_interrupt, struct error *err);
+void interrupt_end(struct interrupt *interrupt);
+int interrupt_signal(const struct interrupt *interrupt); /* 0, or the first signal that came */
+int interrupt_fd(const struct interrupt *interrupt);     /* readable once one has come */
+
+struct engine_options {
+	const char *root; /* the state directory (TRITONE_STATE or .tritone), made if absent */
+	uint64_t seed;
+	uint32_t
+	    reruns;   /* how often a deviation that nobody expected is run again; one that was expected: at most once */
+	bool keep;    /* keep the run directory of what went as expected, too */
+	bool dry_run; /* stop after the plan; touch nothing */
+	bool allow_pathological;
+	struct progress *progress; /* may be NULL */
+	struct interrupt *interrupt;
+};
+
+/* One run to be made. All but the sweep is borrowed from the loaded suite. */
+struct engine_case {
+	char name[128];
+	const char *experiment; /* file */
+	const char *system;     /* manifest: a file, or a name in a systems/ folder; NULL: the experiment's own */
+	const struct spec_strings *arguments; /* may be NULL */
+	const char *bug;                      /* may be NULL */
+	bool has_expect;
+	const struct spec_strings *deviated, *may, *vacuous;
+	char *sweep_fault, *sweep_argument, *sweep_value; /* owned; NULL: none */
+};
+
+/* Cases of a suite: sweeps unrolled, controls added (each distinct experiment of a bug once more, without it). */
+int engine_cases(struct engine_case **ret_cases, size_t *ret_count, const struct spec_suite *suite, const char *system,
+    struct error *err);
+
+void engine_cases_free(struct engine_case *cases, size_t count);
+
+/*
+ * Runs one case, and again when it deviated. Always fills *result (VERDICT_ERROR with the reason when the harness itself could not
+ * go on); free with result_finish. Nothing of it is left running afterwards.
+ */
+void engine_run(const struct engine_options *options, const struct engine_case *c, struct result *result);
+
+/* A manifest by path, or by name in a systems/ folder beside or above the file `beside`. */
+int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An experiment from beginning to end: the stages in their order, the clean-up in the reverse, and the re-runs of a deviation. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/run.h"
+
+int run_fail(struct run *run, enum verdict verdict, const char *format, ...)
+{
+	struct result *result = run->result;
+	va_list args;
+
+	/* The graver one stays, and of two like ones the first. */
+	if (verdict <= result->verdict)
+		return -1;
+	result->verdict = verdict;
+	result->ok = false;
+	va_start(args, format);
+	vsnprintf(result->reason, sizeof result->reason, format, args);
+	va_end(args);
+	return -1;
+}
+
+uint64_t run_stage_begin(struct run *run, const char *stage)
+{
+	progress_stage(run->options->progress, stage, "");
+	return history_append(
+	    run->history, &(struct op){.kind = OP_STAGE, .type = OP_INVOKE, .pair = OP_NONE, .actor = stage});
+}
+
+void run_stage_end(struct run *run, uint64_t invoke, bool ok)
+{
+	history_complete(run->history, invoke,
+	    &(struct op){.kind = OP_STAGE, .type = ok ? OP_OK : OP_FAIL, .detail = ok ? "" : run->result->reason});
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void finish(struct run *run)
+{
+	struct error err;
+	size_t i;
+
+	for (i = 0; i < run->fault_count; i++)
+		fault_finish(&run->faults[i]);
+	service_stop(run->services);
+	system_destroy(run->system);
+	gateway_destroy(run->gateway);
+	if (run->history && history_sync(run->history, &err))
+		run_fail(run, VERDICT_ERROR, "the history could not be stored: %s", err.text);
+	history_destroy(run->history);
+	undo_close(run->undo);
+	tracker_finish(&run->tracker);
+	spec_experiment_free(run->x);
+	spec_manifest_free(run->manifest);
+	free(run->arguments.items);
+}
+
+static void run_once(const struct engine_options *options, const struct engine_case *c, struct result *result)
+{
+	struct run run = {.options = options, .c = c, .result = result};
+	uint64_t began = now_us();
+
+	memset(result, 0, sizeof *result);
+	snprintf(result->name, sizeof result->name, "%s", c->name);
+	snprintf(result->file, sizeof result->file, "%s", c->experiment);
+	snprintf(result->bug, sizeof result->bug, "%s", c->bug ? c->bug : "");
+	result->seed = options->seed;
+	result->recovered_us = -1;
+	if (stage_prepare(&run) == 0 && !options->dry_run) {
+		if (stage_gate(&run) == 0 && stage_watch(&run) == 0)
+			(void)stage_settle(&run);
+		(void)stage_close(&run);
+		stage_judge(&run);
+	} else if (options->dry_run && result->verdict == VERDICT_HELD) {
+		result->ok = true;
+	}
+	finish(&run);
+	result->duration_us = now_us() - began;
+	if (run.dir[0] && result->ok && !options->keep && rundir_remove(run.dir) == 0)
+		result->run_dir[0] = '\0';
+}
+
+void engine_run(const struct engine_options *options, const struct engine_case *c, struct result *result)
+{
+	uint32_t reruns, i;
+
+	progress_begin(options->progress, c->name);
+	run_once(options, c, result);
+	if (result->verdict == VERDICT_DEVIATED) {
+		reruns = result->ok && options->reruns > 1 ? 1 : options->reruns;
+		result->reproduced = 1;
+		result->reruns = 1;
+		for (i = 0; i < reruns && !interrupt_signal(options->interrupt); i++) {
+			struct result again;
+
+			progress_stage(options->progress, "again", "the same seed once more");
+			run_once(options, c, &again);
+			result->reruns++;
+			result->reproduced += again.verdict == VERDICT_DEVIATED && again.ok == result->ok;
+			result_finish(&again);
+		}
+	}
+	progress_end(options->progress);
+}

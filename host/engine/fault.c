@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One fault of an experiment: from the event that it waits for, through inject and its proof, to revert. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/run.h"
+
+#define PROOF_DEFAULT_MS 5000
+#define VERIFY_GAP_US    2000
+#define VERIFY_GAP_MAX   20000
+
+/* ---- its moment ---- */
+
+static bool of(const struct spec_when *when, const struct op *op)
+{
+	return !when->of || !strcmp(when->of, op->actor);
+}
+
+static bool matches(const struct spec_when *when, const struct op *op)
+{
+	switch (when->event) {
+	case SPEC_EVENT_NONE:
+		return false;
+	case SPEC_EVENT_REQUEST:
+		return op->kind == OP_CALL && op->type == OP_INVOKE && of(when, op);
+	case SPEC_EVENT_REPLY:
+		return op->kind == OP_CALL && (op->type == OP_OK || op->type == OP_FAIL) && of(when, op);
+	case SPEC_EVENT_COMMIT:
+		return op->kind == OP_COMMIT;
+	case SPEC_EVENT_NOTIFY:
+		return op->kind == OP_NOTIFY && op->type == OP_INVOKE && of(when, op);
+	case SPEC_EVENT_ACCEPT:
+		return op->kind == OP_SUBMIT && op->type == OP_OK;
+	case SPEC_EVENT_FAULT:
+		return op->kind == OP_FAULT && op->type == OP_OK && of(when, op);
+	case SPEC_EVENT_REVERT:
+		return op->kind == OP_REVERT && op->type == OP_OK && of(when, op);
+	case SPEC_EVENT_RESTART:
+		return op->kind == OP_SYSTEM && op->type == OP_OK;
+	}
+	return false;
+}
+
+static uint64_t us(int64_t ms)
+{
+	return ms > 0 ? (uint64_t)ms * 1000 : 0;
+}
+
+bool fault_see(struct run_fault *fault, const struct op *op)
+{
+	const struct spec_when *when = &fault->spec->when, *until = &fault->spec->until;
+
+	if (fault->state == FAULT_WAITING && matches(when, op)) {
+		if (++fault->when_seen != (when->nth ? when->nth : 1))
+			return false;
+		fault->state = FAULT_DUE;
+		fault->due_us = op->time_us + us(when->after_ms);
+		snprintf(fault->event_task, sizeof fault->event_task, "%s", op->task);
+		return true;
+	}
+	if (fault->state == FAULT_ACTIVE && matches(until, op)) {
+		if (++fault->until_seen != (until->nth ? until->nth : 1))
+			return false;
+		fault->end_us = op->time_us + us(until->after_ms);
+		return true;
+	}
+	return false;
+}
+
+int fault_arm(struct run_fault *fault)
+{
+	const struct spec_when *when = &fault->spec->when;
+	const struct spec_strings *sinks = &fault->run->manifest->gateway.sinks;
+	const char *target = "*";
+	struct error err;
+
+	if (!when->hold)
+		return 0;
+	if (when->of)
+		target = when->of;
+	else if (when->event == SPEC_EVENT_NOTIFY && sinks->count)
+		target = sinks->items[0];
+	if (gateway_hold(fault->run->gateway, target, when->nth ? when->nth : 1, &fault->hold, &err))
+		return run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);
+	return 0;
+}
+
+static void release(struct run_fault *fault)
+{
+	if (fault->hold)
+		gateway_release(fault->run->gateway, fault->hold);
+	fault->hold = 0;
+}
+
+/* ---- loading and starting ---- */
+
+static void take_evidence(void *arg, const char *name, const char *value)
+{
+	struct run_fault *fault = arg;
+	struct result_fault *r = fault->result;
+
+	history_append(fault->run->history,
+	    &(struct op){
+		.kind = OP_EVIDENCE, .type = OP_OK, .pair = OP_NONE, .actor = r->id, .key = name, .detail = value});
+	if (r->evidence_count == RESULT_EVIDENCE_MAX)
+		return;
+	snprintf(r->evidence[r->evidence_count].name, sizeof r->evidence[0].name, "%s", name);
+	snprintf(r->evidence[r->evidence_count].value, sizeof r->evidence[0].value, "%s", value);
+	r->evidence_count++;
+}
+
+static int set_param(struct run_fault *fault, const char *name, const char *value)
+{
+	size_t i, length = strlen(name);
+
+	for (i = 0; i < fault->param_count; i++)
+		if (!strncmp(fault->params[i], name, length) && fault->params[i][length] == '=')
+			break;
+	if (i == RUN_PARAMS_MAX)
+		return run_fail(fault->run, VERDICT_ERROR, "fault %s has more than %d arguments", fault->spec->name,
+		    RUN_PARAMS_MAX);
+	if (i < fault->param_count)
+		free(fault->params[i]);
+	else
+		fault->params[fault->param_count++] = NULL;
+	if (asprintf(&fault->params[i], "%s=%s", name, value) < 0) {
+		fault->params[i] = NULL;
+		fault->param_count = i;
+		return run_fail(fault->run, VERDICT_ERROR, "no memory");
+	}
+	return 0;
+}
+
+int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault *spec)
+{
+	const struct engine_case *c = run->c;
+	char path[PATH_MAX];
+	struct error err;
+	size_t i;
+
+	fault->run = run;
+	fault->spec = spec;
+	fault->end_us = UINT64_MAX;
+	fault->invoke = OP_NONE;
+	fault->result = &run->result->faults[run->result->fault_count++];
+	snprintf(fault->result->id, sizeof fault->result->id, "%s", spec->name);
+	snprintf(fault->result->name, sizeof fault->result->name, "%s", spec->name);
+	snprintf(fault->result->plugin, sizeof fault->result->plugin, "%s", spec->plugin);
+	fault->result->reverted = true; /* nothing is in force yet */
+	for (i = 0; i < spec->arguments.count; i++)
+		if (set_param(fault, spec->arguments.items[i].name, spec->arguments.items[i].value))
+			return -1;
+	if (c->sweep_argument && (!c->sweep_fault || !strcmp(c->sweep_fault, spec->name)) &&
+	    set_param(fault, c->sweep_argument, c->sweep_value))
+		return -1;
+	if (plugin_locate(spec->plugin, path, sizeof path, &err) || plugin_info_load(&fault->info, path, &err))
+		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: %s", run->x->file, spec->line, spec->column, err.text);
+	if (plugin_params_check(fault->info, (const char *const *)fault->params, fault->param_count, &err))
+		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: %s", run->x->file, spec->line, spec->column, err.text);
+	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
+		return run_fail(run, VERDICT_ERROR, "fault %s is pathological and needs --pathological", spec->name);
+	if (fault->info->capabilities & TRITONE_CAP_ERRNO)
+		run->syscall_filter = true;
+	return 0;
+}
+
+int fault_start(struct run_fault *fault)
+{
+	struct run *run = fault->run;
+	struct runner_options options = {
+	    .plugin = fault->info->path,
+	    .fault_id = fault->result->id,
+	    .params = (const char *const *)fault->params,
+	    .run_dir = run->dir,
+	    .state_dir = run->state_dir,
+	    .socket = run->socket,
+	    .undo = run->undo,
+	    .seed = run->options->seed,
+	    .duration_ms = fault->spec->duration_ms,
+	    .allow_pathological = run->options->allow_pathological,
+	    .evidence = take_evidence,
+	    .arg = fault,
+	    .interrupt_fd = interrupt_fd(run->options->interrupt),
+	};
+	struct error err;
+	size_t i;
+
+	for (i = 0; i < fault->param_count; i++) {
+		char *expanded;
+
+		if (spec_expand(&expanded, fault->params[i], system_lookup, run->system, &err))
+			return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s: %s", run->x->file, fault->spec->line,
+			    fault->spec->column, fault->spec->name, err.text);
+		free(fault->params[i]);
+		fault->params[i] = expanded;
+	}
+	options.param_count = fault->param_count;
+	if (runner_start(&fault->runner, &options, &err))
+		return run_fail(run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);
+	if (runner_check(fault->runner, &err)) {
+		enum verdict v = runner_failure(fault->runner) == RUNNER_FAILURE_REFUSED ? VERDICT_UNAVAILABLE
+											 : VERDICT_NOT_INJECTED;
+
+		return run_fail(run, v, "fault %s cannot work here: %s", fault->spec->name, err.text);
+	}
+	return 0;
+}
+
+void fault_finish(struct run_fault *fault)
+{
+	size_t i;
+
+	release(fault);
+	runner_destroy(fault->runner);
+	plugin_info_free(fault->info);
+	for (i = 0; i < fault->param_count; i++)
+		free(fault->params[i]);
+	memset(fault, 0, sizeof *fault);
+}
+
+/* ---- inject, verify, revert ---- */
+
+static void say(struct run_fault *fault, enum op_type type, const char *text)
+{
+	snprintf(fault->result->proof, sizeof fault->result->proof, "%s", text);
+	history_complete(fault->run->history, fault->invoke,
+	    &(struct op){.kind = OP_FAULT,
+		.type = type,
+		.actor = fault->result->id,
+		.key = fault->result->plugin,
+		.detail = text});
+}
+
+static void revert(struct run_fault *fault)
+{
+	struct run *run = fault->run;
+	struct error err;
+	uint64_t invoke;
+	bool ok;
+
+	invoke = history_append(run->history,
+	    &(struct op){.kind = OP_REVERT, .type = OP_INVOKE, .pair = OP_NONE, .actor = fault->result->id});
+	ok = runner_revert(fault->runner, &err) == 0;
+	fault->result->reverted = ok;
+	history_complete(run->history, invoke,
+	    &(struct op){.kind = OP_REVERT,
+		.type = ok ? OP_OK : OP_FAIL,
+		.actor = fault->result->id,
+		.detail = ok ? "" : err.text});
+	fault->state = FAULT_OVER;
+	release(fault);
+	if (!ok)
+		run_fail(run, VERDICT_UNDO_INCOMPLETE, "fault %s could not be undone: %s", fault->spec->name, err.text);
+}
+
+static void inject(struct run_fault *fault, uint64_t now_us)
+{
+	struct run *run = fault->run;
+	int64_t proof_ms = fault->spec->proof_ms ? fault->spec->proof_ms : fault->info->proof_ms;
+	struct error err;
+
+	system_event_task(run->system, fault->event_task);
+	fault->invoke = history_append(run->history, &(struct op){.kind = OP_FAULT,
+							 .type = OP_INVOKE,
+							 .pair = OP_NONE,
+							 .actor = fault->result->id,
+							 .key = fault->result->plugin,
+							 .task = fault->event_task});
+	fault->state = FAULT_ACTIVE;
+	if (runner_plan(fault->runner, NULL, &err) || runner_inject(fault->runner, &err)) {
+		say(fault, OP_FAIL, err.text);
+		revert(fault);
+		return;
+	}
+	fault->result->injected = true;
+	fault->result->reverted = false;
+	fault->verify_gap_us = VERIFY_GAP_US;
+	fault->next_verify_us = now_us;
+	fault->proof_until_us = now_us + us(proof_ms ? proof_ms : PROOF_DEFAULT_MS);
+	if (fault->spec->duration_ms)
+		fault->end_us = history_now_us(run->history) + us(fault->spec->duration_ms);
+	release(fault);
+}
+
+/* Looks once. True when the question is settled, one way or the other. */
+static bool verify(struct run_fault *fault, uint64_t now_us)
+{
+	struct tritone_proof proof = {.struct_size = sizeof proof};
+	struct error err;
+
+	if (runner_verify(fault->runner, &proof, &err)) {
+		say(fault, OP_FAIL, err.text);
+		return true;
+	}
+	fault->unexercised = proof.felt == TRITONE_UNEXERCISED;
+	switch (proof.felt) {
+	case TRITONE_FELT:
+		fault->result->felt = true;
+		say(fault, OP_OK, proof.text);
+		return true;
+	case TRITONE_NEVER:
+		say(fault, OP_FAIL, proof.text);
+		return true;
+	case TRITONE_UNEXERCISED:
+	case TRITONE_NOT_YET:
+		snprintf(fault->result->proof, sizeof fault->result->proof, "%s", proof.text);
+		break;
+	default:
+		snprintf(proof.text, sizeof proof.text, "verify answered %u, which means nothing", proof.felt);
+		say(fault, OP_FAIL, proof.text);
+		return true;
+	}
+	if (now_us < fault->proof_until_us || (fault->unexercised && fault->end_us != UINT64_MAX)) {
+		fault->next_verify_us = now_us + fault->verify_gap_us;
+		fault->verify_gap_us =
+		    fault->verify_gap_us * 2 > VERIFY_GAP_MAX ? VERIFY_GAP_MAX : fault->verify_gap_us * 2;
+		return false;
+	}
+	if (fault->unexercised) {
+		say(fault, OP_INFO, proof.text);
+	} else {
+		char text[sizeof proof.text];
+
+		snprintf(text, sizeof text, "not felt in time: %.200s", proof.text[0] ? proof.text : "no evidence");
+		say(fault, OP_FAIL, text);
+	}
+	return true;
+}
+
+uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
+{
+	if (fault->state == FAULT_WAITING && fault->spec->when.event == SPEC_EVENT_NONE) {
+		fault->state = FAULT_DUE;
+		fault->due_us = fault->run->began_us + us(fault->spec->when.after_ms);
+	}
+	if (fault->state == FAULT_DUE) {
+		if (now_us < fault->due_us)
+			return fault->due_us;
+		inject(fault, now_us);
+		now_us = history_now_us(fault->run->history);
+	}
+	if (fault->state != FAULT_ACTIVE)
+		return UINT64_MAX;
+	if (now_us >= fault->next_verify_us && verify(fault, now_us)) {
+		fault->next_verify_us = UINT64_MAX;
+		if (!fault->result->felt || (fault->info->capabilities & TRITONE_CAP_INSTANT))
+			fault->end_us = now_us;
+	}
+	if (now_us >= fault->end_us) {
+		fault_end(fault);
+		return UINT64_MAX;
+	}
+	return fault->next_verify_us < fault->end_us ? fault->next_verify_us : fault->end_us;
+}
+
+void fault_end(struct run_fault *fault)
+{
+	if (fault->state == FAULT_ACTIVE) {
+		if (fault->next_verify_us != UINT64_MAX) {
+			fault->proof_until_us = 0; /* the last look: it settles the question */
+			fault->end_us = UINT64_MAX;
+			verify(fault, 1);
+		}
+		revert(fault);
+	}
+	release(fault);
+	fault->state = FAULT_OVER;
+}

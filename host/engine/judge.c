@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The last stage: the history goes through the invariants, and what came out is held against what was expected. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/run.h"
+
+static bool in(const struct spec_strings *names, const char *name)
+{
+	size_t i;
+
+	for (i = 0; names && i < names->count; i++)
+		if (!strcmp(names->items[i], name))
+			return true;
+	return false;
+}
+
+static bool listed(const struct run *run, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < run->x->invariant_count; i++)
+		if (!strcmp(run->x->invariants[i].name, name))
+			return true;
+	return false;
+}
+
+/* From the fault felt to what it broke working again, the longest over all faults; -1 when there is nothing to measure. */
+static int64_t recovery_us(const struct history_view *view)
+{
+	int64_t longest = -1;
+	uint64_t i, k;
+
+	for (i = 0; i < view->count; i++) {
+		const struct op *broke = &view->ops[i];
+		bool system = broke->kind == OP_SYSTEM && broke->type == OP_INFO;
+		bool revert = broke->kind == OP_REVERT && broke->type == OP_OK;
+		bool felt = broke->kind == OP_FAULT && broke->type == OP_OK;
+
+		if (!system && !revert && !felt)
+			continue;
+		for (k = i + 1; k < view->count; k++) {
+			const struct op *op = &view->ops[k];
+			bool again = system ? op->kind == OP_SYSTEM && op->type == OP_OK
+				     : felt ? broke->task[0] && op->kind == OP_CALL && op->type == OP_OK &&
+						  !strcmp(op->task, broke->task)
+					    : op->kind == OP_COMMIT;
+
+			if (again) {
+				int64_t took = (int64_t)(op->time_us - broke->time_us);
+
+				if (took > longest && !revert)
+					longest = took;
+				else if (revert && longest < 0)
+					longest = took;
+				break;
+			}
+		}
+	}
+	return longest;
+}
+
+static void count(struct result *result, const struct history_view *view)
+{
+	size_t i;
+
+	for (i = 0; i < view->count; i++) {
+		const struct op *op = &view->ops[i];
+
+		result->tasks += op->kind == OP_SUBMIT && op->type == OP_OK;
+		result->commits += op->kind == OP_COMMIT;
+		result->notifications += op->kind == OP_NOTIFY && op->type == OP_OK;
+	}
+	for (i = 0; i < result->check_count; i++)
+		if (!strcmp(result->checks[i].check->name, "no-duplicate-commit"))
+			result->duplicates = result->checks[i].result.violations;
+}
+
+static void add_evidence(struct result *result, const struct check_result *checked, const struct history_view *view)
+{
+	size_t room = sizeof result->evidence_lines / sizeof result->evidence_lines[0], used = 0, f, e;
+
+	while (used < room && result->evidence_lines[used])
+		used++;
+	for (f = 0; f < checked->finding_count; f++)
+		for (e = 0; e < checked->findings[f].evidence_count && used < room; e++) {
+			char line[512];
+
+			op_format(&view->ops[checked->findings[f].evidence[e]], line, sizeof line);
+			result->evidence_lines[used] = strdup(line);
+			used += result->evidence_lines[used] != NULL;
+		}
+}
+
+static void judge_faults(struct run *run)
+{
+	struct result *result = run->result;
+	size_t i;
+
+	if (!run->fault_count || result->verdict != VERDICT_HELD)
+		return;
+	for (i = 0; i < run->fault_count; i++) {
+		const struct run_fault *f = &run->faults[i];
+
+		if (f->result->felt)
+			continue;
+		if (f->unexercised)
+			run_fail(run, VERDICT_VACUOUS, "%s was in force but never felt: %s", f->spec->name,
+			    f->result->proof);
+		else if (f->invoke == OP_NONE)
+			run_fail(run, VERDICT_NOT_INJECTED, "%s: the moment to inject it never came", f->spec->name);
+		else
+			run_fail(run, VERDICT_NOT_INJECTED, "%s: %s", f->spec->name, f->result->proof);
+		return;
+	}
+}
+
+static void judge_expectation(struct run *run)
+{
+	const struct engine_case *c = run->c;
+	const struct spec_strings *deviated = c->has_expect ? c->deviated : &run->x->expect_deviated;
+	const struct spec_strings *may = c->has_expect ? c->may : &run->x->expect_may;
+	const struct spec_strings *vacuous = c->has_expect ? c->vacuous : &run->x->expect_vacuous;
+	struct result *result = run->result;
+	const char *missing = NULL, *surprise = NULL, *empty = NULL;
+	size_t i;
+
+	for (i = 0; i < result->check_count; i++) {
+		struct result_check *k = &result->checks[i];
+		const char *name = k->check->name;
+
+		switch (k->result.verdict) {
+		case CHECK_DEVIATED:
+			k->expected = in(deviated, name) || in(may, name);
+			if (!k->expected && !surprise)
+				surprise = name;
+			result->verdict = VERDICT_DEVIATED;
+			break;
+		case CHECK_HELD:
+			k->expected = !in(deviated, name);
+			if (!k->expected && !missing)
+				missing = name;
+			break;
+		case CHECK_VACUOUS:
+			k->expected = !in(deviated, name) && (!listed(run, name) || in(vacuous, name));
+			if (!k->expected && !empty)
+				empty = name;
+			break;
+		}
+	}
+	if (result->verdict == VERDICT_HELD && empty)
+		result->verdict = VERDICT_VACUOUS;
+	result->ok = !surprise && !missing && !empty;
+	if (missing)
+		snprintf(result->reason, sizeof result->reason, "%s was expected to deviate, but held", missing);
+	else if (empty)
+		snprintf(result->reason, sizeof result->reason, "%s had no opportunity", empty);
+	for (i = 0; i < result->check_count; i++) {
+		const struct result_check *k = &result->checks[i];
+
+		if (k->result.verdict == CHECK_DEVIATED && (!surprise || !strcmp(surprise, k->check->name))) {
+			snprintf(result->reason, sizeof result->reason, "%s: %.250s", k->check->name,
+			    k->result.findings[0].text);
+			break;
+		}
+	}
+}
+
+void stage_judge(struct run *run)
+{
+	struct history_view view = history_view(run->history);
+	struct result *result = run->result;
+	const struct check *const *check;
+
+	judge_faults(run);
+	if (result->verdict == VERDICT_HELD) {
+		for (check = check_table; *check; check++) {
+			struct result_check *k = &result->checks[result->check_count++];
+
+			k->check = *check;
+			(*check)->run(&view, &run->config, &k->result);
+			if (k->result.verdict == CHECK_DEVIATED)
+				add_evidence(result, &k->result, &view);
+		}
+		judge_expectation(run);
+	}
+	result->recovered_us = recovery_us(&view);
+	count(result, &view);
+}

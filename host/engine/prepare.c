@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stage before anything is started: files, plugins and limits are read and checked, then the run directory and all that serves in it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/run.h"
+
+static int add_arguments(struct run *run, const struct spec_strings *more)
+{
+	char **grown;
+	size_t i;
+
+	if (!more || !more->count)
+		return 0;
+	grown = realloc(run->arguments.items, (run->arguments.count + more->count + 1) * sizeof *grown);
+	if (!grown)
+		return run_fail(run, VERDICT_ERROR, "no memory");
+	run->arguments.items = grown;
+	for (i = 0; i < more->count; i++)
+		grown[run->arguments.count++] = more->items[i];
+	grown[run->arguments.count] = NULL;
+	return 0;
+}
+
+static int load_files(struct run *run)
+{
+	const struct engine_case *c = run->c;
+	const char *system;
+	char path[PATH_MAX];
+	struct error err;
+
+	if (spec_experiment_load(&run->x, c->experiment, &err))
+		return run_fail(run, VERDICT_ERROR, "%s", err.text);
+	snprintf(run->result->title, sizeof run->result->title, "%s", run->x->title ? run->x->title : "");
+	system = c->system ? c->system : run->x->system;
+	if (!system)
+		return run_fail(run, VERDICT_ERROR,
+		    "%s: no system is named, neither here nor by the suite nor with --system", run->x->file);
+	if (engine_system_path(path, sizeof path, system, c->experiment, &err) ||
+	    spec_manifest_load(&run->manifest, path, &err))
+		return run_fail(run, VERDICT_ERROR, "%s", err.text);
+	if (add_arguments(run, &run->x->arguments) || add_arguments(run, c->arguments))
+		return -1;
+	if (configure_checks(run, &err))
+		return run_fail(run, VERDICT_ERROR, "%s", err.text);
+	return 0;
+}
+
+static int load_faults(struct run *run)
+{
+	struct error err;
+	size_t i;
+
+	if (run->x->fault_count > RESULT_FAULTS_MAX)
+		return run_fail(run, VERDICT_ERROR, "%s: %zu faults, at most %d are possible", run->x->file,
+		    run->x->fault_count, RESULT_FAULTS_MAX);
+	run->syscall_filter = run->x->syscall_filter;
+	for (i = 0; i < run->x->fault_count; i++) {
+		run->fault_count++;
+		if (fault_load(run, &run->faults[i], &run->x->faults[i]))
+			return -1;
+	}
+	if (run->syscall_filter && system_can_filter(&err))
+		return run_fail(run, VERDICT_UNAVAILABLE, "the system-call filter is not possible here: %s", err.text);
+	return 0;
+}
+
+/* How long it can take at worst, for people who wait and for the plan. */
+static int64_t worst_case_ms(const struct run *run)
+{
+	int64_t ms = 2 * run->x->workload.limit_ms + (int64_t)(run->config.slo_window_us / 1000);
+	size_t i;
+
+	for (i = 0; i < run->x->fault_count; i++)
+		ms += run->x->faults[i].duration_ms + run->x->faults[i].proof_ms;
+	return ms;
+}
+
+static void describe_plan(struct run *run)
+{
+	size_t used = 0, i;
+	char *text = run->result->reason;
+	const size_t size = sizeof run->result->reason;
+
+	used += (size_t)snprintf(text, size, "dry run: %llu + %llu tasks on %s, at most %.0f s;",
+	    (unsigned long long)run->x->workload.tasks, (unsigned long long)run->x->workload.tail, run->manifest->name,
+	    (double)worst_case_ms(run) / 1e3);
+	for (i = 0; i < run->fault_count && used < size; i++)
+		used +=
+		    (size_t)snprintf(text + used, size - used, " %s (%s, blast radius %s)", run->faults[i].spec->name,
+			run->faults[i].info->name, plugin_blast_name(run->faults[i].info->blast));
+}
+
+static int make_gateway(struct run *run, struct error *err)
+{
+	const struct spec_manifest *m = run->manifest;
+	struct gateway_options options = {
+	    .history = run->history,
+	    .seed = run->options->seed,
+	    .task_header = m->gateway.task_header,
+	    .attempt_header = m->gateway.attempt_header,
+	    .sink_task = m->gateway.sink_task,
+	    .sink_key = m->gateway.sink_key,
+	    .latency_ms = m->gateway.latency_ms,
+	};
+	size_t i;
+
+	if (m->gateway.providers.count > GATEWAY_NAMES_MAX || m->gateway.sinks.count > GATEWAY_NAMES_MAX)
+		return error_set(err, EINVAL, "%s: more than %d providers or sinks", m->file, GATEWAY_NAMES_MAX);
+	for (i = 0; i < m->gateway.providers.count; i++)
+		options.providers[i] = m->gateway.providers.items[i];
+	for (i = 0; i < m->gateway.sinks.count; i++)
+		options.sinks[i] = m->gateway.sinks.items[i];
+	return gateway_create(&run->gateway, &options, err);
+}
+
+static int make_services(struct run *run, struct error *err)
+{
+	struct system_options options = {
+	    .manifest = run->manifest,
+	    .arguments = &run->arguments,
+	    .run_dir = run->dir,
+	    .seed = run->options->seed,
+	    .syscall_filter = run->syscall_filter,
+	};
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/history", run->dir) >= (int)sizeof path)
+		return error_set(err, ENAMETOOLONG, "the path of %s is too long", run->dir);
+	/* The undo log first: its lock is what tells others that this run is alive. */
+	if (undo_open(&run->undo, run->dir, err) || history_create(&run->history, path, err) || make_gateway(run, err))
+		return -1;
+	options.history = run->history;
+	options.gateway = run->gateway;
+	if (system_create(&run->system, &options, err) || services_start(run, err))
+		return -1;
+	return tracker_init(&run->tracker, run->x->workload.tasks + run->x->workload.tail, err);
+}
+
+int stage_prepare(struct run *run)
+{
+	struct error err;
+	char why[256];
+	size_t i;
+
+	if (load_files(run) || load_faults(run))
+		return -1;
+	if (rundir_halted(run, why, sizeof why))
+		return run_fail(run, VERDICT_ABORTED, "%s", why);
+	if (run->options->dry_run) {
+		describe_plan(run);
+		return 0;
+	}
+	if (rundir_create(run, &err))
+		return run_fail(run, VERDICT_ERROR, "%s", err.text);
+	snprintf(run->result->run_dir, sizeof run->result->run_dir, "%.1000s", run->dir);
+	if (make_services(run, &err))
+		return run_fail(run, VERDICT_ERROR, "%s", err.text);
+	for (i = 0; i < run->fault_count; i++)
+		if (fault_start(&run->faults[i]))
+			return -1;
+	return 0;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the engine: the state of one run, handed from stage to stage. */
+#ifndef TRITONE_ENGINE_RUN_H
+#define TRITONE_ENGINE_RUN_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+#include "gateway/gateway.h"
+#include "history/history.h"
+#include "runner/runner.h"
+#include "service/service.h"
+#include "system/system.h"
+
+/* ---- tracker.c: what has become of the workload's tasks, followed operation by operation ---- */
+
+struct tracked {
+	bool accepted, committed, notified, given_up;
+};
+
+struct tracker {
+	struct tracked *tasks;
+	size_t count;
+	size_t accepted, committed, notified, given_up;
+	uint64_t submissions, refused; /* attempts to hand in, for the kill switch */
+	uint64_t last_activity_us;
+	char red_claims[8][48]; /* names of the claims whose last word was "not met" or "red" */
+	size_t red_count;
+};
+
+int tracker_init(struct tracker *tracker, size_t tasks, struct error *err);
+void tracker_finish(struct tracker *tracker);
+void tracker_follow(struct tracker *tracker, const struct op *op);
+/* Every task of the first `count` is accepted and at its end, and what is committed is notified. */
+bool tracker_settled(const struct tracker *tracker, size_t count);
+
+/* ---- workload.c: hands tasks in, on a thread of its own, as a patient client does ---- */
+
+struct workload;
+/* Tasks first..first+count-1; those that are refused are tried again with the same key until workload_stop. */
+int workload_start(struct workload **ret_workload, struct system *system, const struct spec_experiment *x, size_t first,
+    size_t count, struct error *err);
+bool workload_done(struct workload *workload);
+void workload_stop(struct workload *workload); /* joins and frees; NULL is fine */
+
+/* ---- fault.c: one fault of the experiment ---- */
+
+enum fault_state {
+	FAULT_WAITING = 0, /* for its moment */
+	FAULT_DUE,         /* its event has come; `due_us` is when */
+	FAULT_ACTIVE,      /* injected */
+	FAULT_OVER,
+};
+
+#define RUN_PARAMS_MAX 32
+
+struct run_fault {
+	const struct spec_fault *spec;
+	struct result_fault *result;
+	struct plugin_info *info;
+	struct runner *runner;
+	struct run *run;
+	char *params[RUN_PARAMS_MAX]; /* name=value, variables replaced, the sweep's value put in */
+	size_t param_count;
+	enum fault_state state;
+	uint64_t when_seen, until_seen; /* matching events so far */
+	uint64_t due_us;
+	uint64_t end_us; /* UINT64_MAX until known */
+	uint64_t proof_until_us, next_verify_us, verify_gap_us;
+	uint64_t invoke; /* index of the FAULT invoke */
+	uint64_t hold;   /* barrier at the gateway, 0: none */
+	char event_task[128];
+	bool unexercised; /* in force, but nobody came across it */
+};
+
+/* ---- the run ---- */
+
+struct run {
+	const struct engine_options *options;
+	const struct engine_case *c;
+	struct spec_experiment *x;
+	struct spec_manifest *manifest;
+	struct result *result;
+	char dir[PATH_MAX], state_dir[PATH_MAX], socket[PATH_MAX];
+	struct spec_strings arguments; /* of the experiment, the case and its bug; the strings are borrowed */
+	bool syscall_filter;
+	struct history *history;
+	struct gateway *gateway;
+	struct system *system;
+	struct service_server *services;
+	struct undo_log *undo;
+	struct run_fault faults[RESULT_FAULTS_MAX];
+	size_t fault_count;
+	struct tracker tracker;
+	struct workload *workload;
+	struct check_config config;
+	uint64_t began_us; /* when the workload began */
+	uint64_t next;     /* first operation that has not been looked at */
+	bool started;      /* the system was */
+};
+
+/* rundir.c */
+int rundir_create(struct run *run, struct error *err); /* refuses at a halt file and at outstanding undo records */
+bool rundir_halted(const struct run *run, char *ret_why, size_t size);
+int rundir_remove(const char *dir);
+
+/* services.c: what the fault runners get from this run, at run->socket */
+int services_start(struct run *run, struct error *err);
+
+/* activity.c: probes and actions of the experiment file. 0 within tolerance, 1 not (err->text says what was found), -1 could not be done. */
+int activity_run(struct run *run, const struct spec_activity *activity, struct error *err);
+/* All of them, with their pauses and PROBE operations. 0, or -1 with the first that failed. */
+int activities_run(struct run *run, const struct spec_activities *activities, struct error *err);
+
+/* configure.c: the manifest's policy and the experiment's parameters -> run->config */
+int configure_checks(struct run *run, struct error *err);
+
+/* The stages. Each 0, or -1 with the verdict and the reason set in run->result. */
+int stage_prepare(struct run *run); /* prepare.c: files, plugins, directory, gateway, services; --dry-run ends here */
+int stage_gate(struct run *run);    /* gate.c: the system is started, the hypothesis holds */
+int stage_watch(struct run *run);  /* watch.c: workload, faults, kill switch; all faults are reverted when it returns */
+int stage_settle(struct run *run); /* settle.c: recovery finishes on its own, tail, outcomes */
+int stage_close(struct run *run);  /* settle.c: the system is stopped and audited, whatever happened before */
+void stage_judge(struct run *run); /* judge.c */
+
+/* watch.c: waits for operations, feeding tracker and faults, until `timeout_ms` or something needs attention. -1 when interrupted. */
+int run_wait(struct run *run, int64_t timeout_ms);
+
+int run_fail(struct run *run, enum verdict verdict, const char *format, ...) __attribute__((format(printf, 3, 4)));
+uint64_t run_stage_begin(struct run *run, const char *stage);
+void run_stage_end(struct run *run, uint64_t invoke, bool ok);
+
+/* fault.c */
+int fault_load(struct run *run, struct run_fault *fault,
+    const struct spec_fault *spec);       /* before there is a system: finds and checks the plugin */
+int fault_start(struct run_fault *fault); /* its runner, once the services are there */
+void fault_finish(struct run_fault *fault);
+int fault_arm(struct run_fault *fault);                       /* its barrier, just before the workload begins */
+bool fault_see(struct run_fault *fault, const struct op *op); /* true: it has something to do now */
+/* Does what is due now; returns when it wants to be called again (microseconds of the history, UINT64_MAX: at the next event). */
+uint64_t fault_advance(struct run_fault *fault, uint64_t now_us);
+void fault_end(struct run_fault *fault); /* reverts if need be, settles what is known of its proof */
+
+#endif

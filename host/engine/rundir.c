@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The run directory: made fresh, refused where something is outstanding or halted, removed when nobody wants it any more. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/run.h"
+
+static int make_dir(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0755) == 0)
+		return 0;
+	if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	return error_set(err, errno, "cannot make the directory %s: %s", path, strerror(errno));
+}
+
+/* A run whose host is gone and whose faults are not undone: nothing is started on top of it. */
+static int refuse_outstanding(const char *runs, struct error *err)
+{
+	DIR *dir = opendir(runs);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return error_set(err, errno, "cannot read %s: %s", runs, strerror(errno));
+	while (!r && (entry = readdir(dir))) {
+		char path[PATH_MAX], undo[PATH_MAX];
+		struct undo_log *log;
+		struct error why;
+		int n;
+
+		if (entry->d_name[0] == '.' ||
+		    snprintf(path, sizeof path, "%s/%s", runs, entry->d_name) >= (int)sizeof path ||
+		    snprintf(undo, sizeof undo, "%s/undo", path) >= (int)sizeof undo || access(undo, F_OK) != 0)
+			continue;
+		n = undo_outstanding(path, NULL, NULL, &why);
+		if (n == 0)
+			continue;
+		if (n < 0) {
+			r = error_set(
+			    err, why.code, "the undo log of run %s cannot be read: %.160s", entry->d_name, why.text);
+		} else if (undo_open(&log, path, &why) == 0) { /* nobody holds it: its host is gone */
+			undo_close(log);
+			r = error_set(err, EBUSY,
+			    "run %s has %d fault(s) that were not undone; run `tritone recover` first", entry->d_name,
+			    n);
+		}
+	}
+	closedir(dir);
+	return r;
+}
+
+bool rundir_halted(const struct run *run, char *ret_why, size_t size)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/halt", run->options->root) < (int)sizeof path && access(path, F_OK) == 0)
+		return snprintf(ret_why, size, "the halt file %s exists; `tritone halt --clear` removes it", path) > 0;
+	if (run->dir[0] && snprintf(path, sizeof path, "%s/halt", run->dir) < (int)sizeof path &&
+	    access(path, F_OK) == 0)
+		return snprintf(ret_why, size, "this run was halted by hand") > 0;
+	if (run->x && run->x->stop.halt_file && access(run->x->stop.halt_file, F_OK) == 0)
+		return snprintf(ret_why, size, "the experiment's halt file %s exists", run->x->stop.halt_file) > 0;
+	return false;
+}
+
+int rundir_create(struct run *run, struct error *err)
+{
+	char runs[PATH_MAX], root[PATH_MAX], slug[64], stamp[32];
+	struct timespec now;
+	struct tm tm;
+	unsigned n;
+	size_t i;
+
+	if (make_dir(run->options->root, err))
+		return -1;
+	if (!realpath(run->options->root, root))
+		return error_set(err, errno, "%s: %s", run->options->root, strerror(errno));
+	if (snprintf(runs, sizeof runs, "%s/runs", root) >= (int)sizeof runs)
+		return error_set(err, ENAMETOOLONG, "the path of %s is too long", root);
+	if (make_dir(runs, err) || refuse_outstanding(runs, err))
+		return -1;
+	snprintf(slug, sizeof slug, "%.40s", run->c->name);
+	for (i = 0; slug[i]; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", slug[i]))
+			slug[i] = '-';
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
+	for (n = 0; n < 1000; n++) {
+		if (snprintf(run->dir, sizeof run->dir, "%s/%s-%03u-%s", runs, stamp, n, slug) >= (int)sizeof run->dir)
+			return error_set(err, ENAMETOOLONG, "the path of %s is too long", runs);
+		if (mkdir(run->dir, 0755) == 0)
+			break;
+		if (errno != EEXIST) {
+			int code = errno;
+
+			error_set(err, code, "cannot make the run directory %s: %s", run->dir, strerror(code));
+			run->dir[0] = '\0';
+			return -1;
+		}
+	}
+	if (n == 1000)
+		return error_set(err, EEXIST, "%s has a thousand runs of this second", runs);
+	if (snprintf(run->state_dir, sizeof run->state_dir, "%s/state", run->dir) >= (int)sizeof run->state_dir ||
+	    snprintf(run->socket, sizeof run->socket, "%s/control.sock", run->dir) >= (int)sizeof run->socket)
+		return error_set(err, ENAMETOOLONG, "the path of %s is too long", run->dir);
+	return make_dir(run->state_dir, err);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+int rundir_remove(const char *dir)
+{
+	/* Only what rundir_create made: .../runs/ID. */
+	const char *runs = strstr(dir, "/runs/");
+
+	if (!runs || !runs[6])
+		return -1;
+	return nftw(dir, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}

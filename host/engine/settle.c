@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After the faults: recovery finishes on its own, a tail of tasks shows that it is back to normal, then everything is stopped and looked over. */
+#include <stdio.h>
+
+#include "engine/run.h"
+
+#define STOP_GRACE_MS 5000
+#define LOOK_GAP_MS   100
+
+/* Until the first `count` tasks are at their end and no claim is red; gives up at the limit, or when nothing happens any more. */
+static int until_settled(struct run *run, size_t count)
+{
+	uint64_t from_us = history_now_us(run->history);
+	uint64_t asked_us = from_us;
+	struct error err;
+
+	for (;;) {
+		uint64_t now_us = history_now_us(run->history), quiet_us = run->tracker.last_activity_us;
+
+		if (quiet_us < from_us)
+			quiet_us = from_us;
+		if (interrupt_signal(run->options->interrupt))
+			return run_fail(run, VERDICT_ABORTED, "interrupted by signal %d",
+			    interrupt_signal(run->options->interrupt));
+		if (workload_done(run->workload) && tracker_settled(&run->tracker, count) &&
+		    run->tracker.red_count == 0)
+			return 0;
+		if (now_us - from_us > (uint64_t)run->x->workload.limit_ms * 1000 ||
+		    now_us - quiet_us > run->config.progress_limit_us)
+			return 0;                 /* what is missing now is for the checkers to say */
+		if (now_us - asked_us > 500000) { /* tasks that were given up are only known by asking */
+			asked_us = now_us;
+			if (now_us - quiet_us > 500000)
+				(void)system_outcomes(run->system, &err);
+		}
+		run_wait(run, LOOK_GAP_MS);
+	}
+}
+
+/* The SLOs must stay green for a window: time has to pass. */
+static int stay(struct run *run)
+{
+	uint64_t until_us = history_now_us(run->history) + run->config.slo_window_us;
+
+	for (;;) {
+		uint64_t now_us = history_now_us(run->history);
+
+		if (now_us >= until_us)
+			return 0;
+		if (run_wait(run, (int64_t)((until_us - now_us + 999) / 1000)) < 0)
+			return run_fail(run, VERDICT_ABORTED, "interrupted by signal %d",
+			    interrupt_signal(run->options->interrupt));
+	}
+}
+
+static int settle(struct run *run)
+{
+	size_t all = run->x->workload.tasks + run->x->workload.tail;
+	struct error err;
+
+	progress_stage(run->options->progress, "settle", "");
+	if (until_settled(run, run->x->workload.tasks))
+		return -1;
+	workload_stop(run->workload);
+	run->workload = NULL;
+	if (run->x->workload.tail) {
+		if (workload_start(
+			&run->workload, run->system, run->x, run->x->workload.tasks, run->x->workload.tail, &err))
+			return run_fail(run, VERDICT_ERROR, "%s", err.text);
+		if (until_settled(run, all))
+			return -1;
+	}
+	if (stay(run))
+		return -1;
+	(void)system_outcomes(run->system, &err); /* a system that does not answer has made no claims */
+	if (system_observe(run->system, &err))
+		return run_fail(run, VERDICT_ERROR, "the system could not be observed: %s", err.text);
+	return 0;
+}
+
+int stage_settle(struct run *run)
+{
+	uint64_t stage = run_stage_begin(run, "settle");
+	int r = settle(run);
+
+	run_stage_end(run, stage, r == 0);
+	return r;
+}
+
+int stage_close(struct run *run)
+{
+	struct error err;
+	int r = 0, killed = 0;
+
+	workload_stop(run->workload);
+	run->workload = NULL;
+	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
+		r = run_fail(run, VERDICT_ERROR, "the system could not be stopped: %s", err.text);
+	if (killed > 0)
+		run->result->left_behind += (uint64_t)killed;
+	if (run->started && r == 0 && run->result->verdict == VERDICT_HELD && system_audit(run->system, &err))
+		r = run_fail(run, VERDICT_ERROR, "the system's state could not be looked over: %s", err.text);
+	if (run->started && activities_run(run, &run->x->rollbacks, &err))
+		r = run_fail(run, VERDICT_UNDO_INCOMPLETE, "a rollback failed: %s", err.text);
+	return r;
+}

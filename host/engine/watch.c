@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The watch: the workload runs, each fault is injected at its moment, proven and taken back, and the kill switch is looked at. It waits on the
+ * history alone: whatever happens is an operation there.
+ */
+#include <stdio.h>
+
+#include "engine/run.h"
+
+#define SWITCH_GAP_MS 100 /* how often halt files are looked for */
+
+/* ---- waiting ---- */
+
+static bool see(void *arg, const struct op *op)
+{
+	struct run *run = arg;
+	bool attention = false;
+	size_t i;
+
+	run->next = op->index + 1;
+	tracker_follow(&run->tracker, op);
+	for (i = 0; i < run->fault_count; i++)
+		attention = fault_see(&run->faults[i], op) || attention;
+	/* A task that came to its end may have been the last one; the system may be gone for good. */
+	return attention || op->kind == OP_COMMIT || (op->kind == OP_NOTIFY && op->type == OP_OK) ||
+	       op->kind == OP_CLAIM || (op->kind == OP_SUBMIT && op->type == OP_OK) ||
+	       (op->kind == OP_SYSTEM && op->type == OP_FAIL) || op->kind == OP_OUTCOME;
+}
+
+int run_wait(struct run *run, int64_t timeout_ms)
+{
+	uint64_t index;
+
+	if (interrupt_signal(run->options->interrupt))
+		return -1;
+	return history_wait(run->history, run->next, see, run, timeout_ms, &index) < 0 ? -1 : 0;
+}
+
+static void progress(const struct run *run, const char *stage)
+{
+	char text[96];
+
+	snprintf(text, sizeof text, "%zu of %llu committed", run->tracker.committed,
+	    (unsigned long long)(run->x->workload.tasks + run->x->workload.tail));
+	progress_stage(run->options->progress, stage, text);
+}
+
+/* ---- the kill switch ---- */
+
+static int look_at_switch(struct run *run, uint64_t now_us)
+{
+	const struct tracker *t = &run->tracker;
+	char why[256];
+	double rate;
+
+	if (interrupt_signal(run->options->interrupt))
+		return run_fail(
+		    run, VERDICT_ABORTED, "interrupted by signal %d", interrupt_signal(run->options->interrupt));
+	if (rundir_halted(run, why, sizeof why))
+		return run_fail(run, VERDICT_ABORTED, "%s", why);
+	rate = t->submissions ? (double)t->refused / (double)t->submissions : 0;
+	if (run->x->stop.error_rate > 0 && t->submissions >= 10 && rate > run->x->stop.error_rate)
+		return run_fail(run, VERDICT_ABORTED,
+		    "kill switch: %.0f %% of the submissions failed, the limit is %.0f %%", 100 * rate,
+		    100 * run->x->stop.error_rate);
+	if (run->x->stop.unresponsive_ms > 0 && now_us > t->last_activity_us &&
+	    now_us - t->last_activity_us > (uint64_t)run->x->stop.unresponsive_ms * 1000)
+		return run_fail(run, VERDICT_ABORTED, "kill switch: nothing was observed for %.1f s",
+		    (double)(now_us - t->last_activity_us) / 1e6);
+	return 0;
+}
+
+/* ---- the loop ---- */
+
+struct pulse {
+	uint64_t wake_us; /* when something of a fault is due */
+	bool busy;        /* a fault is in force, or its moment has come */
+};
+
+static struct pulse advance(struct run *run)
+{
+	struct pulse p = {.wake_us = UINT64_MAX};
+	size_t i;
+
+	for (i = 0; i < run->fault_count; i++) {
+		struct run_fault *f = &run->faults[i];
+		uint64_t wake = fault_advance(f, history_now_us(run->history));
+
+		if (wake < p.wake_us)
+			p.wake_us = wake;
+		p.busy = p.busy || f->state == FAULT_ACTIVE || f->state == FAULT_DUE;
+	}
+	return p;
+}
+
+/* The workload is at its end: it has settled, nothing happens any more, or it has taken too long. */
+static bool ended(const struct run *run, uint64_t now_us)
+{
+	uint64_t quiet_us =
+	    run->tracker.last_activity_us > run->began_us ? run->tracker.last_activity_us : run->began_us;
+
+	if (now_us - run->began_us > (uint64_t)run->x->workload.limit_ms * 1000)
+		return true;
+	if (!workload_done(run->workload))
+		return false;
+	return tracker_settled(&run->tracker, run->x->workload.tasks) ||
+	       (now_us > quiet_us && now_us - quiet_us > run->config.progress_limit_us);
+}
+
+/* A fault in force without an end of its own ends with the workload. */
+static void end_open_faults(struct run *run)
+{
+	size_t i;
+
+	for (i = 0; i < run->fault_count; i++)
+		if (run->faults[i].state == FAULT_ACTIVE && run->faults[i].end_us == UINT64_MAX)
+			fault_end(&run->faults[i]);
+}
+
+static int watch(struct run *run)
+{
+	for (;;) {
+		struct pulse p = advance(run);
+		uint64_t now_us = history_now_us(run->history);
+		int64_t timeout_ms = SWITCH_GAP_MS;
+
+		if (look_at_switch(run, now_us))
+			return -1;
+		if (ended(run, now_us)) {
+			end_open_faults(run);
+			/* What has just happened may be what another fault waits for: only once all has been seen it is over. */
+			if (!p.busy && run->next == history_count(run->history))
+				return 0;
+		}
+		if (p.wake_us <= now_us)
+			timeout_ms = 0;
+		else if (p.wake_us != UINT64_MAX && (int64_t)((p.wake_us - now_us) / 1000) < timeout_ms)
+			timeout_ms = (int64_t)((p.wake_us - now_us + 999) / 1000);
+		progress(run, "watch");
+		run_wait(run, timeout_ms); /* an interruption is seen by the switch */
+	}
+}
+
+int stage_watch(struct run *run)
+{
+	uint64_t stage = run_stage_begin(run, "watch");
+	struct error err;
+	size_t i;
+	int r = 0;
+
+	run->next = history_count(run->history);
+	run->began_us = history_now_us(run->history);
+	for (i = 0; r == 0 && i < run->fault_count; i++)
+		r = fault_arm(&run->faults[i]);
+	if (r == 0 && workload_start(&run->workload, run->system, run->x, 0, run->x->workload.tasks, &err))
+		r = run_fail(run, VERDICT_ERROR, "%s", err.text);
+	if (r == 0 && activities_run(run, &run->x->method, &err))
+		r = run_fail(run, VERDICT_ABORTED, "the method could not be carried out: %s", err.text);
+	if (r == 0)
+		r = watch(run);
+	for (i = 0; i < run->fault_count; i++) /* whatever happened */
+		fault_end(&run->faults[i]);
+	run_stage_end(run, stage, r == 0);
+	return r;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Hands the workload's tasks in, in order, on a thread of its own. It is a patient client: what is refused or unanswered is tried again with
+ * the same idempotency key, a little later. Chains of roles: each task but the first of a chain waits for the one before.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/run.h"
+
+#define RETRY_MS 50
+
+struct workload {
+	struct system *system;
+	const struct spec_strings *roles;
+	double rate;
+	size_t first, count;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop, done;
+};
+
+static const char *role_of(const struct workload *w, size_t index)
+{
+	return w->roles->count ? w->roles->items[index % w->roles->count] : "task";
+}
+
+static void in_ms(struct timespec *ts, int64_t ms)
+{
+	clock_gettime(CLOCK_MONOTONIC, ts);
+	ts->tv_sec += ms / 1000;
+	ts->tv_nsec += (ms % 1000) * 1000000;
+	if (ts->tv_nsec >= 1000000000) {
+		ts->tv_sec++;
+		ts->tv_nsec -= 1000000000;
+	}
+}
+
+/* Returns true when the workload was stopped meanwhile. */
+static bool wait_until(struct workload *w, const struct timespec *when)
+{
+	bool stop;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->stop && pthread_cond_timedwait(&w->wake, &w->lock, when) != ETIMEDOUT)
+		;
+	stop = w->stop;
+	pthread_mutex_unlock(&w->lock);
+	return stop;
+}
+
+/* Until it is accepted; true when the workload was stopped before. */
+static bool submit(struct workload *w, size_t index)
+{
+	char task[96], after[128] = "[]", key[128], prompt[192];
+	struct system_task t = {.task = task, .key = key, .role = role_of(w, index), .prompt = prompt, .after = after};
+	struct timespec next;
+
+	snprintf(task, sizeof task, "t%03zu-%s", index, t.role);
+	if (w->roles->count && index % w->roles->count)
+		snprintf(after, sizeof after, "[\"t%03zu-%s\"]", index - 1, role_of(w, index - 1));
+	snprintf(key, sizeof key, "key-%s", task);
+	snprintf(
+	    prompt, sizeof prompt, "Do the %s of item %zu and leave the result in work/%s.md", t.role, index, task);
+	for (;;) {
+		in_ms(&next, RETRY_MS);
+		if (system_submit(w->system, &t) == 0)
+			return false;
+		if (wait_until(w, &next))
+			return true;
+	}
+}
+
+static void *hand_in(void *arg)
+{
+	struct workload *w = arg;
+	struct timespec next;
+	bool stop = false;
+	size_t i;
+
+	for (i = 0; i < w->count && !stop; i++) {
+		in_ms(&next, w->rate > 0 ? (int64_t)(1000 / w->rate) : 0);
+		stop = submit(w, w->first + i) || wait_until(w, &next);
+	}
+	pthread_mutex_lock(&w->lock);
+	w->done = true;
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+int workload_start(struct workload **ret_workload, struct system *system, const struct spec_experiment *x, size_t first,
+    size_t count, struct error *err)
+{
+	struct workload *w = calloc(1, sizeof *w);
+	pthread_condattr_t attr;
+	int r;
+
+	if (!w)
+		return error_set(err, ENOMEM, "no memory for the workload");
+	w->system = system;
+	w->roles = &x->workload.roles;
+	w->rate = x->workload.rate;
+	w->first = first;
+	w->count = count;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	r = pthread_create(&w->thread, NULL, hand_in, w);
+	if (r) {
+		pthread_cond_destroy(&w->wake);
+		pthread_mutex_destroy(&w->lock);
+		free(w);
+		return error_set(err, r, "a thread for the workload: %s", strerror(r));
+	}
+	*ret_workload = w;
+	return 0;
+}
+
+bool workload_done(struct workload *w)
+{
+	bool done;
+
+	if (!w)
+		return true;
+	pthread_mutex_lock(&w->lock);
+	done = w->done;
+	pthread_mutex_unlock(&w->lock);
+	return done;
+}
+
+void workload_stop(struct workload *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_broadcast(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
