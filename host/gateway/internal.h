@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the gateway's files share: the gateway itself and one request. Lock order: gateway->lock, then the HTTP
+ * server's own; the history is never called with gateway->lock held. */
+#ifndef TRITONE_GATEWAY_INTERNAL_H
+#define TRITONE_GATEWAY_INTERNAL_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <pthread.h>
+
+#include "gateway/gateway.h"
+#include "gateway/gateway_reply.h"
+#include "gateway/hold.h"
+#include "gateway/park.h"
+#include "gateway/rules.h"
+
+struct script;
+
+struct gateway {
+	struct history *history; /* may be NULL */
+	uint64_t seed;
+	int64_t latency_ms;
+	char *providers[GATEWAY_NAMES_MAX + 1], *sinks[GATEWAY_NAMES_MAX + 1]; /* NULL-terminated, owned */
+	char *task_header, *attempt_header, *sink_task, *sink_key;             /* NULL: none */
+	struct script *script;                                                 /* NULL: the built-in plan */
+	char url[64];
+	struct MHD_Daemon *daemon;
+	uint64_t requests; /* the server's thread only */
+
+	pthread_mutex_t lock;
+	struct rules *rules;
+	struct holds *holds;
+	struct park *park;
+	uint64_t tags; /* names of rules and barriers, never reused */
+};
+
+enum route {
+	ROUTE_NONE = 1, /* 404 */
+	ROUTE_CHAT,
+	ROUTE_MODELS,
+	ROUTE_SINK,
+};
+
+enum stage {
+	STAGE_ARRIVED = 1,
+	STAGE_HELD,   /* by a barrier */
+	STAGE_HUNG,   /* until its rule ends */
+	STAGE_LATE,   /* until its time has come */
+	STAGE_ANSWER, /* the answer is in the socket's hands */
+};
+
+struct request {
+	struct park_slot slot;
+	struct gateway *gateway;
+	struct MHD_Connection *connection;
+	enum route route;
+	const char *target; /* the provider's or sink's name, owned by the gateway; NULL with ROUTE_NONE */
+	char *body;
+	size_t size, room, total; /* total: what came, even where it was too much to keep */
+	uint64_t id;
+	enum stage stage;
+	struct verdict verdict;
+
+	/* from headers and body; borrowed from the connection, `json` or `numbers` */
+	json_t *json;
+	const char *task, *key, *role, *after; /* key: the model, or the deduplication key */
+	int64_t attempt, step;
+	char numbers[2][32];
+	int bad; /* status with which the request itself is refused; 0: it is well-formed */
+	char bad_text[200];
+
+	/* for the history */
+	bool recorded;
+	uint64_t invoke;
+	int status; /* as answered; 0: not at all */
+	int64_t tokens, retry_after_ms;
+	const char *lost; /* why there was no answer; NULL: there was, or the client went away */
+};
+
+/* request.c: fills the fields above from the collected body; what is wrong goes into bad and bad_text. */
+void request_read_chat(struct request *request);
+void request_read_sink(struct request *request);
+void request_bad(struct request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* answer.c: what becomes of a request whose body has arrived, or whose wait is over. */
+enum MHD_Result answer(struct request *request);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gateway's fault rules: which request meets which rule, and how often that was so. Knows no
+ * sockets and no clock; not thread-safe, the gateway holds its lock.
+ *
+ * Rules are asked in the order in which they were set. DELAY goes together with what follows (of
+ * several delays the longest counts); the first rule of any other kind that acts ends the search.
+ */
+#ifndef TRITONE_GATEWAY_RULES_H
+#define TRITONE_GATEWAY_RULES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tritone/fault.h"
+#include "wal/error.h"
+
+#define RULES_KEY_SIZE 64 /* bytes, with the final NUL */
+
+struct rules;
+
+/* What is to become of one request. */
+struct verdict {
+	uint32_t action; /* enum tritone_gateway_action without DELAY; 0: answer as usual */
+	int32_t status;
+	int64_t retry_after_ms;   /* -1: none */
+	int64_t until_us;         /* HANG: when it ends by itself; -1: when it is cleared */
+	int64_t delay_ms;         /* before the action; 0: none */
+	uint64_t tag, delay_tag;  /* of the rule that acts, and of the one that delays; 0: none */
+	char key[RULES_KEY_SIZE]; /* of the rule that acts (or else delays), "" if none */
+};
+
+int rules_create(struct rules **ret_rules, uint64_t seed, struct error *err);
+void rules_destroy(struct rules *rules);
+
+/* `tag` names this setting of the rule; *ret_replaced is the tag of the one it replaces, or 0. EINVAL says what is
+ * wrong with it. Counters start anew. */
+int rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint64_t tag, int64_t now_us,
+    uint64_t *ret_replaced, struct error *err);
+/* ENOENT: no such rule, or its lifetime is over. */
+int rules_hits(
+    struct rules *rules, const char *key, int64_t now_us, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err);
+/* Returns the tag of what was cleared, or 0. */
+uint64_t rules_clear(struct rules *rules, const char *key);
+
+/* Shows one request to the rules. */
+void rules_judge(struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict);
+
+#endif
