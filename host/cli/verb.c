@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 
+#include "system/system.h"
+
 const struct verb verb_table[] = {
+    {"__keeper", NULL, keeper_main},
     {NULL, NULL, NULL},
 };

@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper, with real processes: this program is the host, the keeper (run as __keeper) and what
+ * the keeper starts (run as child MODE). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "system/keeper.h"
+#include "system/system.h"
+
+/* ---- what is started under the keeper ---- */
+
+static void tell(const char *fifo)
+{
+	char line[32];
+	int fd = open(fifo, O_WRONLY | O_CLOEXEC), n;
+
+	n = snprintf(line, sizeof line, "%d\n", getpid());
+	if (fd < 0 || write(fd, line, (size_t)n) != n)
+		_exit(9);
+	close(fd);
+}
+
+static void __attribute__((noreturn)) stay(void)
+{
+	for (;;)
+		pause();
+}
+
+static void __attribute__((noreturn)) daemonize(const char *fifo)
+{
+	if (fork() > 0)
+		stay();
+	setsid();
+	if (fork() > 0)
+		_exit(0);
+	setsid();
+	tell(fifo);
+	stay();
+}
+
+/* Never more than `heads` at a time, and never the same for long: each forks its successor, in a
+ * session of its own, and exits. */
+static void __attribute__((noreturn)) hydra(const char *fifo, int heads)
+{
+	int i;
+
+	for (i = 0; i < heads; i++)
+		if (fork() == 0)
+			for (;;) {
+				if (fork() != 0)
+					_exit(0);
+				setsid();
+			}
+	tell(fifo);
+	stay();
+}
+
+static int hygiene(void)
+{
+	char line[256], target[256];
+	struct dirent *entry;
+	FILE *status = fopen("/proc/self/status", "re");
+	DIR *dir = opendir("/proc/self/fd");
+	int in = open("/proc/self/fd/0", O_RDONLY | O_CLOEXEC), fds = 0;
+
+	if (!status || !dir || in < 0)
+		return 1;
+	while (fgets(line, sizeof line, status))
+		if (!strncmp(line, "SigBlk:", 7) || !strncmp(line, "SigIgn:", 7))
+			fputs(line, stdout);
+	while ((entry = readdir(dir)))
+		fds += entry->d_name[0] != '.';
+	target[readlink("/proc/self/fd/0", target, sizeof target - 1)] = '\0';
+	/* 0, 1, 2, and the three that this function has open */
+	printf("fds %d\nstdin %s\nleader %d\nhere %s\nmark %s\n", fds - 3, target, getpgrp() == getpid(),
+	    getcwd(line, sizeof line), getenv("MARK"));
+	fprintf(stderr, "on stderr\n");
+	fclose(status);
+	closedir(dir);
+	close(in);
+	return 0;
+}
+
+static int child(int argc, char **argv)
+{
+	const char *mode = argv[0], *fifo = argc > 1 ? argv[1] : "";
+
+	if (!strcmp(mode, "exit"))
+		return atoi(fifo);
+	if (!strcmp(mode, "hygiene"))
+		return hygiene();
+	if (!strcmp(mode, "daemon"))
+		daemonize(fifo);
+	if (!strcmp(mode, "hydra"))
+		hydra(fifo, 6);
+	if (!strcmp(mode, "stubborn"))
+		signal(SIGTERM, SIG_IGN);
+	tell(fifo);
+	stay();
+}
+
+/* ---- the host ---- */
+
+struct fixture {
+	char dir[64], fifo[96];
+	int fifo_fd;
+	struct keeper *keeper;
+};
+
+static char program[PATH_MAX];
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+	struct keeper_options options = {0};
+	struct error err = {0};
+
+	snprintf(f->dir, sizeof f->dir, "/tmp/tritone-keeper-XXXXXX");
+	if (!mkdtemp(f->dir))
+		return -1;
+	snprintf(f->fifo, sizeof f->fifo, "%s/fifo", f->dir);
+	if (mkfifo(f->fifo, 0600) < 0 || (f->fifo_fd = open(f->fifo, O_RDWR | O_CLOEXEC)) < 0)
+		return -1;
+	options.log_dir = f->dir;
+	if (keeper_start(&f->keeper, &options, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		return -1;
+	}
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	keeper_destroy(f->keeper);
+	close(f->fifo_fd);
+	snprintf(command, sizeof command, "rm -rf %s", f->dir);
+	if (system(command) != 0)
+		return -1;
+	free(f);
+	return 0;
+}
+
+static pid_t start_child(struct keeper *keeper, const char *name, const char *mode, const char *argument)
+{
+	const char *argv[] = {program, "child", mode, argument, NULL};
+	struct keeper_process process = {.name = name, .argv = argv};
+	struct error err = {0};
+	pid_t pid = -1;
+
+	if (keeper_spawn(keeper, &process, &pid, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_true(pid > 1);
+	return pid;
+}
+
+/* The pid that a child tells. */
+static pid_t heard(struct fixture *f)
+{
+	char line[32] = "";
+	size_t n = 0;
+
+	while (n < sizeof line - 1 && read(f->fifo_fd, line + n, 1) == 1 && line[n] != '\n')
+		n++;
+	return (pid_t)atoi(line);
+}
+
+static int hold(pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void await_death(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, -1), 1);
+	close(pidfd);
+}
+
+static struct keeper_event next_event(struct fixture *f)
+{
+	struct keeper_event event;
+	struct error err = {0};
+
+	if (keeper_next_event(f->keeper, -1, &event, &err) != 1)
+		fail_msg("%s", err.text);
+	return event;
+}
+
+struct look {
+	unsigned count;
+	pid_t wanted;
+	struct keeper_node found;
+};
+
+static int look_at(void *arg, const struct keeper_node *node)
+{
+	struct look *look = arg;
+
+	look->count++;
+	if (node->pid == look->wanted)
+		look->found = *node;
+	return 0;
+}
+
+static struct look look_for(struct fixture *f, pid_t pid)
+{
+	struct look look = {.wanted = pid};
+
+	assert_int_equal(keeper_tree(f->keeper, look_at, &look, NULL), 0);
+	return look;
+}
+
+/* ---- tests ---- */
+
+static void test_exit_events(void **state)
+{
+	struct fixture *f = *state;
+	struct keeper_event event;
+	pid_t pid = start_child(f->keeper, "seven", "exit", "7");
+
+	event = next_event(f);
+	assert_int_equal(event.pid, pid);
+	assert_true(event.spawned);
+	assert_string_equal(event.name, "seven");
+	assert_true(WIFEXITED(event.status));
+	assert_int_equal(WEXITSTATUS(event.status), 7);
+	assert_true(event.start_ns > 0 && event.end_ns > event.start_ns);
+
+	pid = start_child(f->keeper, "killed", "stay", f->fifo);
+	assert_int_equal(heard(f), pid);
+	assert_int_equal(keeper_next_event(f->keeper, 0, &event, NULL), 0);
+	assert_int_equal(keeper_signal(f->keeper, pid, SIGKILL, NULL), 0);
+	event = next_event(f);
+	assert_int_equal(event.pid, pid);
+	assert_true(WIFSIGNALED(event.status));
+	assert_int_equal(WTERMSIG(event.status), SIGKILL);
+}
+
+static void test_spawn_says_what_failed(void **state)
+{
+	struct fixture *f = *state;
+	const char *argv[] = {"/nonexistent/program", NULL}, *bare[] = {"no-such-program-anywhere", NULL};
+	struct keeper_process process = {.name = "x", .argv = argv};
+	struct keeper_event event;
+	struct error err = {0};
+	pid_t pid = 12345;
+
+	assert_int_equal(keeper_spawn(f->keeper, &process, &pid, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	assert_non_null(strstr(err.text, "/nonexistent/program"));
+	process.argv = bare;
+	assert_int_equal(keeper_spawn(f->keeper, &process, &pid, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	argv[0] = program;
+	process.argv = argv;
+	process.cwd = "/nonexistent/place";
+	assert_int_equal(keeper_spawn(f->keeper, &process, &pid, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	assert_non_null(strstr(err.text, "/nonexistent/place"));
+	process.cwd = NULL;
+	process.output = "/nonexistent/log";
+	assert_int_equal(keeper_spawn(f->keeper, &process, &pid, &err), -1);
+	assert_non_null(strstr(err.text, "/nonexistent/log"));
+	process.name = "a/b";
+	assert_int_equal(keeper_spawn(f->keeper, &process, &pid, &err), -1);
+	assert_int_equal(err.code, EINVAL);
+	assert_int_equal(pid, 12345);
+	/* None of them is an exit of the system's. */
+	assert_int_equal(keeper_next_event(f->keeper, 0, &event, NULL), 0);
+}
+
+static void read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	close(fd);
+}
+
+static void test_a_process_starts_clean(void **state)
+{
+	struct fixture *f = *state;
+	const char *argv[] = {program, "child", "hygiene", NULL}, *env[] = {"MARK=here", NULL};
+	struct keeper_process process = {.name = "clean", .argv = argv, .env = env, .cwd = f->dir};
+	char path[128], expected[512], text[2048];
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < 2; i++) { /* twice: the second appends */
+		assert_int_equal(keeper_spawn(f->keeper, &process, &pid, NULL), 0);
+		assert_int_equal(next_event(f).status, 0);
+	}
+	snprintf(expected, sizeof expected,
+	    "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+	    "fds 3\nstdin /dev/null\nleader 1\nhere %s\nmark here\n",
+	    f->dir);
+	snprintf(path, sizeof path, "%s/clean.log", f->dir);
+	read_text(path, text, sizeof text);
+	assert_non_null(strstr(text, expected));
+	assert_non_null(strstr(text, "on stderr\n"));
+	assert_non_null(strstr(strstr(text, expected) + 1, expected));
+}
+
+static void test_separate_error_output(void **state)
+{
+	struct fixture *f = *state;
+	const char *argv[] = {program, "child", "hygiene", NULL};
+	char out[96], error[96], text[2048];
+	struct keeper_process process = {.name = "two", .argv = argv, .output = out, .error_output = error};
+	pid_t pid;
+
+	snprintf(out, sizeof out, "%s/out", f->dir);
+	snprintf(error, sizeof error, "%s/err", f->dir);
+	assert_int_equal(keeper_spawn(f->keeper, &process, &pid, NULL), 0);
+	assert_int_equal(next_event(f).status, 0);
+	read_text(error, text, sizeof text);
+	assert_string_equal(text, "on stderr\n");
+	read_text(out, text, sizeof text);
+	assert_null(strstr(text, "on stderr"));
+}
+
+static void test_signals_reach_only_the_system(void **state)
+{
+	struct fixture *f = *state;
+	struct keeper_event event;
+	struct error err = {0};
+	pid_t deep;
+
+	start_child(f->keeper, "d", "daemon", f->fifo);
+	deep = heard(f);
+	assert_int_equal(keeper_signal(f->keeper, getpid(), SIGTERM, &err), -1);
+	assert_int_equal(err.code, ESRCH);
+	assert_int_equal(keeper_signal(f->keeper, 1, SIGTERM, &err), -1);
+	assert_int_equal(keeper_signal(f->keeper, keeper_pid(f->keeper), SIGKILL, &err), -1);
+	assert_int_equal(keeper_signal(f->keeper, deep, SIGTERM, &err), 0);
+	do
+		event = next_event(f); /* the one in the middle may come first */
+	while (event.pid != deep);
+	assert_false(event.spawned);
+	assert_int_equal(WTERMSIG(event.status), SIGTERM);
+	assert_int_equal(event.start_ns, 0);
+	assert_int_equal(keeper_signal(f->keeper, deep, SIGTERM, &err), -1);
+	assert_int_equal(err.code, ESRCH);
+}
+
+static void test_a_daemon_is_found_and_ended(void **state)
+{
+	struct fixture *f = *state;
+	unsigned killed = 99;
+	struct look look;
+	pid_t top, deep;
+	int pidfd;
+
+	top = start_child(f->keeper, "d", "daemon", f->fifo);
+	deep = heard(f);
+	pidfd = hold(deep);
+	look = look_for(f, deep);
+	assert_int_equal(look.found.pid, deep);
+	assert_true(look.found.start_time > 0);
+	assert_string_equal(look.found.comm, "test_keeper");
+	look = look_for(f, top);
+	assert_int_equal(look.found.ppid, keeper_pid(f->keeper));
+	assert_int_equal(keeper_stop(f->keeper, 0, &killed, NULL), 0);
+	assert_true(killed >= 1);
+	await_death(pidfd);
+	assert_int_equal(look_for(f, 0).count, 0);
+}
+
+static void test_stop_counts_the_stubborn(void **state)
+{
+	struct fixture *f = *state;
+	unsigned killed = 99;
+	pid_t stubborn;
+
+	start_child(f->keeper, "one", "stay", f->fifo);
+	start_child(f->keeper, "two", "stay", f->fifo);
+	heard(f);
+	heard(f);
+	/* Both end at once: the long grace is not waited out. */
+	assert_int_equal(keeper_stop(f->keeper, 3600000, &killed, NULL), 0);
+	assert_int_equal(killed, 0);
+	assert_int_equal(WTERMSIG(next_event(f).status), SIGTERM);
+	assert_int_equal(WTERMSIG(next_event(f).status), SIGTERM);
+
+	start_child(f->keeper, "three", "stay", f->fifo);
+	stubborn = start_child(f->keeper, "four", "stubborn", f->fifo);
+	heard(f);
+	heard(f);
+	assert_int_equal(keeper_stop(f->keeper, 100, &killed, NULL), 0);
+	assert_int_equal(killed, 1);
+	assert_int_equal(WTERMSIG(next_event(f).status), SIGTERM);
+	assert_int_equal(look_for(f, stubborn).count, 0);
+	/* Nothing to stop is fine. */
+	assert_int_equal(keeper_stop(f->keeper, 0, &killed, NULL), 0);
+	assert_int_equal(killed, 0);
+}
+
+static void test_a_stopped_process_is_let_go_to_end(void **state)
+{
+	struct fixture *f = *state;
+	unsigned killed = 99;
+	pid_t pid = start_child(f->keeper, "s", "stay", f->fifo);
+
+	heard(f);
+	assert_int_equal(keeper_signal(f->keeper, pid, SIGSTOP, NULL), 0);
+	assert_int_equal(keeper_stop(f->keeper, 3600000, &killed, NULL), 0);
+	assert_int_equal(killed, 0);
+}
+
+static void test_a_fork_storm_is_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+
+	start_child(f->keeper, "storm", "hydra", f->fifo);
+	heard(f);
+	if (keeper_stop(f->keeper, 100, NULL, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(look_for(f, 0).count, 0);
+	/* It works on. */
+	start_child(f->keeper, "after", "stay", f->fifo);
+	assert_int_equal(look_for(f, heard(f)).count, 1);
+}
+
+static void test_destroy_ends_everything(void **state)
+{
+	struct fixture *f = *state;
+	int top, deep, stubborn;
+
+	top = hold(start_child(f->keeper, "d", "daemon", f->fifo));
+	deep = hold(heard(f));
+	stubborn = hold(start_child(f->keeper, "s", "stubborn", f->fifo));
+	heard(f);
+	keeper_destroy(f->keeper);
+	f->keeper = NULL;
+	await_death(top);
+	await_death(deep);
+	await_death(stubborn);
+}
+
+static void test_a_dead_keeper_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	struct keeper_event event;
+	struct error err = {0};
+	int top = hold(start_child(f->keeper, "s", "stubborn", f->fifo));
+
+	heard(f);
+	assert_int_equal(kill(keeper_pid(f->keeper), SIGKILL), 0);
+	await_death(top); /* by the parent-death signal */
+	assert_int_equal(keeper_next_event(f->keeper, -1, &event, &err), -1);
+	assert_int_equal(err.code, ECONNRESET);
+	assert_int_equal(keeper_stop(f->keeper, 0, NULL, &err), -1);
+	assert_int_equal(err.code, ECONNRESET);
+}
+
+/* What the host of the next test does, in a process of its own. */
+static void __attribute__((noreturn)) doomed_host(struct fixture *f, int out)
+{
+	struct keeper_options options = {.log_dir = f->dir};
+	struct keeper *keeper;
+	pid_t pids[4];
+
+	if (keeper_start(&keeper, &options, NULL) < 0)
+		_exit(1);
+	pids[0] = keeper_pid(keeper);
+	pids[1] = start_child(keeper, "d", "daemon", f->fifo);
+	pids[2] = heard(f);
+	pids[3] = start_child(keeper, "s", "stubborn", f->fifo);
+	heard(f);
+	start_child(keeper, "storm", "hydra", f->fifo);
+	heard(f);
+	if (write(out, pids, sizeof pids) != (ssize_t)sizeof pids)
+		_exit(1);
+	stay();
+}
+
+static void test_nothing_outlives_a_killed_host(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pids[4], host;
+	int fds[4], out[2], i;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	host = fork();
+	if (host == 0)
+		doomed_host(f, out[1]);
+	close(out[1]);
+	assert_int_equal(read(out[0], pids, sizeof pids), sizeof pids);
+	close(out[0]);
+	for (i = 0; i < 4; i++)
+		fds[i] = hold(pids[i]);
+	kill(host, SIGKILL);
+	assert_int_equal(waitpid(host, NULL, 0), host);
+	/* The keeper exits only when nothing is left below it, the storm included. */
+	for (i = 0; i < 4; i++)
+		await_death(fds[i]);
+	assert_int_equal(look_for(f, 0).count, 0);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	    T(test_exit_events),
+	    T(test_spawn_says_what_failed),
+	    T(test_a_process_starts_clean),
+	    T(test_separate_error_output),
+	    T(test_signals_reach_only_the_system),
+	    T(test_a_daemon_is_found_and_ended),
+	    T(test_stop_counts_the_stubborn),
+	    T(test_a_stopped_process_is_let_go_to_end),
+	    T(test_a_fork_storm_is_ended),
+	    T(test_destroy_ends_everything),
+	    T(test_a_dead_keeper_is_an_error),
+	    T(test_nothing_outlives_a_killed_host),
+	};
+	ssize_t n;
+
+	if (argc > 1 && !strcmp(argv[1], "__keeper"))
+		return keeper_main(argc - 1, argv + 1);
+	if (argc > 2 && !strcmp(argv[1], "child"))
+		return child(argc - 2, argv + 2);
+	n = readlink("/proc/self/exe", program, sizeof program - 1);
+	if (n < 0)
+		return 1;
+	program[n] = '\0';
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
