@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files behind system.h share: the parts of one system, and who may touch them. */
+#ifndef TRITONE_SYSTEM_PRIVATE_H
+#define TRITONE_SYSTEM_PRIVATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "system/agents.h"
+#include "system/claims.h"
+#include "system/faultpoints.h"
+#include "system/http.h"
+#include "system/keeper.h"
+#include "system/ledger.h"
+#include "system/observe.h"
+#include "system/processes.h"
+#include "system/statefiles.h"
+#include "system/system.h"
+#include "system/variables.h"
+#include "system/watch.h"
+
+struct system {
+	/* set by system_create, then constant */
+	const struct spec_manifest *manifest;
+	const struct spec_strings *arguments;
+	struct history *history;
+	struct gateway *gateway;
+	char *run_dir, *state_dir, *log_dir;
+	bool syscall_filter;
+	struct variables *variables;
+	struct faultpoints *faultpoints;
+	struct keeper *keeper;
+	struct http *http;
+
+	/* set by system_start: the observer's, and nobody else's while it runs */
+	struct watch *watch;
+	struct ledger *ledger; /* NULL: the manifest declares none; so for the next three */
+	struct claims *claims;
+	struct statefiles *statefiles;
+	struct agents *agents; /* agents_each from any thread */
+	struct processes *processes;
+	struct observer *observer;
+	bool started, stopped;
+
+	pthread_mutex_t lock; /* of what follows */
+	char event_task[256];
+};
+
+/* commands.c: runs one command of the system to its end, below the keeper. The observer may not be running. */
+struct command {
+	const char *name; /* also of its log file */
+	char *const *argv, *const *environment;
+	const char *directory;
+	const char *output; /* file for standard output; NULL: the log */
+	int64_t timeout_ms;
+};
+/* 0 with the status as from waitpid; -1: it could not be started, or took too long (and was killed). */
+int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err);
+/* "exited with 3", "was killed by signal 9 (Killed)"; always NUL-terminated. */
+void command_status(int status, char *ret, size_t size);
+
+#endif

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The processes of the system under test. A death may be told before keeper_spawn has returned its pid: it is then kept
+ * in `early` until the pid is known. */
+#include "system/processes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "system/textfile.h"
+#include "system/variables.h"
+#include "system/watch.h"
+
+#define READY_EVERY_MS 5    /* how often a URL is asked */
+#define READY_TRY_MS   2000 /* how long one answer may take */
+
+struct process {
+	struct processes *all;
+	const struct spec_process *spec;
+	char **command, **environment;
+	char *directory, *ready_http, *ready_file;
+	int wake; /* eventfd: it died, or no more */
+	pthread_t thread;
+	bool has_thread;
+
+	/* under all->lock */
+	pid_t pid; /* 0: none */
+	uint64_t start_time;
+	uint64_t op; /* of its start */
+	uint64_t restarts;
+	bool launching;
+	struct keeper_event early;
+};
+
+struct processes {
+	struct processes_options options;
+	pthread_mutex_t lock;
+	bool no_more;
+	struct process *items;
+	size_t count;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void wake_up(struct process *process)
+{
+	uint64_t one = 1;
+	ssize_t written;
+
+	do
+		written = write(process->wake, &one, sizeof one);
+	while (written < 0 && errno == EINTR);
+}
+
+static int expand(char **ret, const char *text, const struct processes_options *options, struct error *err)
+{
+	return text ? spec_expand(ret, text, options->lookup, options->lookup_arg, err) : 0;
+}
+
+static int prepare(struct process *process, bool first, struct error *err)
+{
+	const struct processes_options *options = &process->all->options;
+	const struct spec_process *spec = process->spec;
+
+	process->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (process->wake < 0) {
+		int code = errno;
+
+		return error_set(err, code, "eventfd: %s", strerror(code));
+	}
+	if (variables_expand_all(&process->command, &spec->command, first ? options->arguments : NULL, options->lookup,
+		options->lookup_arg, err) != 0 ||
+	    variables_environment(&process->environment, &spec->environment, options->faultpoints, options->lookup,
+		options->lookup_arg, err) != 0 ||
+	    expand(&process->directory, spec->directory ? spec->directory : "${state}", options, err) != 0 ||
+	    expand(&process->ready_http, spec->ready_http, options, err) != 0 ||
+	    expand(&process->ready_file, spec->ready_file, options, err) != 0)
+		return error_context(err, "process %s", spec->name);
+	return 0;
+}
+
+int processes_create(struct processes **ret_processes, const struct processes_options *options, struct error *err)
+{
+	struct processes *processes = calloc(1, sizeof *processes);
+
+	if (processes)
+		processes->items = calloc(options->manifest->process_count, sizeof *processes->items);
+	if (!processes || !processes->items) {
+		free(processes);
+		return error_set(err, ENOMEM, "no memory for the processes");
+	}
+	processes->options = *options;
+	pthread_mutex_init(&processes->lock, NULL);
+	for (; processes->count < options->manifest->process_count; processes->count++) {
+		struct process *process = &processes->items[processes->count];
+
+		process->all = processes;
+		process->spec = &options->manifest->processes[processes->count];
+		process->op = OP_NONE;
+		if (prepare(process, processes->count == 0, err) != 0) {
+			processes->count++;
+			processes_destroy(processes);
+			return -1;
+		}
+	}
+	*ret_processes = processes;
+	return 0;
+}
+
+void processes_destroy(struct processes *processes)
+{
+	if (!processes)
+		return;
+	processes_no_more(processes);
+	for (size_t i = 0; i < processes->count; i++) {
+		struct process *process = &processes->items[i];
+
+		strings_free(process->command);
+		strings_free(process->environment);
+		free(process->directory);
+		free(process->ready_http);
+		free(process->ready_file);
+		if (process->wake >= 0)
+			close(process->wake);
+	}
+	pthread_mutex_destroy(&processes->lock);
+	free(processes->items);
+	free(processes);
+}
+
+/* Under the lock: the process is gone; says so. */
+static void bury(struct process *process, int status)
+{
+	bool expected = process->all->no_more;
+	int64_t code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+
+	history_append(process->all->options.history, &(struct op){.kind = OP_SYSTEM,
+							  .type = OP_INFO,
+							  .pair = process->op,
+							  .actor = process->spec->name,
+							  .value = process->pid,
+							  .status = code,
+							  .detail = expected ? "stop" : "died"});
+	process->pid = 0;
+	process->start_time = 0;
+	wake_up(process);
+}
+
+void processes_died(struct processes *processes, const struct keeper_event *event)
+{
+	pthread_mutex_lock(&processes->lock);
+	for (size_t i = 0; i < processes->count; i++) {
+		struct process *process = &processes->items[i];
+
+		if (process->pid == event->pid)
+			bury(process, event->status);
+		else if (process->launching && !strcmp(process->spec->name, event->name))
+			process->early = *event;
+	}
+	pthread_mutex_unlock(&processes->lock);
+}
+
+static int launch(struct process *process, const char *why, struct error *err)
+{
+	struct processes *all = process->all;
+	uint64_t start_time = 0;
+	pid_t pid = 0;
+	int result;
+
+	pthread_mutex_lock(&all->lock);
+	process->launching = true;
+	process->early = (struct keeper_event){.pid = 0};
+	pthread_mutex_unlock(&all->lock);
+	result = keeper_spawn(all->options.keeper,
+	    &(struct keeper_process){.name = process->spec->name,
+		.argv = (const char *const *)process->command,
+		.env = (const char *const *)process->environment,
+		.cwd = process->directory,
+		.filter = all->options.filter},
+	    &pid, err);
+	if (result == 0 && textfile_start_time(pid, &start_time, NULL) != 0)
+		start_time = 0; /* dead already: its event is on the way */
+	pthread_mutex_lock(&all->lock);
+	process->launching = false;
+	if (result == 0) {
+		process->pid = pid;
+		process->start_time = start_time;
+		process->op = history_append(all->options.history, &(struct op){.kind = OP_SYSTEM,
+								       .type = OP_INVOKE,
+								       .pair = OP_NONE,
+								       .actor = process->spec->name,
+								       .value = pid,
+								       .detail = why});
+		if (process->early.pid == pid)
+			bury(process, process->early.status);
+	}
+	pthread_mutex_unlock(&all->lock);
+	return result == 0 ? 0 : error_context(err, "process %s", process->spec->name);
+}
+
+/* The last line that the process wrote, for the error message. */
+static void last_words(const struct process *process, char *ret, size_t size)
+{
+	char path[PATH_MAX], *text, *line, *words = NULL, *save = NULL;
+	size_t length;
+
+	ret[0] = '\0';
+	snprintf(path, sizeof path, "%s/%s.log", process->all->options.log_dir, process->spec->name);
+	if (textfile_read(&text, &length, path, NULL) != 0)
+		return;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		words = line;
+	if (words)
+		snprintf(ret, size, "; it said: %.100s", words);
+	free(text);
+}
+
+static bool answers(struct process *process, int64_t left_ms)
+{
+	struct http_reply reply;
+	bool ready;
+
+	if (http_do(process->all->options.http,
+		&(struct http_request){
+		    .url = process->ready_http, .timeout_ms = left_ms < READY_TRY_MS ? left_ms : READY_TRY_MS},
+		&reply, NULL) != 0)
+		return false;
+	ready = reply.status >= 200 && reply.status < 300;
+	free(reply.body);
+	return ready;
+}
+
+static void on_file(void *arg, const char *path, uint32_t mask)
+{
+	(void)arg;
+	(void)path;
+	(void)mask;
+}
+
+/* Watches the directory of the ready file: woken by whatever happens there, and looked at anew. */
+static int watch_file(struct watch **ret_watch, const char *file, struct error *err)
+{
+	char dir[PATH_MAX], *slash;
+
+	if (snprintf(dir, sizeof dir, "%s", file) >= (int)sizeof dir || !(slash = strrchr(dir, '/')))
+		return error_set(err, EINVAL, "%s: not an absolute path", file);
+	slash[slash == dir ? 1 : 0] = '\0';
+	if (watch_create(ret_watch, err) != 0)
+		return -1;
+	if (watch_add(*ret_watch, dir, NULL, on_file, NULL, err) == 0)
+		return 0;
+	watch_destroy(*ret_watch);
+	*ret_watch = NULL;
+	return -1;
+}
+
+enum life { ALIVE, DEAD, UNWANTED };
+
+static enum life life_of(struct process *process)
+{
+	enum life life;
+	uint64_t ignored;
+
+	while (read(process->wake, &ignored, sizeof ignored) > 0)
+		;
+	pthread_mutex_lock(&process->all->lock);
+	life = process->all->no_more ? UNWANTED : process->pid == 0 ? DEAD : ALIVE;
+	pthread_mutex_unlock(&process->all->lock);
+	return life;
+}
+
+/* 1 ready, 0 it died or is no longer wanted, -1 not ready in time. */
+static int await_ready(struct process *process, struct error *err)
+{
+	int64_t limit = process->spec->ready_timeout_ms > 0 ? process->spec->ready_timeout_ms : 10000;
+	int64_t deadline = now_ms() + limit;
+	struct watch *watch = NULL;
+	int result = -1;
+
+	if (process->ready_file && watch_file(&watch, process->ready_file, err) != 0)
+		return -1;
+	for (;;) {
+		struct pollfd fds[2] = {
+		    {.fd = process->wake, .events = POLLIN}, {.fd = watch ? watch_fd(watch) : -1, .events = POLLIN}};
+		int64_t left = deadline - now_ms();
+
+		if (life_of(process) != ALIVE) {
+			result = 0;
+			break;
+		}
+		if (left <= 0) {
+			error_set(err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms (%s)",
+			    process->spec->name, limit,
+			    process->ready_http ? process->ready_http : process->ready_file);
+			break;
+		}
+		if (watch)
+			watch_dispatch(watch, NULL);
+		if (process->ready_file && access(process->ready_file, F_OK) != 0) {
+			poll(fds, 2, left > 1000 ? 1000 : (int)left);
+			continue;
+		}
+		if (!process->ready_http || answers(process, left)) {
+			result = 1;
+			break;
+		}
+		/* Nothing tells when a port is listened at: it has to be asked. */
+		poll(fds, 1, READY_EVERY_MS);
+	}
+	watch_destroy(watch);
+	return result;
+}
+
+/* Starts it and waits until it is ready. 1 ready, 0 it died or is no longer wanted, -1 not ready in time, -2 it could not
+ * even be started. */
+static int bring_up(struct process *process, const char *why, struct error *err)
+{
+	struct processes *all = process->all;
+	struct error error = {0};
+	int ready;
+	uint64_t op;
+
+	if (launch(process, why, err) != 0)
+		return -2;
+	pthread_mutex_lock(&all->lock);
+	op = process->op;
+	pthread_mutex_unlock(&all->lock);
+	ready = await_ready(process, &error);
+	if (ready == 0)
+		return 0;
+	history_complete(all->options.history, op,
+	    &(struct op){.kind = OP_SYSTEM,
+		.type = ready == 1 ? OP_OK : OP_FAIL,
+		.pair = op,
+		.actor = process->spec->name,
+		.value = 0,
+		.detail = ready == 1 ? why : error.text});
+	return ready == 1 ? 1 : error_set(err, error.code, "%s", error.text);
+}
+
+static void refuse(struct process *process, const char *why)
+{
+	history_append(process->all->options.history,
+	    &(struct op){
+		.kind = OP_SYSTEM, .type = OP_FAIL, .pair = OP_NONE, .actor = process->spec->name, .detail = why});
+}
+
+/* Waits for its death, and out the delay. false: no more. */
+static bool wait_for_death(struct process *process)
+{
+	struct pollfd fd = {.fd = process->wake, .events = POLLIN};
+	int64_t until = -1;
+
+	for (;;) {
+		enum life life = life_of(process);
+
+		if (life == UNWANTED)
+			return false;
+		if (life == DEAD && until < 0)
+			until = now_ms() + process->all->options.manifest->restart.delay_ms;
+		if (until >= 0 && now_ms() >= until)
+			return true;
+		poll(&fd, 1, until < 0 ? -1 : (int)(until - now_ms() > 1000 ? 1000 : until - now_ms()));
+	}
+}
+
+static void *restart_thread(void *arg)
+{
+	struct process *process = arg;
+	uint64_t max = process->all->options.manifest->restart.max;
+
+	while (wait_for_death(process)) {
+		struct error error = {0};
+		char why[128];
+
+		if (max && process->restarts >= max) {
+			snprintf(why, sizeof why, "died again after %" PRIu64 " restarts: the limit", max);
+			refuse(process, why);
+			break;
+		}
+		process->restarts++;
+		if (bring_up(process, "restart", &error) == -2) {
+			refuse(process, error.text);
+			break;
+		}
+	}
+	return NULL;
+}
+
+static int start_one(struct process *process, struct error *err)
+{
+	int ready = bring_up(process, "start", err), code;
+	char words[128];
+
+	if (ready < 0)
+		return -1;
+	if (ready == 0) {
+		last_words(process, words, sizeof words);
+		return error_set(err, ECHILD, "process %s: it ended before it was ready%s", process->spec->name, words);
+	}
+	if (!process->all->options.manifest->restart.on_crash)
+		return 0;
+	code = pthread_create(&process->thread, NULL, restart_thread, process);
+	if (code)
+		return error_set(err, code, "process %s: no thread: %s", process->spec->name, strerror(code));
+	process->has_thread = true;
+	return 0;
+}
+
+int processes_start(struct processes *processes, struct error *err)
+{
+	for (size_t i = 0; i < processes->count; i++)
+		if (start_one(&processes->items[i], err) != 0)
+			return -1;
+	return 0;
+}
+
+void processes_no_more(struct processes *processes)
+{
+	pthread_mutex_lock(&processes->lock);
+	processes->no_more = true;
+	pthread_mutex_unlock(&processes->lock);
+	for (size_t i = 0; i < processes->count; i++)
+		if (processes->items[i].wake >= 0)
+			wake_up(&processes->items[i]);
+	for (size_t i = 0; i < processes->count; i++) {
+		struct process *process = &processes->items[i];
+
+		if (process->has_thread)
+			pthread_join(process->thread, NULL);
+		process->has_thread = false;
+	}
+}
+
+bool processes_main(struct processes *processes, pid_t *ret_pid, uint64_t *ret_start_time)
+{
+	struct process *process = &processes->items[0];
+	bool there;
+
+	pthread_mutex_lock(&processes->lock);
+	there = process->pid != 0;
+	if (there) {
+		*ret_pid = process->pid;
+		*ret_start_time = process->start_time;
+	}
+	pthread_mutex_unlock(&processes->lock);
+	return there;
+}

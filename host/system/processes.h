@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The processes of the system under test: started by the keeper, ready as the manifest says,
+ * started again when they die. Each has a thread that restarts it; deaths are told by the observer.
+ */
+#ifndef TRITONE_SYSTEM_PROCESSES_H
+#define TRITONE_SYSTEM_PROCESSES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "history/history.h"
+#include "spec/spec.h"
+#include "system/http.h"
+#include "system/keeper.h"
+#include "wal/error.h"
+
+struct processes;
+
+struct processes_options {
+	const struct spec_manifest *manifest; /* processes, restart */
+	const struct spec_strings *arguments; /* added to the first one's command; may be NULL */
+	struct keeper *keeper;
+	struct http *http;
+	struct history *history;
+	spec_lookup_fn lookup;
+	void *lookup_arg;
+	const char *state_dir, *log_dir, *faultpoints;
+	bool filter;
+};
+
+/* Expands the commands; starts nothing. */
+int processes_create(struct processes **ret_processes, const struct processes_options *options, struct error *err);
+void processes_destroy(struct processes *processes); /* NULL is fine; after processes_no_more */
+
+/* Starts them in order and waits for each to be ready. Somebody has to call processes_died meanwhile. */
+int processes_start(struct processes *processes, struct error *err);
+/* From the observer: a process that the keeper had spawned has ended. */
+void processes_died(struct processes *processes, const struct keeper_event *event);
+/* No restarts from here on: deaths are expected. Returns once the restarting threads have ended. Idempotent. */
+void processes_no_more(struct processes *processes);
+
+/* The first process: its pid and start time, false while there is none. */
+bool processes_main(struct processes *processes, pid_t *ret_pid, uint64_t *ret_start_time);
+
+#endif

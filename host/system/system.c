@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of the system under test: created, prepared, started, observed, stopped. */
+#include "system/system.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "system/private.h"
+
+#define PREPARE_TIMEOUT_MS 60000
+
+static int make_directory(char **ret, const char *parent, const char *name, struct error *err)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", parent, name) < 0)
+		return error_set(err, ENOMEM, "%s/%s: no memory", parent, name);
+	*ret = path; /* freed with the system */
+	if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+		int code = errno;
+
+		return error_set(err, code, "%s: %s", path, strerror(code));
+	}
+	return 0;
+}
+
+int system_create(struct system **ret_system, const struct system_options *options, struct error *err)
+{
+	struct system *system = calloc(1, sizeof *system);
+	char points[PATH_MAX];
+
+	if (!system)
+		return error_set(err, ENOMEM, "no memory for the system");
+	pthread_mutex_init(&system->lock, NULL);
+	system->manifest = options->manifest;
+	system->arguments = options->arguments;
+	system->history = options->history;
+	system->gateway = options->gateway;
+	system->syscall_filter = options->syscall_filter;
+	if (options->run_dir[0] != '/' || options->manifest->process_count == 0) {
+		error_set(err, EINVAL, "%s: the run directory must be absolute, and there must be a process",
+		    options->run_dir);
+		goto failed;
+	}
+	if (snprintf(points, sizeof points, "%s/faultpoints", options->run_dir) >= (int)sizeof points) {
+		error_set(err, ENAMETOOLONG, "%s: too long", options->run_dir);
+		goto failed;
+	}
+	system->run_dir = strdup(options->run_dir);
+	if (!system->run_dir) {
+		error_set(err, ENOMEM, "no memory for the system");
+		goto failed;
+	}
+	if (make_directory(&system->state_dir, options->run_dir, "state", err) != 0 ||
+	    make_directory(&system->log_dir, options->run_dir, "logs", err) != 0 ||
+	    variables_create(&system->variables,
+		&(struct variables_options){.run_dir = system->run_dir,
+		    .state_dir = system->state_dir,
+		    .gateway = options->gateway ? gateway_url(options->gateway) : NULL,
+		    .seed = options->seed},
+		err) != 0 ||
+	    faultpoints_create(&system->faultpoints, points, err) != 0 || http_create(&system->http, err) != 0 ||
+	    keeper_start(
+		&system->keeper, &(struct keeper_options){.log_dir = system->log_dir, .seed = options->seed}, err) != 0)
+		goto failed;
+	*ret_system = system;
+	return 0;
+failed:
+	system_destroy(system);
+	return -1;
+}
+
+const char *system_lookup(void *arg, const char *name)
+{
+	struct system *system = arg;
+
+	return variables_lookup(system->variables, name);
+}
+
+const char *system_state_dir(const struct system *system)
+{
+	return system->state_dir;
+}
+
+static int prepare_one(struct system *system, size_t index, struct error *err)
+{
+	const struct spec_manifest *manifest = system->manifest;
+	char **argv = NULL, **environment = NULL, name[32], how[96];
+	int status = 0, result = -1;
+
+	snprintf(name, sizeof name, "prepare-%zu", index + 1);
+	if (variables_expand_all(&argv, &manifest->prepare[index], NULL, system_lookup, system, err) != 0 ||
+	    variables_environment(
+		&environment, &manifest->processes[0].environment, NULL, system_lookup, system, err) != 0)
+		goto out;
+	result = command_run(system->keeper,
+	    &(struct command){.name = name,
+		.argv = argv,
+		.environment = environment,
+		.directory = system->state_dir,
+		.timeout_ms = PREPARE_TIMEOUT_MS},
+	    &status, err);
+	if (result == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
+		command_status(status, how, sizeof how);
+		result = error_set(err, ECHILD, "%s: %s %s; see %s/%s.log", name, argv[0], how, system->log_dir, name);
+	}
+out:
+	strings_free(argv);
+	strings_free(environment);
+	return result;
+}
+
+static int create_ledger(struct system *system, struct error *err)
+{
+	const struct spec_manifest *manifest = system->manifest;
+	char *repository;
+	int result;
+
+	if (!manifest->commits.git)
+		return 0;
+	if (spec_expand(&repository, manifest->commits.git, system_lookup, system, err) != 0)
+		return -1;
+	result = ledger_create(&system->ledger,
+	    &(struct ledger_options){.history = system->history,
+		.repository = repository,
+		.branch = manifest->commits.branch ? manifest->commits.branch : "main",
+		.task_trailer = manifest->commits.task_trailer,
+		.attempt_trailer = manifest->commits.attempt_trailer,
+		.epoch_trailer = manifest->commits.epoch_trailer},
+	    err);
+	free(repository);
+	return result == 0 ? ledger_watch(system->ledger, system->watch, err) : -1;
+}
+
+static int create_claims(struct system *system, struct error *err)
+{
+	char *file;
+	int result;
+
+	if (!system->manifest->slo.file)
+		return 0;
+	if (spec_expand(&file, system->manifest->slo.file, system_lookup, system, err) != 0)
+		return -1;
+	result = claims_create(&system->claims, system->history, file, err);
+	free(file);
+	return result == 0 ? claims_watch(system->claims, system->watch, err) : -1;
+}
+
+static int create_statefiles(struct system *system, struct error *err)
+{
+	const struct spec_manifest *manifest = system->manifest;
+	char *directory;
+	int result;
+
+	if (!manifest->state.json.count && !manifest->state.temporary.count)
+		return 0;
+	if (spec_expand(&directory, manifest->state.directory ? manifest->state.directory : "${state}", system_lookup,
+		system, err) != 0)
+		return -1;
+	result = statefiles_create(&system->statefiles,
+	    &(struct statefiles_options){.history = system->history,
+		.directory = directory,
+		.json = (const char *const *)manifest->state.json.items,
+		.temporary = (const char *const *)manifest->state.temporary.items},
+	    err);
+	free(directory);
+	return result == 0 ? statefiles_watch(system->statefiles, system->watch, err) : -1;
+}
+
+static int create_agents(struct system *system, struct error *err)
+{
+	const struct spec_manifest *manifest = system->manifest;
+
+	if (!manifest->agents.pid_files)
+		return 0;
+	if (agents_create(&system->agents,
+		&(struct agents_options){.history = system->history,
+		    .state_dir = system->state_dir,
+		    .pid_files = manifest->agents.pid_files,
+		    .task_files = manifest->agents.task_files,
+		    .worktree_files = manifest->agents.worktree_files},
+		err) != 0)
+		return -1;
+	return agents_watch(system->agents, system->watch, err);
+}
+
+/* The observers are there before the first process, so that nothing it does goes unseen. */
+static int start_observers(struct system *system, struct error *err)
+{
+	if (watch_create(&system->watch, err) != 0 || create_ledger(system, err) != 0 ||
+	    create_claims(system, err) != 0 || create_statefiles(system, err) != 0 || create_agents(system, err) != 0)
+		return -1;
+	if (processes_create(&system->processes,
+		&(struct processes_options){.manifest = system->manifest,
+		    .arguments = system->arguments,
+		    .keeper = system->keeper,
+		    .http = system->http,
+		    .history = system->history,
+		    .lookup = system_lookup,
+		    .lookup_arg = system,
+		    .state_dir = system->state_dir,
+		    .log_dir = system->log_dir,
+		    .faultpoints = faultpoints_path(system->faultpoints),
+		    .filter = system->syscall_filter},
+		err) != 0)
+		return -1;
+	return observer_start(&system->observer,
+	    &(struct observer_parts){.keeper = system->keeper,
+		.watch = system->watch,
+		.processes = system->processes,
+		.agents = system->agents,
+		.ledger = system->ledger},
+	    err);
+}
+
+int system_start(struct system *system, struct error *err)
+{
+	if (system->started)
+		return error_set(err, EALREADY, "%s: it was started already", system->manifest->name);
+	system->started = true;
+	for (size_t i = 0; i < system->manifest->prepare_count; i++)
+		if (prepare_one(system, i, err) != 0)
+			return -1;
+	if (start_observers(system, err) != 0)
+		return -1;
+	return processes_start(system->processes, err);
+}
+
+int system_observe(struct system *system, struct error *err)
+{
+	if (!system->observer)
+		return 0;
+	return observer_look(system->observer, err);
+}
+
+static int count_node(void *arg, const struct keeper_node *node)
+{
+	unsigned *count = arg;
+
+	(void)node;
+	(*count)++;
+	return 0;
+}
+
+int system_stop(struct system *system, int64_t grace_ms, struct error *err)
+{
+	unsigned killed = 0, left = 0;
+	int result;
+
+	if (system->stopped || !system->keeper)
+		return 0;
+	if (system->processes)
+		processes_no_more(system->processes);
+	result = keeper_stop(system->keeper, grace_ms, &killed, err);
+	observer_stop(system->observer); /* sees all that happened up to here */
+	system->observer = NULL;
+	system->stopped = true;
+	if (result != 0)
+		return -1;
+	if (keeper_tree(system->keeper, count_node, &left, err) != 0)
+		return -1;
+	if (left)
+		return error_set(err, EBUSY, "%s: %u processes are left after the stop", system->manifest->name, left);
+	return (int)killed;
+}
+
+void system_destroy(struct system *system)
+{
+	if (!system)
+		return;
+	system_stop(system, 0, NULL);
+	processes_destroy(system->processes);
+	keeper_destroy(system->keeper);
+	agents_destroy(system->agents);
+	statefiles_destroy(system->statefiles);
+	claims_destroy(system->claims);
+	ledger_destroy(system->ledger);
+	watch_destroy(system->watch);
+	http_destroy(system->http);
+	faultpoints_destroy(system->faultpoints);
+	variables_destroy(system->variables);
+	pthread_mutex_destroy(&system->lock);
+	free(system->run_dir);
+	free(system->state_dir);
+	free(system->log_dir);
+	free(system);
+}
