@@ -271,6 +271,8 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 	fault->state = FAULT_ACTIVE;
 	if (runner_plan(fault->runner, NULL, &err) || runner_inject(fault->runner, &err)) {
 		say(fault, OP_FAIL, err.text);
+		if (err.code == ENOTSUP)
+			run_fail(run, VERDICT_UNAVAILABLE, "fault %s: %s", fault->spec->name, err.text);
 		revert(fault);
 		return;
 	}

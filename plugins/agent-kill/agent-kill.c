@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kills one agent. SIGTERM by default: one that ignores it is reported as such, and is not called killed. */
+#include "plugins/process.h"
+
+static const struct tritone_param params[] = {
+    {.name = "agent",
+	.type = TRITONE_PARAM_STRING,
+	.help = "which one, by agent id or task; empty: that of the event, or one by the seed"},
+    {.name = "signal",
+	.type = TRITONE_PARAM_CHOICE,
+	.fallback = "TERM",
+	.choices = "TERM|KILL|INT|QUIT|HUP|SEGV|ABRT",
+	.help = "the signal that is sent"},
+};
+enum { AGENT, SIGNAL };
+
+static int number_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} signals[] = {{"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
+	    {"SEGV", SIGSEGV}, {"ABRT", SIGABRT}};
+	size_t i;
+
+	for (i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		if (!strcmp(signals[i].name, name))
+			return signals[i].number;
+	return SIGTERM;
+}
+
+static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
+{
+	return process_plan(call, TRITONE_TARGET_AGENT, call->values[AGENT].string, undo, error);
+}
+
+static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
+{
+	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+
+	if (!u)
+		return -1;
+	return process_signal(u->pid, u->start_time, number_of(call->values[SIGNAL].string), error);
+}
+
+static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
+    struct tritone_error *error)
+{
+	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	char state = '?';
+
+	if (!u)
+		return -1;
+	if (!process_alive(u->pid, u->start_time, &state))
+		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is gone after SIG%s", u->id, u->pid,
+		    call->values[SIGNAL].string);
+	return proven(proof, TRITONE_NOT_YET, "agent %s (pid %d) is still alive, state %c: it ignores SIG%s", u->id,
+	    u->pid, state, call->values[SIGNAL].string);
+}
+
+/* A dead process cannot be brought back; what recovers from that is the system under test. */
+static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
+{
+	(void)call;
+	(void)undo;
+	(void)error;
+	return 0;
+}
+
+static const struct tritone_fault fault = {
+    TRITONE_FAULT_HEAD,
+    .blast = TRITONE_BLAST_PROCESS,
+    .capabilities = TRITONE_CAP_SIGNAL | TRITONE_CAP_INSTANT,
+    .name = "agent-kill",
+    .version = "1.0",
+    .summary = "one agent is killed in the middle of its work",
+    .params = params,
+    .param_count = sizeof params / sizeof params[0],
+    .proof_ms = 2000,
+    .plan = plan,
+    .inject = inject,
+    .verify = verify,
+    .revert = revert,
+};
+TRITONE_FAULT(fault)

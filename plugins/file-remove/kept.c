@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kept copy of a removed file; see kept.h. */
+#include "plugins/file-remove/kept.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plugins/plugin.h"
+
+static int kept_path(const struct tritone_call *call, const char *suffix, char *buf, size_t size)
+{
+	int n = snprintf(buf, size, "%s/%.60s.file%s", call->keep_dir, call->fault_id, suffix);
+
+	return n > 0 && (size_t)n < size ? 0 : -1;
+}
+
+bool kept_exists(const struct tritone_call *call)
+{
+	char path[PATH_MAX];
+
+	return kept_path(call, "", path, sizeof path) == 0 && access(path, F_OK) == 0;
+}
+
+static int copy(int from, int to, uint64_t *ret_bytes)
+{
+	char chunk[65536];
+	uint64_t total = 0;
+
+	for (;;) {
+		ssize_t n = read(from, chunk, sizeof chunk), done = 0;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		while (done < n) {
+			ssize_t w = write(to, chunk + done, (size_t)(n - done));
+
+			if (w < 0 && errno == EINTR)
+				continue;
+			if (w < 0)
+				return -1;
+			done += w;
+		}
+		total += (uint64_t)n;
+	}
+	*ret_bytes = total;
+	return 0;
+}
+
+static int sync_dir(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -1;
+	r = fsync(fd);
+	close(fd);
+	return r;
+}
+
+int kept_store(const struct tritone_call *call, int root, const char *path, const struct file_identity *identity,
+    uint64_t *ret_bytes, struct tritone_error *error)
+{
+	char kept[PATH_MAX], part[PATH_MAX];
+	struct file_identity now;
+	int from = -1, to = -1, r = -1;
+
+	if (kept_path(call, "", kept, sizeof kept) || kept_path(call, ".part", part, sizeof part))
+		return fail(error, ENAMETOOLONG, "%s: the path is too long", call->keep_dir);
+	if (worktree_identify(root, path, &now, error))
+		return -1;
+	if (!file_same(&now, identity))
+		return fail(error, ESTALE, "%s is not the file any more that was chosen", path);
+	from = worktree_open_beneath(root, path, O_RDONLY | O_NOFOLLOW, error);
+	if (from < 0)
+		return -1;
+	to = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (to < 0) {
+		fail(error, errno, "%s: %s", part, strerror(errno));
+		goto out;
+	}
+	if (copy(from, to, ret_bytes) || fchmod(to, identity->mode & 07777) || fsync(to) || rename(part, kept) ||
+	    sync_dir(call->keep_dir)) {
+		fail(error, errno, "keeping a copy of %s: %s", path, strerror(errno));
+		unlink(part);
+		goto out;
+	}
+	r = 0;
+out:
+	if (to >= 0)
+		close(to);
+	close(from);
+	return r;
+}
+
+int kept_unlink(int root, const char *path, const struct file_identity *identity, struct tritone_error *error)
+{
+	struct file_identity now;
+	const char *name;
+	int dir, r;
+
+	if (worktree_identify(root, path, &now, error))
+		return -1;
+	if (!file_same(&now, identity))
+		return fail(error, ESTALE, "%s is not the file any more that was chosen", path);
+	dir = worktree_open_parent(root, path, &name, error);
+	if (dir < 0)
+		return -1;
+	r = unlinkat(dir, name, 0);
+	if (r)
+		fail(error, errno, "%s: %s", path, strerror(errno));
+	close(dir);
+	return r;
+}
+
+int kept_restore(const struct tritone_call *call, int root, const char *path, struct tritone_error *error)
+{
+	char kept[PATH_MAX], link[64];
+	struct stat st;
+	const char *name;
+	uint64_t bytes;
+	int dir, from = -1, to = -1, r = -1;
+
+	dir = worktree_open_parent(root, path, &name, error);
+	if (dir < 0)
+		return error->code == ENOENT ? 0 : -1;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		close(dir); /* restored by the system itself, or put back before: never replaced */
+		return 0;
+	}
+	if (kept_path(call, "", kept, sizeof kept) || (from = open(kept, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0 ||
+	    fstat(from, &st)) {
+		fail(error, errno, "the kept copy of %s: %s", path, strerror(errno));
+		goto out;
+	}
+	/* An unnamed file, linked in when it is whole: nobody ever sees half of it, and nothing is left when we die here. */
+	to = openat(dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	if (to < 0) {
+		fail(error, errno, "restoring %s: %s", path, strerror(errno));
+		goto out;
+	}
+	snprintf(link, sizeof link, "/proc/self/fd/%d", to);
+	if (copy(from, to, &bytes) || fchmod(to, st.st_mode & 07777) || fsync(to) ||
+	    (linkat(AT_FDCWD, link, dir, name, AT_SYMLINK_FOLLOW) && errno != EEXIST) || fsync(dir)) {
+		fail(error, errno, "restoring %s: %s", path, strerror(errno));
+		goto out;
+	}
+	r = 0;
+out:
+	if (to >= 0)
+		close(to);
+	if (from >= 0)
+		close(from);
+	close(dir);
+	return r;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the plugins of this tree share: reading their values, filling errors and proofs, choosing a target. Header only. */
+#ifndef TRITONE_PLUGINS_PLUGIN_H
+#define TRITONE_PLUGINS_PLUGIN_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tritone/fault.h"
+
+__attribute__((format(printf, 3, 4))) static inline int fail(
+    struct tritone_error *error, int code, const char *format, ...)
+{
+	va_list args;
+
+	error->code = code;
+	va_start(args, format);
+	vsnprintf(error->text, sizeof error->text, format, args);
+	va_end(args);
+	return -1;
+}
+
+/* Answers verify. Returns 0, so that `return proven(proof, TRITONE_FELT, "...");` is the whole answer. */
+__attribute__((format(printf, 3, 4))) static inline int proven(
+    struct tritone_proof *proof, uint32_t felt, const char *format, ...)
+{
+	va_list args;
+
+	proof->felt = felt;
+	va_start(args, format);
+	vsnprintf(proof->text, sizeof proof->text, format, args);
+	va_end(args);
+	return 0;
+}
+
+__attribute__((format(printf, 3, 4))) static inline void evidence(
+    const struct tritone_call *call, const char *name, const char *format, ...)
+{
+	char value[TRITONE_TEXT_SIZE];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(value, sizeof value, format, args);
+	va_end(args);
+	call->services->evidence(call->host, name, value);
+}
+
+/* The key under which this fault's rule is held. */
+static inline const char *rule_key(const struct tritone_call *call, char *buf, size_t size)
+{
+	snprintf(buf, size, "%.50s", call->fault_id);
+	return buf;
+}
+
+/* The undo record of a plugin is a struct of its own with a version first. Returns NULL with *error when it is not that. */
+static inline const void *undo_read(
+    const struct tritone_undo *undo, size_t size, uint32_t version, struct tritone_error *error)
+{
+	uint32_t found = 0;
+
+	if (undo->size >= sizeof found)
+		memcpy(&found, undo->bytes, sizeof found);
+	if (undo->size == size && found == version)
+		return undo->bytes;
+	fail(error, 22 /* EINVAL */, "the undo record has %u bytes of version %u, expected %zu of version %u",
+	    undo->size, found, size, version);
+	return NULL;
+}
+
+static inline void undo_write(struct tritone_undo *undo, const void *record, size_t size)
+{
+	memcpy(undo->bytes, record, size);
+	undo->size = (uint32_t)size;
+}
+
+#endif

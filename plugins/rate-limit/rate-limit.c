@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model provider answers 429, with or without Retry-After. Proven by a 429 that was really sent. */
+#include "plugins/gateway.h"
+
+static const struct tritone_param params[] = {
+    {.name = "provider", .type = TRITONE_PARAM_STRING, .fallback = "*", .help = "which provider; *: all"},
+    {.name = "retry-after",
+	.type = TRITONE_PARAM_DURATION,
+	.fallback = "1s",
+	.min = 0,
+	.max = 86400000,
+	.unit = "ms",
+	.help = "what the Retry-After header says"},
+    {.name = "header", .type = TRITONE_PARAM_BOOL, .fallback = "true", .help = "send the Retry-After header at all"},
+    {.name = "count",
+	.type = TRITONE_PARAM_INT,
+	.fallback = "0",
+	.min = 0,
+	.max = 1e9,
+	.unit = "requests",
+	.help = "so many; 0: all"},
+    {.name = "probability",
+	.type = TRITONE_PARAM_DOUBLE,
+	.fallback = "1",
+	.min = 0,
+	.max = 1,
+	.help = "of each request"},
+};
+enum { PROVIDER, RETRY_AFTER, HEADER, COUNT, PROBABILITY };
+
+static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
+{
+	char key[64];
+	const struct tritone_gateway_rule rule = {
+	    .struct_size = sizeof rule,
+	    .action = TRITONE_GATEWAY_ANSWER,
+	    .key = rule_key(call, key, sizeof key),
+	    .target = call->values[PROVIDER].string,
+	    .status = 429,
+	    .retry_after_ms = call->values[HEADER].integer ? call->values[RETRY_AFTER].integer : -1,
+	    .count = (uint64_t)call->values[COUNT].integer,
+	    .probability = call->values[PROBABILITY].number,
+	    .lifetime_ms = call->duration_ms,
+	};
+
+	(void)undo;
+	return call->services->gateway_rule(call->host, &rule, error);
+}
+
+static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
+    struct tritone_error *error)
+{
+	const char *who = call->values[PROVIDER].string;
+
+	(void)undo;
+	return rule_verify(call, !strcmp(who, "*") ? "the providers" : who, "answered 429", proof, error);
+}
+
+static const struct tritone_fault fault = {
+    TRITONE_FAULT_HEAD,
+    .blast = TRITONE_BLAST_GATEWAY,
+    .capabilities = TRITONE_CAP_GATEWAY,
+    .name = "rate-limit",
+    .version = "1.0",
+    .summary = "a model provider answers 429 Too Many Requests",
+    .params = params,
+    .param_count = sizeof params / sizeof params[0],
+    .plan = rule_plan,
+    .inject = inject,
+    .verify = verify,
+    .revert = rule_revert,
+};
+TRITONE_FAULT(fault)
