@@ -187,7 +187,7 @@ static enum MHD_Result judge(struct request *request)
 	bool parked = false;
 
 	pthread_mutex_lock(&gateway->lock);
-	rules_judge(gateway->rules, request->target, request->route == ROUTE_CHAT, now, verdict);
+	gateway_rules_judge(gateway->rules, request->target, request->route == ROUTE_CHAT, now, verdict);
 	wait_ms = verdict->delay_ms;
 	if (request->route == ROUTE_CHAT && !request->bad && verdict->action != TRITONE_GATEWAY_ANSWER &&
 	    verdict->action != TRITONE_GATEWAY_RESET)

@@ -41,7 +41,7 @@ int gateway_rule_set(struct gateway *gateway, const struct tritone_gateway_rule 
 	if (check_target(gateway, rule->target, err) < 0)
 		return -1;
 	pthread_mutex_lock(&gateway->lock);
-	r = rules_set(gateway->rules, rule, ++gateway->tags, park_now_us(), &replaced, err);
+	r = gateway_rules_set(gateway->rules, rule, ++gateway->tags, park_now_us(), &replaced, err);
 	park_end(gateway->park, replaced);
 	pthread_mutex_unlock(&gateway->lock);
 	return r;
@@ -53,7 +53,7 @@ int gateway_rule_hits(
 	int r;
 
 	pthread_mutex_lock(&gateway->lock);
-	r = rules_hits(gateway->rules, key, park_now_us(), ret_hits, ret_seen, err);
+	r = gateway_rules_hits(gateway->rules, key, park_now_us(), ret_hits, ret_seen, err);
 	pthread_mutex_unlock(&gateway->lock);
 	return r;
 }
@@ -61,7 +61,7 @@ int gateway_rule_hits(
 void gateway_rule_clear(struct gateway *gateway, const char *key)
 {
 	pthread_mutex_lock(&gateway->lock);
-	park_end(gateway->park, rules_clear(gateway->rules, key));
+	park_end(gateway->park, gateway_rules_clear(gateway->rules, key));
 	pthread_mutex_unlock(&gateway->lock);
 }
 

@@ -27,7 +27,7 @@ struct rules {
 	uint64_t seed;
 };
 
-int rules_create(struct rules **ret_rules, uint64_t seed, struct error *err)
+int gateway_rules_create(struct rules **ret_rules, uint64_t seed, struct error *err)
 {
 	struct rules *rules = calloc(1, sizeof *rules);
 
@@ -38,7 +38,7 @@ int rules_create(struct rules **ret_rules, uint64_t seed, struct error *err)
 	return 0;
 }
 
-void rules_destroy(struct rules *rules)
+void gateway_rules_destroy(struct rules *rules)
 {
 	if (!rules)
 		return;
@@ -123,7 +123,7 @@ static int check(const struct tritone_gateway_rule *rule, struct error *err)
 	return 0;
 }
 
-int rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint64_t tag, int64_t now_us,
+int gateway_rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint64_t tag, int64_t now_us,
     uint64_t *ret_replaced, struct error *err)
 {
 	struct rule *fresh, **at;
@@ -158,7 +158,7 @@ int rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint
 	return 0;
 }
 
-int rules_hits(
+int gateway_rules_hits(
     struct rules *rules, const char *key, int64_t now_us, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err)
 {
 	const struct rule *rule;
@@ -174,7 +174,7 @@ int rules_hits(
 	return 0;
 }
 
-uint64_t rules_clear(struct rules *rules, const char *key)
+uint64_t gateway_rules_clear(struct rules *rules, const char *key)
 {
 	struct rule **at = find(rules, key);
 	uint64_t tag;
@@ -211,7 +211,8 @@ static bool acts(const struct rules *rules, struct rule *rule)
 	return true;
 }
 
-void rules_judge(struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict)
+void gateway_rules_judge(
+    struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict)
 {
 	struct verdict v = {.retry_after_ms = -1, .until_us = -1};
 	struct rule *rule;

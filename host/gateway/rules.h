@@ -30,20 +30,21 @@ struct verdict {
 	char key[RULES_KEY_SIZE]; /* of the rule that acts (or else delays), "" if none */
 };
 
-int rules_create(struct rules **ret_rules, uint64_t seed, struct error *err);
-void rules_destroy(struct rules *rules);
+int gateway_rules_create(struct rules **ret_rules, uint64_t seed, struct error *err);
+void gateway_rules_destroy(struct rules *rules);
 
 /* `tag` names this setting of the rule; *ret_replaced is the tag of the one it replaces, or 0. EINVAL says what is
  * wrong with it. Counters start anew. */
-int rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint64_t tag, int64_t now_us,
+int gateway_rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint64_t tag, int64_t now_us,
     uint64_t *ret_replaced, struct error *err);
 /* ENOENT: no such rule, or its lifetime is over. */
-int rules_hits(
+int gateway_rules_hits(
     struct rules *rules, const char *key, int64_t now_us, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err);
 /* Returns the tag of what was cleared, or 0. */
-uint64_t rules_clear(struct rules *rules, const char *key);
+uint64_t gateway_rules_clear(struct rules *rules, const char *key);
 
 /* Shows one request to the rules. */
-void rules_judge(struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict);
+void gateway_rules_judge(
+    struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict);
 
 #endif

@@ -305,7 +305,7 @@ int gateway_create(struct gateway **ret_gateway, const struct gateway_options *o
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = configure(gateway, options, err);
 	if (r == 0)
-		r = rules_create(&gateway->rules, options->seed, err);
+		r = gateway_rules_create(&gateway->rules, options->seed, err);
 	if (r == 0)
 		r = holds_create(&gateway->holds, err);
 	if (r == 0)
@@ -336,7 +336,7 @@ void gateway_destroy(struct gateway *gateway)
 		MHD_stop_daemon(gateway->daemon);
 	park_destroy(gateway->park);
 	holds_destroy(gateway->holds);
-	rules_destroy(gateway->rules);
+	gateway_rules_destroy(gateway->rules);
 	script_free(gateway->script);
 	pthread_mutex_destroy(&gateway->lock);
 	for (i = 0; i <= GATEWAY_NAMES_MAX; i++) {
