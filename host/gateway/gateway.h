@@ -6,7 +6,15 @@
  *
  * A provider NAME is at URL/NAME (POST URL/NAME/v1/chat/completions, GET URL/NAME/v1/models), a
  * sink NAME at URL/sink/NAME (any POST with a JSON body). Which task a request belongs to comes
- * from the header or JSON member that the options name.
+ * from the header or JSON member that the options name. Recorded are requests for a completion
+ * (OP_CALL) and to a sink (OP_NOTIFY), once their body has arrived; a list of models is not.
+ *
+ * A completion's detail says why there was no answer ("reset", "never answered", "truncated",
+ * "the client went away", "the gateway was stopped") and which rule acted ("rule KEY").
+ *
+ * Caveats
+ *  - The history must outlive the gateway.
+ *  - A client that closes its sending half while its request waits counts as gone.
  */
 #ifndef TRITONE_GATEWAY_H
 #define TRITONE_GATEWAY_H
@@ -50,7 +58,9 @@ void gateway_rule_clear(struct gateway *gateway, const char *key); /* also ends 
 /*
  * Barriers, for faults on events: the `nth` (1-based, counted from now) request to `target` ("*":
  * any provider; a sink's name) is recorded (invoke) and then held, unanswered, until
- * gateway_release. *ret_id names the barrier. While it is held, other requests go on.
+ * gateway_release. *ret_id names the barrier. While it is held, other requests go on. The held
+ * request's invoke has the detail "held ID" (several barriers: "held ID ID"): wait for that in the
+ * history. Rules are asked when it is released, so that what was set meanwhile is for it, too.
  */
 int gateway_hold(struct gateway *gateway, const char *target, uint64_t nth, uint64_t *ret_id, struct error *err);
 void gateway_release(struct gateway *gateway, uint64_t id); /* fired or not; unknown ids are ignored */
