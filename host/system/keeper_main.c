@@ -357,10 +357,13 @@ static int spawn(struct keep *keep, const char *name, struct spawn_options *o, b
 	}
 	if (spawn_process(o, &pid, &listener, err) < 0)
 		return -1;
-	if (note_spawned(keep, pid, name, start_ns) < 0 ||
-	    (listener >= 0 && notify_add(keep->notify, listener, err) < 0)) {
+	if (note_spawned(keep, pid, name, start_ns) < 0) {
 		kill(pid, SIGKILL);
 		return error_set(err, ENOMEM, "no memory for process %s", name);
+	}
+	if (listener >= 0 && notify_add(keep->notify, listener, err) < 0) {
+		kill(pid, SIGKILL);
+		return -1;
 	}
 	return pid;
 }

@@ -253,6 +253,9 @@ static void drop_listener(struct notify *notify, int listener)
 		if (notify->waiting[i].listener != listener)
 			notify->waiting[kept++] = notify->waiting[i];
 	notify->waiting_count = kept;
+	/* Not left to close: a child on its way to exec may hold a copy, and the next listener may get
+	 * this number. */
+	epoll_ctl(notify->epoll, EPOLL_CTL_DEL, listener, NULL);
 	close(listener);
 }
 
