@@ -276,7 +276,7 @@ static const struct {
     {"method: [{name: a, tolerance: 200, provider: {type: http, url: u}}]",
 	"1:31: an action has no tolerance; a probe has"},
     {"experiments: [a]", "1:1: this is a suite; expected an experiment"},
-    {"system: nowhere", "1:9: there is no manifest 'nowhere' in systems/ or ../systems/ beside this file"},
+    {"system: nowhere", "1:9: there is no manifest 'nowhere' in systems/ beside or above this file"},
     {"title: &a x", "1:8: anchors (&name) are not supported; write the value out where it is used"},
     {"title: *a", "1:8: aliases (*name) are not supported; write the value out"},
     {"title: !!str x", "1:8: tags (!name) are not supported"},

@@ -24,7 +24,11 @@ enum verdict {
 	VERDICT_UNDO_INCOMPLETE,
 };
 const char *verdict_name(enum verdict verdict); /* "held", "not-injected", "undo-incomplete", ... */
-int verdict_exit_status(enum verdict verdict);  /* 0 held, 1 deviated, 2 error, 3 gate-failed, 4
+/* 0 when all results are ok; else that of the highest-ranking one which is not (a defect that was to be found and was not
+ * counts as deviated; whatever is left behind as undo-incomplete). No results: 2. */
+struct result;
+int verdict_exit_status_of(const struct result *results, size_t count);
+int verdict_exit_status(enum verdict verdict); /* 0 held, 1 deviated, 2 error, 3 gate-failed, 4
 						   not-injected or vacuous, 5, 6, 7 */
 
 #define RESULT_FAULTS_MAX   16
@@ -43,12 +47,13 @@ struct result_fault {
 struct result_check {
 	const struct check *check;
 	struct check_result result;
-	bool expected; /* it deviated and was to deviate, or was vacuous and may be */
+	bool expected; /* it held, deviated, or was vacuous, as it should or may */
 };
 
 struct result {
 	char name[128]; /* as shown: the case's name, with the sweep's value */
 	char title[256], file[1024], run_dir[1024], bug[64];
+	char command[1280]; /* what reproduces it, for a shell; empty: "tritone test FILE --seed SEED" */
 	uint64_t seed;
 	enum verdict verdict; /* what happened */
 	bool ok;              /* what happened is what was expected: the line says ok, and counts as held */
@@ -62,23 +67,30 @@ struct result {
 	uint64_t left_behind;        /* processes and undo records */
 	uint32_t reproduced, reruns; /* reproduced k/n; reruns 0: not run again */
 	uint64_t duration_us;
-	struct history_view history;                                   /* for evidence; count 0 when not kept */
-	char *evidence_lines[CHECK_FINDINGS_MAX * CHECK_EVIDENCE_MAX]; /* formatted, malloc'ed, NULL-terminated when
-						     shorter */
+	struct history_view history; /* for evidence and timeline; count 0 when not kept */
+	/* The lines of the deviated checks' findings, in order, malloc'ed; those behind the last are NULL: the history
+	 * may be gone by the time of the report. */
+	char *evidence_lines[CHECK_FINDINGS_MAX * CHECK_EVIDENCE_MAX];
 };
+/* The k-th line of evidence of a check's finding, in `buf` where it must be; NULL behind the last. */
+const char *result_evidence(
+    const struct result *result, uint32_t check, uint32_t finding, uint32_t k, char *buf, size_t size);
+/* It came out otherwise than it should. */
+bool result_check_failed(const struct result_check *check);
 void result_finish(struct result *result); /* frees what it owns */
 
 struct report_options {
 	int verbosity;     /* 0: one line each and the findings of what failed; 1: all checks; 2:
 			      evidence and the timeline */
 	const char *suite; /* title */
+	int name_width;    /* of the longest name, so that lines written as they come are aligned; 0: 22 */
 };
 
 /* One call for each result as it comes, then the summary over all. */
 void report_human(FILE *out, const struct report_options *options, const struct result *result);
 void report_human_summary(FILE *out, const struct report_options *options, const struct result *results, size_t count);
-void report_jsonl(
-    FILE *out, const struct report_options *options, const struct result *result); /* one object on one line */
+void report_jsonl(FILE *out, const struct report_options *options,
+    const struct result *result); /* one object on one line; see ferror(out) */
 int report_json(
     FILE *out, const struct report_options *options, const struct result *results, size_t count, struct error *err);
 int report_junit(const char *path, const struct report_options *options, const struct result *results, size_t count,

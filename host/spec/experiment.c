@@ -21,7 +21,7 @@ static int read_invariant(struct node_file *file, yaml_node_t *node, void *out)
 	struct spec_invariant *invariant = out;
 	struct check_config scratch;
 	yaml_node_t *key = node, *value;
-	size_t i;
+	const char *known[POLICY_INVARIANTS_MAX + 1];
 
 	invariant->line = node_line(node);
 	invariant->column = node_column(node);
@@ -37,10 +37,10 @@ static int read_invariant(struct node_file *file, yaml_node_t *node, void *out)
 	}
 	if (node_text(file, key, "the name of an invariant", &invariant->name) != 0)
 		return -1;
-	for (i = 0; policy_invariants[i]; i++)
-		if (!strcmp(policy_invariants[i], invariant->name))
-			return policy_invariant_apply(invariant, file->path, &scratch, file->err);
-	return node_unknown(file, key, "invariant", invariant->name, policy_invariants);
+	if (check_find(invariant->name))
+		return policy_invariant_apply(invariant, file->path, &scratch, file->err);
+	policy_invariant_names(known);
+	return node_unknown(file, key, "invariant", invariant->name, known);
 }
 static const struct node_table invariant_table = {.read = read_invariant, .size = sizeof(struct spec_invariant)};
 
@@ -244,7 +244,7 @@ static const struct node_field experiment_fields[] = {
     {.key = "system",
 	.type = NODE_TEXT,
 	IN(system),
-	.help = "The manifest: a path relative to this file, or a name in _systems/_ or _../systems/_ there. "
+	.help = "The manifest: a path relative to this file, or a name in _systems/_ beside or above it. "
 		"When not given, the suite or *--system* says it."},
     {.key = "arguments",
 	.type = NODE_STRINGS,

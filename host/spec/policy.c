@@ -59,9 +59,14 @@ const struct policy_row policy_rows[] = {
 
 #define POLICY_NAMES_MAX 64
 
-const char *const policy_invariants[] = {"no-duplicate-commit", "no-lost-task", "no-zombie-commit", "cascade-order",
-    "every-confirmed-notified", "slo-returns", "dashboard-honest", "wal-intact", "no-half-written",
-    "worktree-integrity", "progress", "bounded-effort", NULL};
+void policy_invariant_names(const char *ret[POLICY_INVARIANTS_MAX + 1])
+{
+	size_t i;
+
+	for (i = 0; check_table[i] && i < POLICY_INVARIANTS_MAX; i++)
+		ret[i] = check_table[i]->name;
+	ret[i] = NULL;
+}
 
 static int fail(const char *file, const struct spec_pair *pair, struct error *err, const char *what)
 {

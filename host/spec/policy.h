@@ -24,7 +24,10 @@ struct policy_row {
 };
 
 extern const struct policy_row policy_rows[]; /* ends with a NULL key */
-extern const char *const policy_invariants[]; /* the names of check_table, NULL-terminated */
+
+/* The names of all invariants, NULL-terminated: what an unknown one is compared with. */
+#define POLICY_INVARIANTS_MAX 31
+void policy_invariant_names(const char *ret[POLICY_INVARIANTS_MAX + 1]);
 
 /* Only the numbers that `policy` names are set. EINVAL with the place in `file`. */
 int policy_apply(const struct spec_pairs *policy, const char *file, struct check_config *config, struct error *err);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check/check.h"
 #include "spec/policy.h"
 #include "spec/tables.h"
 
@@ -47,7 +48,7 @@ char *spec_beside(struct arena *arena, const char *file, const char *path)
 
 int spec_find_system(struct node_file *file, yaml_node_t *node, char **system)
 {
-	static const char *const places[] = {"systems", "../systems", NULL};
+	static const char *const places[] = {"systems", "../systems", "../../systems", NULL};
 	const char *slash = strrchr(file->path, '/');
 	int length = slash ? (int)(slash - file->path) + 1 : 0;
 	bool is_path = strchr(*system, '/') || ends_with(*system, ".yaml") || ends_with(*system, ".yml") ||
@@ -73,22 +74,18 @@ int spec_find_system(struct node_file *file, yaml_node_t *node, char **system)
 			return 0;
 		}
 	}
-	return node_fail(
-	    file, node, "there is no manifest '%.60s' in systems/ or ../systems/ beside this file", *system);
+	return node_fail(file, node, "there is no manifest '%.60s' in systems/ beside or above this file", *system);
 }
 
 int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names)
 {
-	size_t i, j;
+	const char *known[POLICY_INVARIANTS_MAX + 1];
+	size_t i;
 
-	for (i = 0; i < names->count; i++) {
-		for (j = 0; policy_invariants[j]; j++)
-			if (!strcmp(policy_invariants[j], names->items[i]))
-				break;
-		if (!policy_invariants[j])
-			return node_unknown(
-			    file, node_at(file, node, i), "invariant", names->items[i], policy_invariants);
-	}
+	policy_invariant_names(known);
+	for (i = 0; i < names->count; i++)
+		if (!check_find(names->items[i]))
+			return node_unknown(file, node_at(file, node, i), "invariant", names->items[i], known);
 	return 0;
 }
 

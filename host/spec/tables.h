@@ -13,7 +13,7 @@ extern const struct node_table spec_activity_table, spec_hypothesis_table, spec_
 char *spec_stem(struct arena *arena, const char *path);
 /* `path` as seen from the directory of `file`. */
 char *spec_beside(struct arena *arena, const char *file, const char *path);
-/* A manifest by its path beside `file`, or by its name in systems/ or ../systems/ there. ENOENT with the node's place. */
+/* A manifest by its path beside `file`, or by its name in systems/ beside or above it. EINVAL at the node's place. */
 int spec_find_system(struct node_file *file, yaml_node_t *node, char **system);
 /* Is each of them the name of an invariant? */
 int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names);

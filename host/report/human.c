@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For people: one line a result, below it what they need to believe and to repeat a failure. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "report/report.h"
+#include "report/text.h"
+
+#define NAME_WIDTH    22
+#define VERDICT_WIDTH 8
+#define SPAN_WIDTH    22
+#define TIMELINE_MAX  500 /* lines */
+
+struct paint {
+	const char *good, *bad, *dim, *plain;
+};
+
+static struct paint paint_for(FILE *out)
+{
+	static const struct paint colours = {"\033[32m", "\033[1;31m", "\033[2m", "\033[0m"}, none = {"", "", "", ""};
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+	int fd = fileno(out);
+
+	if (fd < 0 || !isatty(fd) || (no_color && *no_color) || !term || !strcmp(term, "dumb"))
+		return none;
+	return colours;
+}
+
+static void put_upper(FILE *out, const char *text, int width)
+{
+	int used = 0;
+
+	for (; *text; text++, used++)
+		fputc(*text >= 'a' && *text <= 'z' ? *text - 'a' + 'A' : *text, out);
+	fprintf(out, "%*s", used < width ? width - used : 0, "");
+}
+
+static void put_counts(FILE *out, const struct result *result)
+{
+	uint32_t i, felt = 0;
+
+	for (i = 0; i < result->fault_count; i++)
+		felt += result->faults[i].felt;
+	fprintf(out, "%u fault%s, %" PRIu64 " tasks, %" PRIu64 " commits, %" PRIu64 " duplicates", felt,
+	    felt == 1 ? "" : "s", result->tasks, result->commits, result->duplicates);
+}
+
+static void put_line(
+    FILE *out, const struct report_options *options, const struct result *result, const struct paint *paint)
+{
+	int width = options->name_width > 0 ? options->name_width : NAME_WIDTH;
+	char name[sizeof result->name], text[TEXT_MAX], span[32] = "-", recovered[64];
+
+	text_clean(name, sizeof name, result->name);
+	fprintf(out, "%s%-4s%s  %-*s  ", result->ok ? paint->good : paint->bad, result->ok ? "ok" : "FAIL",
+	    paint->plain, width, name);
+	if (result->ok)
+		fprintf(out, "%-*s", VERDICT_WIDTH, verdict_name(result->verdict));
+	else
+		put_upper(out, verdict_name(result->verdict), VERDICT_WIDTH);
+	fputs("  ", out);
+	if (result->ok && result->verdict == VERDICT_HELD) {
+		if (result->recovered_us >= 0)
+			text_span(span, sizeof span, (uint64_t)result->recovered_us);
+		snprintf(recovered, sizeof recovered, result->recovered_us >= 0 ? "recovered in %s" : "%s", span);
+		fprintf(out, "%-*s  ", SPAN_WIDTH, recovered);
+		put_counts(out, result);
+	} else {
+		fputs(text_reason(text, sizeof text, result), out);
+	}
+	fputc('\n', out);
+}
+
+static void put_findings(FILE *out, const struct result *result, uint32_t c, const struct paint *paint)
+{
+	const struct check_result *judged = &result->checks[c].result;
+	char text[TEXT_MAX], line[512];
+	const char *evidence;
+	uint32_t f, k;
+
+	for (f = 0; f < judged->finding_count; f++) {
+		fprintf(out, "          %s\n", text_clean(text, sizeof text, judged->findings[f].text));
+		for (k = 0; (evidence = result_evidence(result, c, f, k, line, sizeof line)); k++)
+			fprintf(out, "            %s%s%s\n", paint->dim, text_clean(text, sizeof text, evidence),
+			    paint->plain);
+	}
+	if (judged->violations > judged->finding_count)
+		fprintf(out, "          ... and %" PRIu64 " more\n", judged->violations - judged->finding_count);
+}
+
+static void put_check(FILE *out, const struct result *result, uint32_t c, const struct paint *paint)
+{
+	const struct result_check *check = &result->checks[c];
+	bool failed = result_check_failed(check);
+	char text[TEXT_MAX];
+
+	fprintf(out, "      %s%-8s%s  %-24s  %6" PRIu64 " opportunit%s  %s%s\n", failed ? paint->bad : "",
+	    check_verdict_name(check->result.verdict), failed ? paint->plain : "", check->check->name,
+	    check->result.opportunities, check->result.opportunities == 1 ? "y  " : "ies",
+	    text_clean(text, sizeof text, check->result.summary),
+	    check->result.verdict != CHECK_HELD && check->expected ? " (as expected)" : "");
+}
+
+static void put_faults(FILE *out, const struct result *result)
+{
+	char text[TEXT_MAX], name[64];
+	uint32_t i, j;
+
+	for (i = 0; i < result->fault_count; i++) {
+		const struct result_fault *fault = &result->faults[i];
+
+		fprintf(out, "      fault %s: %s%s: %s\n", text_clean(name, sizeof name, fault->name),
+		    fault->felt       ? "felt"
+		    : fault->injected ? "injected, not felt"
+				      : "not injected",
+		    fault->injected && !fault->reverted ? ", NOT UNDONE" : "",
+		    text_clean(text, sizeof text, fault->proof));
+		for (j = 0; j < fault->evidence_count; j++)
+			fprintf(out, "        %s: %s\n", text_clean(name, sizeof name, fault->evidence[j].name),
+			    text_clean(text, sizeof text, fault->evidence[j].value));
+	}
+}
+
+static void put_timeline(FILE *out, const struct result *result, const struct paint *paint)
+{
+	char line[512], text[TEXT_MAX];
+	size_t i, shown = 0;
+
+	for (i = 0; i < result->history.count; i++) {
+		const struct op *op = &result->history.ops[i];
+
+		/* what comes by the hundred and says little by itself */
+		if (op->kind == OP_CALL || op->kind == OP_NOTIFY || op->kind == OP_CLAIM || op->kind == OP_STATEFILE)
+			continue;
+		if (shown++ >= TIMELINE_MAX)
+			continue;
+		op_format(op, line, sizeof line);
+		fprintf(out, "      %s%s%s\n", paint->dim, text_clean(text, sizeof text, line), paint->plain);
+	}
+	if (shown > TIMELINE_MAX)
+		fprintf(out, "      ... and %zu more\n", shown - TIMELINE_MAX);
+}
+
+void report_human(FILE *out, const struct report_options *options, const struct result *result)
+{
+	struct paint paint = paint_for(out);
+	char text[TEXT_MAX];
+	uint32_t c;
+
+	put_line(out, options, result, &paint);
+	if (options->verbosity >= 1 || !result->ok)
+		put_faults(out, result);
+	for (c = 0; c < result->check_count; c++) {
+		bool failed = result_check_failed(&result->checks[c]) && !result->ok;
+
+		if (options->verbosity >= 1 || failed)
+			put_check(out, result, c, &paint);
+		if (options->verbosity >= 2 || failed)
+			put_findings(out, result, c, &paint);
+	}
+	if (options->verbosity >= 2)
+		put_timeline(out, result, &paint);
+	if (!result->ok || options->verbosity >= 1) {
+		if (*result->run_dir)
+			fprintf(out, "      run        %s\n", text_clean(text, sizeof text, result->run_dir));
+		fprintf(out, "      reproduce  %s\n", text_command(text, sizeof text, result));
+	}
+	fflush(out);
+}
+
+void report_human_summary(FILE *out, const struct report_options *options, const struct result *results, size_t count)
+{
+	static const struct {
+		enum verdict verdict;
+		const char *words;
+		bool always;
+	} rows[] = {
+	    {VERDICT_DEVIATED, "deviated", true},
+	    {VERDICT_HELD, "held against expectation", false},
+	    {VERDICT_VACUOUS, "vacuous", false},
+	    {VERDICT_NOT_INJECTED, "not injected", false},
+	    {VERDICT_GATE_FAILED, "gate failed", false},
+	    {VERDICT_ABORTED, "aborted", false},
+	    {VERDICT_UNAVAILABLE, "unavailable", false},
+	    {VERDICT_ERROR, "with errors", false},
+	    {VERDICT_UNDO_INCOMPLETE, "undo incomplete", false},
+	};
+	struct paint paint = paint_for(out);
+	uint64_t left = 0;
+	size_t i, r, held = 0, expected = 0;
+
+	(void)options;
+	for (i = 0; i < count; i++) {
+		held += results[i].ok && results[i].verdict == VERDICT_HELD;
+		expected += results[i].ok && results[i].verdict != VERDICT_HELD;
+		left += results[i].left_behind;
+	}
+	fputs(verdict_exit_status_of(results, count) == 0 ? paint.good : paint.bad, out);
+	fprintf(out, "%zu held", held);
+	if (expected)
+		fprintf(out, ", %zu as expected", expected);
+	for (r = 0; r < sizeof rows / sizeof *rows; r++) {
+		size_t number = 0;
+
+		for (i = 0; i < count; i++)
+			number += !results[i].ok && results[i].verdict == rows[r].verdict;
+		if (number || rows[r].always)
+			fprintf(out, ", %zu %s", number, rows[r].words);
+	}
+	fprintf(out, ", %" PRIu64 " left behind%s\n", left, paint.plain);
+	fflush(out);
+}
