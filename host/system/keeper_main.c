@@ -587,12 +587,11 @@ static void loop(struct keep *keep)
 		queue_flush(keep);
 		if (p[1].revents & (POLLHUP | POLLERR | POLLNVAL))
 			return;
-		if (keep->stopping) {
-			if (!stop_goes_on(keep))
-				return;
-		} else if ((p[1].revents & POLLIN) && !serve(keep)) {
+		if (!keep->stopping && (p[1].revents & POLLIN) && !serve(keep))
 			return;
-		}
+		/* At once too: when there is nothing to end, no signal will come to wake us. */
+		if (keep->stopping && !stop_goes_on(keep))
+			return;
 	}
 }
 
