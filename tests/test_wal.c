@@ -1,0 +1,733 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wal/: append, sync, reopen, replay, group commit, growth, one writer, fencing, and every kind of damage named. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "wal_fixture.h"
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+static void test_reopen_and_replay(void **state)
+{
+	struct fixture *f = *state;
+	struct seen seen = {0};
+	struct wal_report report;
+
+	log_make(f, 1000);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	assert_int_equal(wal_epoch(f->wal), 2);
+	assert_int_equal(wal_durable(f->wal), 1000);
+	assert_int_equal(append_some(f->wal, 1001, 100, &f->err), 0);
+	assert_int_equal(wal_durable(f->wal), 1000); /* staged only */
+	assert_int_equal(wal_replay(f->wal, 0, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, 1000);
+	assert_int_equal(wal_sync(f->wal, 1050, NULL, &f->err), 0);
+	assert_int_equal(wal_durable(f->wal), 1100);
+	seen = (struct seen){0};
+	assert_int_equal(wal_replay(f->wal, 1, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, 1100);
+	assert_int_equal(seen.first, 1);
+	assert_int_equal(seen.wrong, 0);
+	assert_int_equal(seen.epoch_last, 2);
+	seen = (struct seen){.stop_at = 700};
+	assert_int_equal(wal_replay(f->wal, 501, see, &seen, &f->err), 42);
+	assert_int_equal(seen.first, 501);
+	assert_int_equal(seen.count, 200);
+	seen = (struct seen){0};
+	assert_int_equal(wal_replay(f->wal, 1101, see, &seen, &f->err), 0);
+	assert_int_equal(wal_replay(f->wal, 9999, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, 0);
+	wal_close(f->wal);
+	f->wal = NULL;
+	assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+	assert_int_equal(report.records, 1100);
+	assert_int_equal(report.first_lsn, 1);
+	assert_int_equal(report.last_lsn, 1100);
+	assert_int_equal(report.epoch, 2);
+	assert_int_equal(report.bad_lsn, 0);
+}
+
+static void test_empty_log_and_staged_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_report report;
+	struct seen seen = {0};
+	uint64_t durable = 9;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, &durable, &f->err), 0);
+	assert_int_equal(durable, 0);
+	assert_int_equal(wal_replay(f->wal, 0, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, 0);
+	assert_int_equal(append_some(f->wal, 1, 5, &f->err), 0);
+	wal_close(f->wal);
+	f->wal = NULL;
+	assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+	assert_int_equal(report.records, 0);
+	assert_int_equal(report.last_lsn, 0);
+}
+
+static void test_arguments(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t big[WAL_PAYLOAD_MAX + 1];
+	uint64_t lsn = 77;
+
+	assert_int_equal(wal_open(&f->wal, f->log, &(struct wal_options){.must_exist = true}, &f->err), -1);
+	assert_int_equal(f->err.code, ENOENT);
+	assert_int_equal(wal_open(&f->wal, f->log, &(struct wal_options){.read_only = true}, &f->err), -1);
+	assert_int_equal(f->err.code, ENOENT);
+	assert_int_equal(access(f->log, F_OK), -1);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	assert_int_equal(wal_append(f->wal, 1, big, sizeof big, &lsn, &f->err), -1);
+	assert_int_equal(f->err.code, EMSGSIZE);
+	assert_int_equal(lsn, 77);
+	assert_int_equal(wal_sync(f->wal, 1, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EINVAL);
+	assert_int_equal(wal_append(f->wal, UINT32_MAX, big, WAL_PAYLOAD_MAX, &lsn, &f->err), 0);
+	assert_int_equal(wal_append(f->wal, 0, NULL, 0, NULL, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	wal_close(f->wal);
+	assert_int_equal(wal_open(&f->wal, f->log, &(struct wal_options){.read_only = true}, &f->err), 0);
+	assert_int_equal(wal_durable(f->wal), 2);
+	assert_int_equal(wal_append(f->wal, 0, NULL, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EBADF);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EBADF);
+}
+
+/* More than is staged at most: the appender commits by itself. */
+static void test_staging_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t big[WAL_PAYLOAD_MAX];
+	int i;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	for (i = 0; i < 40; i++)
+		assert_int_equal(wal_append(f->wal, 1, big, sizeof big, NULL, &f->err), 0);
+	assert_true(wal_durable(f->wal) >= 24);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	assert_int_equal(wal_durable(f->wal), 40);
+}
+
+static void test_map_grows(void **state)
+{
+	struct fixture *f = *state;
+	const struct wal_options options = {.map_size = 1u << 20};
+	struct seen seen = {0};
+	struct stat status;
+	uint64_t i;
+
+	assert_int_equal(wal_open(&f->wal, f->log, &options, &f->err), 0);
+	for (i = 1; i <= 20000; i += 500) {
+		assert_int_equal(append_some(f->wal, i, 500, &f->err), 0);
+		assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	}
+	assert_int_equal(stat(f->data, &status), 0);
+	assert_true(status.st_size > 1 << 20);
+	wal_close(f->wal);
+	assert_int_equal(wal_open(&f->wal, f->log, &options, &f->err), 0);
+	assert_int_equal(wal_replay(f->wal, 0, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, 20000);
+	assert_int_equal(seen.wrong, 0);
+}
+
+static void test_map_limit_fails_closed(void **state)
+{
+	struct fixture *f = *state;
+	const struct wal_options options = {.map_size = 1u << 20, .map_size_max = 2u << 20};
+	struct seen seen = {0};
+	uint64_t acknowledged, lsn = 0;
+	int rc = 0;
+
+	assert_int_equal(wal_open(&f->wal, f->log, &options, &f->err), 0);
+	while (rc == 0 && lsn < 100000) {
+		assert_int_equal(append_some(f->wal, lsn + 1, 100, &f->err), 0);
+		lsn += 100;
+		rc = wal_sync(f->wal, lsn, NULL, &f->err);
+	}
+	acknowledged = lsn - 100;
+	assert_int_equal(rc, -1);
+	assert_int_equal(f->err.code, ENOSPC);
+	assert_int_equal(wal_append(f->wal, 0, NULL, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EROFS);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EROFS);
+	assert_int_equal(wal_sync(f->wal, acknowledged, NULL, &f->err), 0); /* that one is safe */
+	wal_close(f->wal);
+	f->wal = NULL;
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0); /* with room again */
+	assert_int_equal(wal_durable(f->wal), acknowledged);
+	assert_int_equal(append_some(f->wal, acknowledged + 1, 1000, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	assert_int_equal(wal_replay(f->wal, 0, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, acknowledged + 1000);
+	assert_int_equal(seen.wrong, 0);
+}
+
+#define APPENDERS  64
+#define PER_THREAD 50
+
+struct appender {
+	struct wal *wal;
+	uint64_t last;
+	int wrong;
+};
+
+static void *append_and_sync(void *arg)
+{
+	struct appender *appender = arg;
+	int i;
+
+	for (i = 0; i < PER_THREAD; i++) {
+		uint64_t lsn, durable, value = (uint64_t)(uintptr_t)appender;
+
+		if (wal_append(appender->wal, 5, &value, sizeof value, &lsn, NULL) < 0 || lsn <= appender->last ||
+		    wal_sync(appender->wal, lsn, &durable, NULL) < 0 || durable < lsn ||
+		    wal_durable(appender->wal) < lsn)
+			appender->wrong++;
+		appender->last = lsn;
+	}
+	return NULL;
+}
+
+struct tally {
+	uint64_t records, txns;
+};
+
+static int count_records(void *arg, const struct wal_record *record)
+{
+	(void)record;
+	((struct tally *)arg)->records++;
+	return 0;
+}
+
+static uint64_t last_txn(struct fixture *f)
+{
+	MDB_env *env;
+	MDB_envinfo info;
+
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, f->log, MDB_RDONLY, 0666), 0);
+	assert_int_equal(mdb_env_info(env, &info), 0);
+	mdb_env_close(env);
+	return info.me_last_txnid;
+}
+
+static void test_group_commit(void **state)
+{
+	struct fixture *f = *state;
+	struct appender appenders[APPENDERS] = {0};
+	pthread_t threads[APPENDERS];
+	struct tally tally = {0};
+	size_t i;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	for (i = 0; i < APPENDERS; i++) {
+		appenders[i].wal = f->wal;
+		assert_int_equal(pthread_create(&threads[i], NULL, append_and_sync, &appenders[i]), 0);
+	}
+	for (i = 0; i < APPENDERS; i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < APPENDERS; i++)
+		assert_int_equal(appenders[i].wrong, 0);
+	assert_int_equal(wal_durable(f->wal), APPENDERS * PER_THREAD);
+	assert_int_equal(wal_replay(f->wal, 0, count_records, &tally, &f->err), 0);
+	assert_int_equal(tally.records, APPENDERS * PER_THREAD);
+	wal_close(f->wal);
+	f->wal = NULL;
+	/* one commit each would be 3200; a few records each is what makes it a group */
+	assert_true(last_txn(f) < APPENDERS * PER_THREAD / 4);
+}
+
+static void test_second_writer_is_told_who(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_report report;
+	struct wal *other;
+	char pid_text[32];
+	pid_t pid;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	snprintf(pid_text, sizeof pid_text, "process %ld ", (long)getpid());
+	assert_int_equal(wal_open(&other, f->log, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EBUSY);
+	assert_non_null(strstr(f->err.text, pid_text));
+	/* LMDB's rule: not twice in a process, not even to read */
+	assert_int_equal(wal_verify(f->log, &report, &f->err), -1);
+	assert_int_equal(f->err.code, EBUSY);
+	assert_int_equal(append_some(f->wal, 1, 10, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	pid = fork();
+	if (pid == 0) { /* another process may read */
+		int rc = wal_verify(f->log, &report, NULL);
+
+		_exit(rc == 0 && report.records == 10 ? 0 : 1);
+	}
+	assert_int_equal(child_status(pid), 0);
+	assert_int_equal(append_some(f->wal, 11, 10, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+}
+
+/* A child that opens the log, appends without end and says on the pipe what is durable. */
+static pid_t start_writer(struct fixture *f, int *ret_fd)
+{
+	int ends[2];
+	pid_t pid;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct wal *wal;
+		uint64_t lsn;
+
+		close(ends[0]);
+		if (wal_open(&wal, f->log, NULL, NULL) < 0)
+			_exit(1);
+		for (lsn = 1;; lsn++)
+			if (append_some(wal, lsn, 1, NULL) < 0 || wal_sync(wal, lsn, NULL, NULL) < 0 ||
+			    write(ends[1], &lsn, sizeof lsn) != sizeof lsn)
+				_exit(2);
+	}
+	close(ends[1]);
+	*ret_fd = ends[0];
+	return pid;
+}
+
+static void test_stopped_writer_does_not_hang_the_second(void **state)
+{
+	struct fixture *f = *state;
+	char pid_text[32];
+	uint64_t lsn;
+	int fd, status, rc, i;
+	pid_t pid = start_writer(f, &fd);
+
+	/* stopped at many places, with a good chance inside of a transaction: the pipe fills, it always runs */
+	for (i = 0; i < 20; i++) {
+		if (read(fd, &lsn, sizeof lsn) != sizeof lsn)
+			break;
+		kill(pid, SIGSTOP);
+		waitpid(pid, &status, WUNTRACED);
+		rc = wal_open(&f->wal, f->log, NULL, &f->err);
+		if (rc == 0 || f->err.code != EBUSY)
+			break;
+		kill(pid, SIGCONT);
+	}
+	kill(pid, SIGKILL);
+	child_status(pid);
+	close(fd);
+	assert_int_equal(i, 20);
+	snprintf(pid_text, sizeof pid_text, "process %ld ", (long)pid);
+	assert_non_null(strstr(f->err.text, pid_text));
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0); /* the dead one holds nothing */
+	assert_int_equal(wal_epoch(f->wal), 2);
+}
+
+static void test_killed_writer_loses_nothing_acknowledged(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t lsn = 0, got;
+	struct wal_report report;
+	struct seen seen = {0};
+	int fd, i;
+	pid_t pid = start_writer(f, &fd);
+
+	for (i = 0; i < 300; i++)
+		assert_int_equal(read(fd, &lsn, sizeof lsn), sizeof lsn);
+	kill(pid, SIGKILL);
+	child_status(pid);
+	while (read(fd, &got, sizeof got) == sizeof got)
+		lsn = got;
+	close(fd);
+	assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+	assert_true(report.last_lsn >= lsn && lsn >= 300);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	assert_int_equal(append_some(f->wal, report.last_lsn + 1, 10, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	assert_int_equal(wal_replay(f->wal, 0, see, &seen, &f->err), 0);
+	assert_int_equal(seen.count, report.last_lsn + 10);
+	assert_int_equal(seen.wrong, 0);
+}
+
+static void test_newer_epoch_fences(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_report report;
+	char path[128];
+	pid_t pid;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	assert_int_equal(append_some(f->wal, 1, 10, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	assert_int_equal(append_some(f->wal, 11, 5, &f->err), 0);
+	/* the lock is lost, as on a file system that forgets locks: the epoch still stands */
+	snprintf(path, sizeof path, "%s/writer.lock", f->log);
+	assert_int_equal(unlink(path), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct wal *wal;
+
+		_exit(wal_open(&wal, f->log, NULL, NULL) == 0 && wal_epoch(wal) == 2 &&
+			      append_some(wal, 11, 3, NULL) == 0 && wal_sync(wal, 0, NULL, NULL) == 0
+			  ? 0
+			  : 1);
+	}
+	assert_int_equal(child_status(pid), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, ESTALE);
+	assert_int_equal(wal_append(f->wal, 1, NULL, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, ESTALE);
+	wal_close(f->wal);
+	f->wal = NULL;
+	assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+	assert_int_equal(report.last_lsn, 13);
+	assert_int_equal(report.epoch, 2);
+}
+
+static void test_killed_reader_is_cleared(void **state)
+{
+	struct fixture *f = *state;
+	const struct wal_options options = {.map_size = 1u << 20, .map_size_max = 8u << 20};
+	int ends[2], status, i;
+	char byte;
+	pid_t pid;
+
+	log_make(f, 10);
+	assert_int_equal(wal_open(&f->wal, f->log, &options, &f->err), 0);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) { /* a reader that dies inside of a transaction */
+		MDB_env *env;
+		MDB_txn *txn;
+
+		if (mdb_env_create(&env) || mdb_env_open(env, f->log, MDB_RDONLY, 0666) ||
+		    mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) || write(ends[1], "r", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(1);
+	}
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	close(ends[0]);
+	close(ends[1]);
+	/* 2000 small commits rewrite far more pages than the map holds: they fit only if pages are used again */
+	for (i = 0; i < 2000; i++) {
+		assert_int_equal(wal_append(f->wal, 1, "x", 1, NULL, &f->err), 0);
+		if (wal_sync(f->wal, 0, NULL, &f->err) < 0)
+			fail_msg("commit %d: %s", i, f->err.text);
+	}
+}
+
+/* --- damage --- */
+
+static int flip_byte(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
+{
+	size_t at = lsn;
+	MDB_val key = {sizeof at, &at}, value, copy;
+	int rc = mdb_get(txn, log, &key, &value);
+
+	(void)meta;
+	if (rc)
+		return rc;
+	copy = (MDB_val){value.mv_size, malloc(value.mv_size)};
+	memcpy(copy.mv_data, value.mv_data, value.mv_size);
+	((uint8_t *)copy.mv_data)[value.mv_size / 2] ^= 1;
+	rc = mdb_put(txn, log, &key, &copy, 0);
+	free(copy.mv_data);
+	return rc;
+}
+
+static int drop(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
+{
+	size_t at = lsn;
+	MDB_val key = {sizeof at, &at};
+
+	(void)meta;
+	return mdb_del(txn, log, &key, NULL);
+}
+
+static int swap_with_next(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
+{
+	size_t at[2] = {lsn, lsn + 1};
+	MDB_val keys[2] = {{sizeof *at, &at[0]}, {sizeof *at, &at[1]}}, values[2], copies[2];
+	int rc = 0, i;
+
+	(void)meta;
+	for (i = 0; i < 2; i++) {
+		rc = rc ? rc : mdb_get(txn, log, &keys[i], &values[i]);
+		copies[i] = (MDB_val){values[i].mv_size, malloc(values[i].mv_size)};
+		memcpy(copies[i].mv_data, values[i].mv_data, values[i].mv_size);
+	}
+	rc = rc ? rc : mdb_put(txn, log, &keys[0], &copies[1], 0);
+	rc = rc ? rc : mdb_put(txn, log, &keys[1], &copies[0], 0);
+	free(copies[0].mv_data);
+	free(copies[1].mv_data);
+	return rc;
+}
+
+static int append_forged(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
+{
+	size_t at = lsn;
+	char text[] = "not of this chain, but long enough";
+	MDB_val key = {sizeof at, &at}, value = {sizeof text, text};
+
+	(void)meta;
+	return mdb_put(txn, log, &key, &value, 0);
+}
+
+static int flip_meta(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t offset)
+{
+	char name[] = "state";
+	MDB_val key = {sizeof name - 1, name}, value;
+	uint8_t copy[96];
+	int rc = mdb_get(txn, meta, &key, &value);
+
+	(void)log;
+	if (rc || value.mv_size != sizeof copy)
+		return rc ? rc : EINVAL;
+	memcpy(copy, value.mv_data, sizeof copy);
+	copy[offset] ^= 4;
+	value = (MDB_val){sizeof copy, copy};
+	return mdb_put(txn, meta, &key, &value, 0);
+}
+
+static uint8_t *read_all(const char *path, size_t *ret_size)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t *bytes;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &status), 0);
+	bytes = malloc((size_t)status.st_size + 1);
+	assert_int_equal(read(fd, bytes, (size_t)status.st_size), status.st_size);
+	close(fd);
+	*ret_size = (size_t)status.st_size;
+	return bytes;
+}
+
+/* Both ways to meet it: verify names the LSN, and a writer refuses and leaves every byte as it was. */
+static void expect_damage(struct fixture *f, uint64_t bad_lsn)
+{
+	struct wal_report report;
+	size_t size_before, size_after;
+	uint8_t *before, *after;
+	char lsn_text[32];
+
+	before = read_all(f->data, &size_before);
+	assert_int_equal(wal_verify(f->log, &report, &f->err), -1);
+	assert_int_equal(f->err.code, EILSEQ);
+	assert_int_equal(report.bad_lsn, bad_lsn);
+	memset(&f->err, 0, sizeof f->err);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EILSEQ);
+	assert_non_null(strstr(f->err.text, f->data));
+	if (bad_lsn) {
+		snprintf(lsn_text, sizeof lsn_text, "LSN %llu", (unsigned long long)bad_lsn);
+		assert_non_null(strstr(f->err.text, lsn_text));
+	}
+	after = read_all(f->data, &size_after);
+	assert_int_equal(size_after, size_before);
+	assert_memory_equal(after, before, size_before);
+	free(before);
+	free(after);
+}
+
+static void test_flipped_byte(void **state)
+{
+	log_make(*state, 200);
+	vandalise(*state, flip_byte, 123);
+	expect_damage(*state, 123);
+}
+
+static void test_flipped_byte_in_a_large_record(void **state)
+{
+	log_make(*state, 200);
+	vandalise(*state, flip_byte, 150);
+	expect_damage(*state, 150);
+}
+
+static void test_dropped_last(void **state)
+{
+	log_make(*state, 200);
+	vandalise(*state, drop, 200);
+	expect_damage(*state, 200);
+}
+
+static void test_dropped_first_and_middle(void **state)
+{
+	log_make(*state, 200);
+	vandalise(*state, drop, 77);
+	expect_damage(*state, 77);
+	vandalise(*state, drop, 1);
+	expect_damage(*state, 1);
+}
+
+static void test_swapped(void **state)
+{
+	log_make(*state, 200);
+	vandalise(*state, swap_with_next, 60);
+	expect_damage(*state, 60);
+}
+
+static void test_forged_after_the_head(void **state)
+{
+	log_make(*state, 200);
+	vandalise(*state, append_forged, 201);
+	expect_damage(*state, 201);
+}
+
+static void test_flipped_meta(void **state)
+{
+	log_make(*state, 20);
+	vandalise(*state, flip_meta, 16); /* the epoch */
+	expect_damage(*state, 0);
+}
+
+static void test_truncated_file(void **state)
+{
+	struct fixture *f = *state;
+	const off_t sizes[] = {100000, 8192, 4096, 5000, 100, 0};
+	size_t i;
+
+	log_make(f, 500);
+	for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		assert_int_equal(truncate(f->data, sizes[i]), 0);
+		expect_damage(f, 0);
+	}
+	assert_int_equal(unlink(f->data), 0);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EILSEQ);
+	assert_int_equal(access(f->data, F_OK), -1); /* none was made in its place */
+}
+
+static void test_garbage_and_foreign(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	int fd;
+
+	assert_int_equal(mkdir(f->log, 0777), 0);
+	fd = open(f->data, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	assert_int_equal(write(fd, "this is somebody's diary\n", 25), 25);
+	expect_damage(f, 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	close(fd);
+	expect_damage(f, 0);
+	assert_int_equal(unlink(f->data), 0);
+
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+	assert_int_equal(mdb_env_open(env, f->log, 0, 0666), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, "mail", MDB_CREATE, &dbi), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EILSEQ);
+	assert_non_null(strstr(f->err.text, "'mail'"));
+
+	snprintf(path, sizeof path, "%s/format", f->log);
+	assert_int_equal(unlink(f->data), 0);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	assert_int_equal(write(fd, "tritone wal 2\n", 14), 14);
+	close(fd);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EILSEQ);
+	assert_non_null(strstr(f->err.text, "tritone wal 2"));
+}
+
+/* Bit rot anywhere in the file: refused or harmless, never a crash, never a wrong record. */
+static void test_bit_rot_anywhere(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t random = 88172645463325252u, refused = 0;
+	size_t size, used, i;
+	uint8_t *good;
+	pid_t pid;
+
+	log_make(f, 400);
+	good = read_all(f->data, &size);
+	for (used = size; used && !good[used - 1]; used--)
+		;
+	pid = fork();
+	if (pid == 0) { /* a crash is then a failed test, not a lost one */
+		for (i = 0; i < 1500; i++) {
+			struct wal_report report;
+			struct seen seen = {0};
+			size_t at;
+			int fd, bit;
+
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			at = (size_t)(random % used);
+			if (i % 2) /* headers and pointers are where it hurts most */
+				at = at / 4096 * 4096 + at % 64;
+			bit = 1 << (random >> 40) % 8;
+			fd = open(f->data, O_WRONLY | O_CLOEXEC);
+			if (fd < 0 || pwrite(fd, &(uint8_t){(uint8_t)(good[at] ^ bit)}, 1, (off_t)at) != 1)
+				_exit(3);
+			if (wal_verify(f->log, &report, NULL) < 0) {
+				refused++;
+			} else {
+				struct wal *wal;
+				int rc;
+
+				if (wal_open(&wal, f->log, &(struct wal_options){.read_only = true}, NULL) < 0)
+					_exit(4);
+				rc = wal_replay(wal, 0, see, &seen, NULL);
+				wal_close(wal);
+				if (rc < 0 || seen.wrong || (seen.count != 400 && at >= 8192))
+					_exit(5);
+			}
+			if (pwrite(fd, &good[at], 1, (off_t)at) != 1)
+				_exit(3);
+			close(fd);
+		}
+		_exit(refused > 100 ? 0 : 6);
+	}
+	free(good);
+	assert_int_equal(child_status(pid), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_reopen_and_replay),
+	    TEST(test_empty_log_and_staged_is_dropped),
+	    TEST(test_arguments),
+	    TEST(test_staging_is_bounded),
+	    TEST(test_map_grows),
+	    TEST(test_map_limit_fails_closed),
+	    TEST(test_group_commit),
+	    TEST(test_second_writer_is_told_who),
+	    TEST(test_stopped_writer_does_not_hang_the_second),
+	    TEST(test_killed_writer_loses_nothing_acknowledged),
+	    TEST(test_newer_epoch_fences),
+	    TEST(test_killed_reader_is_cleared),
+	    TEST(test_flipped_byte),
+	    TEST(test_flipped_byte_in_a_large_record),
+	    TEST(test_dropped_last),
+	    TEST(test_dropped_first_and_middle),
+	    TEST(test_swapped),
+	    TEST(test_forged_after_the_head),
+	    TEST(test_flipped_meta),
+	    TEST(test_truncated_file),
+	    TEST(test_garbage_and_foreign),
+	    TEST(test_bit_rot_anywhere),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this room share.
+ *
+ * Lock order: `lock` (staging, durable, failed) is never held while LMDB is called; `map` is held for reading by every
+ * read transaction and for writing while the map is grown. `state` belongs to the committing thread (busy == true).
+ */
+#ifndef TRITONE_WAL_INTERNAL_H
+#define TRITONE_WAL_INTERNAL_H
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "wal/wal.h"
+
+#define WAL_DATA_FILE   "data.mdb"
+#define WAL_LMDB_LOCK   "lock.mdb"
+#define WAL_LOCK_FILE   "writer.lock" /* held by the writer; its pid inside */
+#define WAL_FORMAT_FILE "format"      /* there once the log has been created: an empty data file is then a loss */
+
+#define WAL_HASH_SIZE     16u
+#define WAL_HEAD_SIZE_MAX 48u /* what record_encode adds to a payload, at most */
+#define WAL_STATE_SIZE    96u
+
+struct wal_hash {
+	uint8_t bytes[WAL_HASH_SIZE];
+};
+
+/* The one value in `meta`, key "state". A record is `base` when all up to it have been trimmed: LSN 0, hash 0 at first. */
+struct wal_state {
+	uint64_t epoch;
+	uint64_t head_lsn, base_lsn, checkpoint_lsn;
+	struct wal_hash head, base;
+};
+
+/* Records on their way to the disk: for each {uint32_t size, room for the previous hash, the array}. */
+struct wal_batch {
+	uint8_t *bytes;
+	size_t used, capacity;
+	uint64_t count;
+};
+
+struct wal {
+	char *dir;
+	MDB_env *env;
+	MDB_dbi log, meta;
+	int lock_fd; /* -1: a reader */
+	bool read_only;
+	size_t map_size, map_size_max;
+	struct wal_state state;
+
+	pthread_mutex_t lock;
+	pthread_cond_t done; /* a commit has ended */
+	pthread_rwlock_t map;
+	bool busy; /* somebody commits */
+	struct wal_batch staged, flying;
+	uint64_t next_lsn;
+	uint64_t waiters, waiters_last; /* threads in wal_sync; and how many the last commit served */
+	_Atomic uint64_t durable_lsn;
+	struct error failed; /* code 0: not failed */
+};
+
+/* record.c */
+size_t record_encode(uint8_t *to, uint64_t lsn, uint64_t epoch, uint32_t kind, const void *payload, size_t size);
+/* `size` without the hash. NULL, or why these bytes are no record. */
+const char *record_decode(const uint8_t *bytes, size_t size, struct wal_record *ret_record);
+/* `bytes` has WAL_HASH_SIZE of room before it, which is overwritten with `previous`. */
+struct wal_hash record_hash_in_place(uint8_t *room, const struct wal_hash *previous, size_t size);
+struct wal_hash record_hash(const struct wal_hash *previous, const uint8_t *bytes, size_t size);
+void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state);
+const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state);
+
+/* lock.c */
+int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err);
+void wal_lock_release(int fd);
+/* The pid of the live writer, 0 if there is none, -1 if it has not said who it is. */
+pid_t wal_lock_holder(int dir_fd);
+
+/* shape.c: is this an LMDB file whose pages hold together? LMDB trusts its file: it dies of SIGBUS on a short one, of
+ * SIGSEGV or abort() on a wild page number. So we look first. */
+struct shape_geometry {
+	uint64_t size, page_size, last_page;
+	uint64_t map_size; /* as the last writer had it */
+};
+/* From the meta pages alone; safe on any file. NULL or the reason. */
+const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *reason, size_t reason_size);
+struct shape_found {
+	bool empty; /* no database in it at all */
+	bool has_log, has_meta;
+	uint64_t last_lsn; /* the last record seen before the damage */
+};
+/* Walks every page of the snapshot `txn_id`, which the caller holds. NULL or the reason; "" if the snapshot is not
+ * there any more: take a new one. */
+const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, char *reason, size_t reason_size);
+
+/* wal.c */
+int wal_mdb_code(int rc); /* an errno value for what LMDB returned */
+int wal_mdb_error(struct error *err, int rc, const struct wal *wal, const char *doing);
+int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err); /* takes `map` */
+void wal_read_end(struct wal *wal, MDB_txn *txn);
+int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, struct error *err);
+int wal_put_state(struct wal *wal, MDB_txn *txn, const struct wal_state *state); /* an LMDB code */
+
+/* commit.c */
+int wal_staging_init(struct wal *wal, struct error *err);
+void wal_staging_finish(struct wal *wal);
+
+/* replay.c */
+struct chain_walk {
+	uint64_t first;     /* 0: the beginning */
+	wal_visit_fn visit; /* NULL: only check */
+	void *arg;
+	uint64_t records; /* out */
+	uint64_t bad_lsn; /* out, 0 if none */
+};
+/* 0, what the visitor returned, or -1. */
+int chain_walk(
+    struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk, struct error *err);
+
+#endif

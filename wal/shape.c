@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looks whether a data file is what LMDB may be let loose on. LMDB trusts its file: a short one ends in SIGBUS, a wild
+ * page number in SIGSEGV or abort(). The layout is that of LMDB 0.9 (format 1) on this machine; nothing is written.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "wal/internal.h"
+
+#define META_MAGIC   0xBEEFC0DEu
+#define META_FORMAT  1u
+#define HEADER_SIZE  16u
+#define NODE_SIZE    8u
+#define NO_PAGE      UINT64_MAX
+#define DEPTH_MAX    32u
+#define PAGE_BRANCH  0x01u
+#define PAGE_LEAF    0x02u
+#define PAGE_LARGE   0x04u
+#define PAGE_META    0x08u
+#define PAGE_DIRTY   0x10u /* never means anything on disk */
+#define NODE_LARGE   0x01u
+#define NODE_TREE    0x02u
+#define INTEGER_KEYS 0x08u /* MDB_INTEGERKEY, as stored */
+
+struct page {
+	uint64_t number;
+	uint16_t pad, flags;
+	uint16_t lower, upper; /* of a large one: its number of pages, 32 bits */
+};
+
+struct tree {
+	uint32_t pad;
+	uint16_t flags, depth;
+	uint64_t branches, leaves, large, entries, root;
+};
+
+struct meta {
+	uint32_t magic, format;
+	uint64_t address, map_size;
+	struct tree trees[2]; /* free pages, main */
+	uint64_t last_page, txn_id;
+};
+
+_Static_assert(sizeof(struct page) == HEADER_SIZE && sizeof(struct tree) == 48 && sizeof(struct meta) == 136,
+    "the layout of LMDB 0.9 on a 64-bit machine");
+
+enum tree_kind { TREE_FREE, TREE_MAIN, TREE_LOG, TREE_META };
+
+struct shape {
+	const uint8_t *map;
+	size_t page_size;
+	uint64_t pages;
+	uint8_t *seen; /* a bit a page */
+	uint64_t entries;
+	struct tree log, meta;
+	struct shape_found found;
+	char *reason;
+	size_t reason_size;
+};
+
+static int wrong(struct shape *shape, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int wrong(struct shape *shape, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(shape->reason, shape->reason_size, format, args);
+	va_end(args);
+	return -1;
+}
+
+static int walk(struct shape *shape, enum tree_kind kind, uint64_t number, uint32_t depth);
+
+static ssize_t read_at(int fd, void *to, size_t size, off_t at)
+{
+	ssize_t n;
+
+	do
+		n = pread(fd, to, size, at);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* One meta page: false with the reason if it is none. */
+static bool read_meta(int fd, uint64_t at, uint64_t number, struct meta *ret_meta, char *reason, size_t reason_size)
+{
+	uint8_t bytes[HEADER_SIZE + sizeof(struct meta)];
+	struct page page;
+
+	if (read_at(fd, bytes, sizeof bytes, (off_t)at) != (ssize_t)sizeof bytes) {
+		snprintf(reason, reason_size, "it is too short for an LMDB file");
+		return false;
+	}
+	memcpy(&page, bytes, sizeof page);
+	memcpy(ret_meta, bytes + HEADER_SIZE, sizeof *ret_meta);
+	if (!(page.flags & PAGE_META) || ret_meta->magic != META_MAGIC) {
+		snprintf(reason, reason_size, "it is not an LMDB file (page %llu has no magic number)",
+		    (unsigned long long)number);
+		return false;
+	}
+	if (ret_meta->format != META_FORMAT) {
+		snprintf(reason, reason_size, "it is of LMDB's format %u, expected %u", ret_meta->format, META_FORMAT);
+		return false;
+	}
+	return true;
+}
+
+static bool read_metas(int fd, struct meta metas[2], char *reason, size_t reason_size)
+{
+	uint32_t page_size;
+
+	if (!read_meta(fd, 0, 0, &metas[0], reason, reason_size))
+		return false;
+	page_size = metas[0].trees[TREE_FREE].pad; /* where LMDB keeps it */
+	if (page_size < 512 || page_size > 65536 || (page_size & (page_size - 1))) {
+		snprintf(reason, reason_size, "its page size is %u", page_size);
+		return false;
+	}
+	if (!read_meta(fd, page_size, 1, &metas[1], reason, reason_size))
+		return false;
+	if (metas[1].trees[TREE_FREE].pad != page_size) {
+		snprintf(reason, reason_size, "its two meta pages disagree on the page size");
+		return false;
+	}
+	return true;
+}
+
+const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *reason, size_t reason_size)
+{
+	struct meta metas[2];
+	const struct meta *newest;
+	struct stat status;
+	uint64_t page_size;
+
+	if (fstat(fd, &status) < 0) {
+		snprintf(reason, reason_size, "%s", strerror(errno));
+		return reason;
+	}
+	if (!read_metas(fd, metas, reason, reason_size))
+		return reason;
+	newest = &metas[metas[1].txn_id > metas[0].txn_id];
+	page_size = metas[0].trees[TREE_FREE].pad;
+	if (newest->last_page >= (uint64_t)status.st_size / page_size) {
+		snprintf(reason, reason_size, "it is cut short: %llu bytes, where the last page ends at %llu",
+		    (unsigned long long)status.st_size, (unsigned long long)((newest->last_page + 1) * page_size));
+		return reason;
+	}
+	*ret_geometry = (struct shape_geometry){.size = (uint64_t)status.st_size,
+	    .page_size = page_size,
+	    .last_page = newest->last_page,
+	    .map_size = newest->map_size};
+	return NULL;
+}
+
+/* Each page has one use: in a tree, as part of a large value, or free. */
+static int mark(struct shape *shape, uint64_t number, uint64_t count)
+{
+	uint64_t i;
+
+	if (number < 2 || number >= shape->pages || count > shape->pages - number)
+		return wrong(shape, "a reference to page %llu, of %llu", (unsigned long long)number,
+		    (unsigned long long)shape->pages);
+	for (i = number; i < number + count; i++) {
+		if (shape->seen[i / 8] & (1u << (i % 8)))
+			return wrong(shape, "page %llu is used twice", (unsigned long long)i);
+		shape->seen[i / 8] = (uint8_t)(shape->seen[i / 8] | (1u << (i % 8)));
+	}
+	return 0;
+}
+
+static const uint8_t *page_at(struct shape *shape, uint64_t number, struct page *ret_page)
+{
+	const uint8_t *bytes = shape->map + number * shape->page_size;
+
+	memcpy(ret_page, bytes, sizeof *ret_page);
+	if (ret_page->number != number) {
+		wrong(shape, "page %llu says that it is page %llu", (unsigned long long)number,
+		    (unsigned long long)ret_page->number);
+		return NULL;
+	}
+	return bytes;
+}
+
+/* A value on pages of its own. */
+static const uint8_t *large_value(struct shape *shape, const uint8_t *where, size_t size)
+{
+	const uint64_t needed = (HEADER_SIZE - 1 + size) / shape->page_size + 1;
+	const uint8_t *bytes;
+	struct page page;
+	uint64_t number;
+	uint32_t count;
+
+	memcpy(&number, where, sizeof number);
+	if (mark(shape, number, needed) < 0)
+		return NULL;
+	bytes = page_at(shape, number, &page);
+	if (!bytes)
+		return NULL;
+	memcpy(&count, bytes + 12, sizeof count);
+	if ((page.flags & ~PAGE_DIRTY) != PAGE_LARGE || count != needed) {
+		wrong(shape, "page %llu should begin a value of %llu pages", (unsigned long long)number,
+		    (unsigned long long)needed);
+		return NULL;
+	}
+	return bytes + HEADER_SIZE;
+}
+
+static int free_list(struct shape *shape, const uint8_t *value, size_t size)
+{
+	uint64_t count, number, i;
+
+	if (size < sizeof count)
+		return wrong(shape, "a list of free pages without a length");
+	memcpy(&count, value, sizeof count);
+	if (count > size / sizeof count - 1)
+		return wrong(shape, "a list of free pages that is longer than its place");
+	for (i = 1; i <= count; i++) {
+		memcpy(&number, value + i * sizeof number, sizeof number);
+		if (mark(shape, number, 1) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int sub_tree(struct shape *shape, const char *name, size_t name_size, const uint8_t *value, size_t size)
+{
+	if (size != sizeof(struct tree))
+		return wrong(shape, "a database whose description has %zu bytes", size);
+	if (name_size == 3 && !memcmp(name, "log", 3)) {
+		memcpy(&shape->log, value, sizeof shape->log);
+		shape->found.has_log = true;
+		if (shape->log.flags != INTEGER_KEYS)
+			return wrong(shape, "its database 'log' has other keys than a log's");
+		return 0;
+	}
+	if (name_size == 4 && !memcmp(name, "meta", 4)) {
+		memcpy(&shape->meta, value, sizeof shape->meta);
+		shape->found.has_meta = true;
+		if (shape->meta.flags)
+			return wrong(shape, "its database 'meta' has other keys than a log's");
+		return 0;
+	}
+	return wrong(
+	    shape, "it holds a database '%.*s', which no log has", (int)(name_size > 40 ? 40 : name_size), name);
+}
+
+static int entry(struct shape *shape, enum tree_kind kind, const uint8_t *key, size_t key_size, const uint8_t *value,
+    size_t size, uint16_t flags)
+{
+	uint64_t lsn;
+
+	shape->entries++;
+	if ((flags & NODE_TREE) != (kind == TREE_MAIN ? NODE_TREE : 0u) || (flags & ~(NODE_LARGE | NODE_TREE)))
+		return wrong(shape, kind == TREE_MAIN ? "it holds values of its own, as no log does"
+						      : "an entry with flags that no log uses");
+	if (flags & NODE_LARGE) {
+		value = large_value(shape, value, size);
+		if (!value)
+			return -1;
+	}
+	switch (kind) {
+	case TREE_FREE:
+		return key_size == 8 ? free_list(shape, value, size)
+				     : wrong(shape, "a list of free pages with a wrong key");
+	case TREE_MAIN:
+		return sub_tree(shape, (const char *)key, key_size, value, size);
+	case TREE_LOG:
+		if (key_size != sizeof lsn)
+			return wrong(shape, "a record whose key has %zu bytes", key_size);
+		memcpy(&lsn, key, sizeof lsn);
+		if (lsn <= shape->found.last_lsn)
+			return wrong(shape, "LSN %llu comes after LSN %llu", (unsigned long long)lsn,
+			    (unsigned long long)shape->found.last_lsn);
+		shape->found.last_lsn = lsn;
+		return 0;
+	case TREE_META:
+		return 0;
+	}
+	return -1;
+}
+
+static int walk_node(
+    struct shape *shape, enum tree_kind kind, const uint8_t *bytes, size_t at, bool leaf, uint32_t depth)
+{
+	uint16_t low, high, flags, key_size;
+	const uint8_t *node = bytes + at;
+	size_t size, held;
+
+	if (at + NODE_SIZE > shape->page_size)
+		return wrong(shape, "an entry outside of its page");
+	memcpy(&low, node, 2);
+	memcpy(&high, node + 2, 2);
+	memcpy(&flags, node + 4, 2);
+	memcpy(&key_size, node + 6, 2);
+	size = (size_t)low | (size_t)high << 16;
+	held = leaf ? (flags & NODE_LARGE ? sizeof(uint64_t) : size) : 0;
+	if (held > shape->page_size || at + NODE_SIZE + key_size + held > shape->page_size)
+		return wrong(shape, "an entry that leaves its page");
+	if (!leaf)
+		return walk(shape, kind, (uint64_t)size | (uint64_t)flags << 32, depth - 1);
+	return entry(shape, kind, node + NODE_SIZE, key_size, node + NODE_SIZE + key_size, size, flags);
+}
+
+/* `depth` counts down to 1, the leaves. */
+static int walk(struct shape *shape, enum tree_kind kind, uint64_t number, uint32_t depth)
+{
+	const unsigned long long shown = number;
+	const bool leaf = depth == 1;
+	const uint8_t *bytes;
+	struct page page;
+	size_t count, i;
+
+	if (mark(shape, number, 1) < 0)
+		return -1;
+	bytes = page_at(shape, number, &page);
+	if (!bytes)
+		return -1;
+	if ((page.flags & ~PAGE_DIRTY) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+		return wrong(
+		    shape, "page %llu has flags %#x, expected a %s", shown, page.flags, leaf ? "leaf" : "branch");
+	if (page.lower < HEADER_SIZE || page.lower > page.upper || page.upper > shape->page_size || page.lower % 2)
+		return wrong(
+		    shape, "page %llu says that its free space is from %u to %u", shown, page.lower, page.upper);
+	count = (page.lower - HEADER_SIZE) / 2;
+	if (count < (leaf || kind == TREE_FREE ? 1u : 2u)) /* LMDB aborts on fewer */
+		return wrong(shape, "page %llu has %zu entries", shown, count);
+	for (i = 0; i < count; i++) {
+		uint16_t at;
+
+		memcpy(&at, bytes + HEADER_SIZE + 2 * i, sizeof at);
+		if (at < page.upper || at % 2)
+			return wrong(shape, "page %llu has an entry at %u", shown, at);
+		if (walk_node(shape, kind, bytes, at, leaf, depth) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int walk_tree(struct shape *shape, enum tree_kind kind, const struct tree *tree)
+{
+	shape->entries = 0;
+	if (tree->root == NO_PAGE)
+		return tree->entries
+			   ? wrong(shape, "a tree of %llu entries has no root", (unsigned long long)tree->entries)
+			   : 0;
+	if (tree->depth < 1 || tree->depth > DEPTH_MAX)
+		return wrong(shape, "a tree says that it is %u pages deep", tree->depth);
+	if (walk(shape, kind, tree->root, tree->depth) < 0)
+		return -1;
+	if (shape->entries != tree->entries)
+		return wrong(shape, "a tree of %llu entries holds %llu", (unsigned long long)tree->entries,
+		    (unsigned long long)shape->entries);
+	return 0;
+}
+
+static int walk_all(struct shape *shape, const struct meta *meta)
+{
+	if (walk_tree(shape, TREE_MAIN, &meta->trees[TREE_MAIN]) < 0)
+		return -1;
+	shape->found.empty = !shape->found.has_log && !shape->found.has_meta;
+	if (shape->found.has_meta && walk_tree(shape, TREE_META, &shape->meta) < 0)
+		return -1;
+	if (shape->found.has_log && walk_tree(shape, TREE_LOG, &shape->log) < 0)
+		return -1;
+	if (shape->found.has_log != shape->found.has_meta)
+		return wrong(shape, "it has no database '%s'", shape->found.has_log ? "meta" : "log");
+	return walk_tree(shape, TREE_FREE, &meta->trees[TREE_FREE]);
+}
+
+const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, char *reason, size_t reason_size)
+{
+	struct shape shape = {.reason = reason, .reason_size = reason_size};
+	struct shape_geometry geometry;
+	struct meta metas[2];
+	const struct meta *meta;
+	void *map;
+	int rc;
+
+	reason[0] = '\0';
+	if (shape_geometry(fd, &geometry, reason, reason_size) || !read_metas(fd, metas, reason, reason_size))
+		return reason;
+	if (metas[0].txn_id != txn_id && metas[1].txn_id != txn_id)
+		return reason; /* two commits later */
+	meta = &metas[metas[1].txn_id == txn_id];
+	shape.page_size = geometry.page_size;
+	shape.pages = meta->last_page + 1;
+	if (shape.pages > geometry.size / geometry.page_size) {
+		snprintf(reason, reason_size, "it is cut short: %llu bytes", (unsigned long long)geometry.size);
+		return reason;
+	}
+	shape.seen = calloc(1, shape.pages / 8 + 1);
+	map = mmap(NULL, geometry.size, PROT_READ, MAP_SHARED, fd, 0);
+	if (!shape.seen || map == MAP_FAILED) {
+		snprintf(reason, reason_size, "not enough memory to check it");
+		rc = -1;
+	} else {
+		shape.map = map;
+		rc = walk_all(&shape, meta);
+	}
+	if (map != MAP_FAILED)
+		munmap(map, geometry.size);
+	free(shape.seen);
+	*ret_found = shape.found;
+	return rc < 0 ? reason : NULL;
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing a log, and what touches LMDB on everyone's behalf. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "wal/internal.h"
+
+#define MAP_SIZE_DEFAULT     ((size_t)16 << 20)
+#define MAP_SIZE_MAX_DEFAULT ((size_t)64 << 30)
+#define SNAPSHOT_TRIES       100 /* each is lost only when a writer commits twice in between */
+
+static const char format_text[] = "tritone wal 1\n";
+
+/* What opening has found out so far, and what must be let go of or taken back when it fails. */
+struct opening {
+	int dir_fd, data_fd;
+	bool absent; /* there was no data file: what is there now is ours to remove */
+	bool marked; /* the format file says that the log was once complete */
+	bool fresh;  /* nothing was ever written: initialise it */
+};
+
+int wal_mdb_code(int rc)
+{
+	switch (rc) {
+	case MDB_INVALID:
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_VERSION_MISMATCH:
+	case MDB_INCOMPATIBLE:
+	case MDB_NOTFOUND:
+		return EILSEQ;
+	case MDB_MAP_FULL:
+		return ENOSPC;
+	case MDB_READERS_FULL:
+		return EAGAIN;
+	default:
+		return rc > 0 ? rc : EIO;
+	}
+}
+
+int wal_mdb_error(struct error *err, int rc, const struct wal *wal, const char *doing)
+{
+	return error_set(err, wal_mdb_code(rc), "%s/%s: %s: %s", wal->dir, WAL_DATA_FILE, doing, mdb_strerror(rc));
+}
+
+int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err)
+{
+	int rc, dead, tries = 0;
+
+	pthread_rwlock_rdlock(&wal->map);
+	for (;;) {
+		rc = mdb_txn_begin(wal->env, NULL, MDB_RDONLY, ret_txn);
+		if (rc == 0)
+			return 0;
+		if (++tries > 2)
+			break;
+		if (rc == MDB_MAP_RESIZED && wal->read_only) /* the writer has grown it: follow */
+			rc = mdb_env_set_mapsize(wal->env, 0);
+		else if (rc == MDB_READERS_FULL)
+			rc = mdb_reader_check(wal->env, &dead);
+		if (rc)
+			break;
+	}
+	pthread_rwlock_unlock(&wal->map);
+	return wal_mdb_error(err, rc, wal, "cannot be read");
+}
+
+void wal_read_end(struct wal *wal, MDB_txn *txn)
+{
+	mdb_txn_abort(txn);
+	pthread_rwlock_unlock(&wal->map);
+}
+
+int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, struct error *err)
+{
+	char name[] = "state";
+	MDB_val key = {sizeof name - 1, name}, value;
+	int rc = mdb_get(txn, wal->meta, &key, &value);
+	const char *why;
+
+	if (rc && rc != MDB_NOTFOUND)
+		return wal_mdb_error(err, rc, wal, "cannot be read");
+	why = rc ? "its meta is empty" : state_decode(value.mv_data, value.mv_size, ret_state);
+	return why ? error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, why) : 0;
+}
+
+int wal_put_state(struct wal *wal, MDB_txn *txn, const struct wal_state *state)
+{
+	uint8_t bytes[WAL_STATE_SIZE];
+	char name[] = "state";
+	MDB_val key = {sizeof name - 1, name}, value = {sizeof bytes, bytes};
+
+	state_encode(bytes, state);
+	return mdb_put(txn, wal->meta, &key, &value, 0);
+}
+
+static int sync_dir(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = fd < 0 ? -1 : fsync(fd);
+
+	if (rc < 0)
+		error_set(err, errno, "%s: cannot be made durable: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static int create_dir(const char *dir, struct error *err)
+{
+	char *copy;
+	int rc;
+
+	if (mkdir(dir, 0777) < 0) {
+		if (errno == EEXIST)
+			return 0;
+		return error_set(err, errno, "%s: cannot be created: %s", dir, strerror(errno));
+	}
+	copy = strdup(dir);
+	if (!copy)
+		return error_set(err, ENOMEM, "%s: out of memory", dir);
+	rc = sync_dir(dirname(copy), err);
+	free(copy);
+	return rc;
+}
+
+/* Is the mark there? -1: it is, but is not ours. */
+static int look_for_mark(struct wal *wal, struct opening *opening, struct error *err)
+{
+	char text[sizeof format_text] = "";
+	int fd = openat(opening->dir_fd, WAL_FORMAT_FILE, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_FORMAT_FILE, strerror(errno));
+	}
+	n = read(fd, text, sizeof text - 1);
+	close(fd);
+	if (n < 0)
+		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_FORMAT_FILE, strerror(errno));
+	if (n && strcmp(text, format_text) != 0)
+		return error_set(err, EILSEQ, "%s/%s: says '%.*s', expected 'tritone wal 1': not a log of this version",
+		    wal->dir, WAL_FORMAT_FILE, (int)strcspn(text, "\n"), text);
+	opening->marked = n > 0;
+	return 0;
+}
+
+static int leave_mark(struct wal *wal, struct opening *opening, struct error *err)
+{
+	const ssize_t size = sizeof format_text - 1;
+	int fd = openat(opening->dir_fd, WAL_FORMAT_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	int rc = -1;
+
+	if (fd >= 0) {
+		errno = EIO;
+		rc = pwrite(fd, format_text, (size_t)size, 0) == size ? fsync(fd) : -1;
+	}
+	if (rc < 0)
+		error_set(err, errno, "%s/%s: %s", wal->dir, WAL_FORMAT_FILE, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return rc < 0 ? -1 : sync_dir(wal->dir, err);
+}
+
+/* Before LMDB sees the file: is it one, whole, and if not, was it ever? */
+static int look_at_data(struct wal *wal, struct opening *opening, struct error *err)
+{
+	struct shape_geometry geometry;
+	char reason[128];
+	struct stat status;
+
+	if (look_for_mark(wal, opening, err) < 0)
+		return -1;
+	opening->data_fd = openat(opening->dir_fd, WAL_DATA_FILE, O_RDONLY | O_CLOEXEC);
+	if (opening->data_fd < 0 && errno != ENOENT)
+		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_DATA_FILE, strerror(errno));
+	opening->absent = opening->data_fd < 0;
+	if (!opening->absent && fstat(opening->data_fd, &status) < 0)
+		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_DATA_FILE, strerror(errno));
+	opening->fresh = opening->absent || status.st_size == 0;
+	if (opening->fresh && opening->marked)
+		return error_set(err, EILSEQ, "%s/%s: %s, though the log was created: all is lost from LSN 1 on",
+		    wal->dir, WAL_DATA_FILE, opening->absent ? "missing" : "empty");
+	if (opening->fresh)
+		return 0;
+	if (shape_geometry(opening->data_fd, &geometry, reason, sizeof reason))
+		return error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
+	/* the file is as long as its map (see grow), unless it was copied compactly */
+	if (geometry.size > wal->map_size)
+		wal->map_size = (geometry.size + geometry.page_size - 1) / geometry.page_size * geometry.page_size;
+	return 0;
+}
+
+static int open_env(struct wal *wal, struct opening *opening, struct error *err)
+{
+	unsigned flags = MDB_NOTLS; /* a reader's slot is the transaction's, not the thread's */
+	int rc = mdb_env_create(&wal->env);
+
+	if (rc)
+		return wal_mdb_error(err, rc, wal, "LMDB");
+	rc = mdb_env_set_maxdbs(wal->env, 2);
+	if (!rc)
+		rc = mdb_env_set_mapsize(wal->env, wal->map_size);
+	if (wal->read_only) {
+		flags |= MDB_RDONLY;
+		/* Without a lock file LMDB would make one, and reading changes nothing on disk; it is needed only
+		 * beside a live writer. */
+		if (faccessat(opening->dir_fd, WAL_LMDB_LOCK, R_OK | W_OK, 0) < 0) {
+			if (wal_lock_holder(opening->dir_fd))
+				return error_set(err, errno,
+				    "%s/%s: %s; the log has a live writer, beside which it is needed", wal->dir,
+				    WAL_LMDB_LOCK, strerror(errno));
+			flags |= MDB_NOLOCK;
+		}
+	}
+	if (!rc)
+		rc = mdb_env_open(wal->env, wal->dir, flags, 0666);
+	return rc ? wal_mdb_error(err, rc, wal, "cannot be opened") : 0;
+}
+
+/* Walks the pages of the current snapshot. Takes new snapshots when a live writer overtakes it. */
+static int check_shape(struct wal *wal, struct opening *opening, uint64_t *ret_bad_lsn, struct error *err)
+{
+	struct shape_found found = {0};
+	const char *why = "";
+	char reason[128];
+	int tries;
+
+	for (tries = 0; why && !*why && tries < SNAPSHOT_TRIES; tries++) {
+		MDB_txn *txn;
+
+		if (wal_read_begin(wal, &txn, err) < 0)
+			return -1;
+		why = shape_check(opening->data_fd, mdb_txn_id(txn), &found, reason, sizeof reason);
+		wal_read_end(wal, txn);
+	}
+	if (why && !*why)
+		return error_set(err, EAGAIN, "%s: its writer is too fast to take a snapshot; try again", wal->dir);
+	if (why) {
+		*ret_bad_lsn = found.last_lsn + 1;
+		return error_set(err, EILSEQ, "%s/%s: damaged at LSN %llu or before it: %s", wal->dir, WAL_DATA_FILE,
+		    (unsigned long long)found.last_lsn + 1, why);
+	}
+	if (found.empty && opening->marked)
+		return error_set(err, EILSEQ,
+		    "%s/%s: holds nothing, though the log was created: all is lost from LSN 1 on", wal->dir,
+		    WAL_DATA_FILE);
+	opening->fresh = found.empty;
+	return 0;
+}
+
+/* The file is made as long as the map: LMDB then never reads beyond its end, and a shorter one is a cut one. */
+static int extend_data(struct wal *wal, struct error *err)
+{
+	struct stat status;
+	int fd, rc = mdb_env_get_fd(wal->env, &fd);
+
+	if (rc)
+		return wal_mdb_error(err, rc, wal, "has no file");
+	if (fstat(fd, &status) < 0 ||
+	    ((size_t)status.st_size < wal->map_size && (ftruncate(fd, (off_t)wal->map_size) < 0 || fsync(fd) < 0)))
+		return error_set(err, errno, "%s/%s: cannot be made %zu bytes long: %s", wal->dir, WAL_DATA_FILE,
+		    wal->map_size, strerror(errno));
+	return 0;
+}
+
+/* Opens the two databases (creates them in a fresh log), bumps the epoch of a writer. */
+static int take_over(struct wal *wal, bool fresh, struct error *err)
+{
+	const unsigned create = fresh ? MDB_CREATE : 0;
+	struct wal_state state = {0};
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(wal->env, NULL, wal->read_only ? MDB_RDONLY : 0, &txn);
+
+	if (rc)
+		return wal_mdb_error(err, rc, wal, "cannot be read");
+	rc = mdb_dbi_open(txn, "log", MDB_INTEGERKEY | create, &wal->log);
+	if (!rc)
+		rc = mdb_dbi_open(txn, "meta", create, &wal->meta);
+	if (rc) {
+		wal_mdb_error(err, rc, wal, "is not a log");
+		goto abort;
+	}
+	if (!fresh && wal_get_state(wal, txn, &state, err) < 0)
+		goto abort;
+	if (!wal->read_only) {
+		state.epoch++;
+		rc = wal_put_state(wal, txn, &state);
+		if (rc) {
+			wal_mdb_error(err, rc, wal, "the epoch cannot be bumped");
+			goto abort;
+		}
+	}
+	rc = mdb_txn_commit(txn);
+	if (rc)
+		return wal_mdb_error(err, rc, wal, wal->read_only ? "cannot be read" : "the epoch cannot be bumped");
+	wal->state = state;
+	atomic_store(&wal->durable_lsn, state.head_lsn);
+	wal->next_lsn = state.head_lsn + 1;
+	return 0;
+
+abort:
+	mdb_txn_abort(txn);
+	return -1;
+}
+
+/* The databases must be open for the walk and the epoch unbumped if it fails: first as a reader does, then as writer. */
+static int check_chain(struct wal *wal, uint64_t *ret_bad_lsn, struct error *err)
+{
+	const bool read_only = wal->read_only;
+	struct chain_walk walk = {0};
+	MDB_txn *txn;
+	int rc;
+
+	wal->read_only = true;
+	rc = take_over(wal, false, err);
+	wal->read_only = read_only;
+	if (rc < 0 || wal_read_begin(wal, &txn, err) < 0)
+		return -1;
+	rc = wal_get_state(wal, txn, &wal->state, err);
+	if (rc == 0)
+		rc = chain_walk(wal, txn, &wal->state, &walk, err);
+	wal_read_end(wal, txn);
+	*ret_bad_lsn = walk.bad_lsn;
+	return rc;
+}
+
+static int open_writer(struct wal *wal, struct opening *opening, uint64_t *ret_bad_lsn, struct error *err)
+{
+	int dead, rc;
+
+	if (!opening->fresh && check_shape(wal, opening, ret_bad_lsn, err) < 0)
+		return -1;
+	if (!opening->fresh && check_chain(wal, ret_bad_lsn, err) < 0)
+		return -1;
+	rc = mdb_reader_check(wal->env, &dead);
+	if (rc)
+		return wal_mdb_error(err, rc, wal, "cannot clear its stale readers");
+	if (extend_data(wal, err) < 0 || take_over(wal, opening->fresh, err) < 0)
+		return -1;
+	return opening->marked ? 0 : leave_mark(wal, opening, err);
+}
+
+static int open_reader(struct wal *wal, struct opening *opening, uint64_t *ret_bad_lsn, struct error *err)
+{
+	if (check_shape(wal, opening, ret_bad_lsn, err) < 0)
+		return -1;
+	if (opening->fresh)
+		return error_set(err, ENOENT, "%s: there is no log in it yet", wal->dir);
+	return take_over(wal, false, err);
+}
+
+/* In this order: the lock before anything is looked at, the look before LMDB, LMDB before anything is written. */
+static int open_files(
+    struct wal *wal, struct opening *opening, bool must_exist, uint64_t *ret_bad_lsn, struct error *err)
+{
+	opening->dir_fd = open(wal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (opening->dir_fd < 0)
+		return error_set(err, errno, "%s: %s", wal->dir, strerror(errno));
+	if (must_exist && faccessat(opening->dir_fd, WAL_DATA_FILE, F_OK, 0) < 0 &&
+	    faccessat(opening->dir_fd, WAL_FORMAT_FILE, F_OK, 0) < 0)
+		return error_set(err, ENOENT, "%s: there is no log in it", wal->dir);
+	if (!wal->read_only && wal_lock_take(opening->dir_fd, wal->dir, &wal->lock_fd, err) < 0)
+		return -1;
+	if (wal->read_only && wal_lock_holder(opening->dir_fd) == getpid())
+		return error_set(err, EBUSY, "%s: this process has the log open already", wal->dir);
+	if (look_at_data(wal, opening, err) < 0)
+		return -1;
+	if (wal->read_only && opening->fresh)
+		return error_set(err, ENOENT, "%s: there is no log in it yet", wal->dir);
+	if (open_env(wal, opening, err) < 0)
+		return -1;
+	return wal->read_only ? open_reader(wal, opening, ret_bad_lsn, err)
+			      : open_writer(wal, opening, ret_bad_lsn, err);
+}
+
+static void close_all(struct wal *wal)
+{
+	if (wal->env)
+		mdb_env_close(wal->env);
+	wal_lock_release(wal->lock_fd);
+	wal_staging_finish(wal);
+	free(wal->dir);
+	free(wal);
+}
+
+static int open_log(
+    struct wal **ret_wal, const char *dir, const struct wal_options *options, uint64_t *ret_bad_lsn, struct error *err)
+{
+	const struct wal_options none = {0}, *given = options ? options : &none;
+	const bool must_exist = given->must_exist || given->read_only;
+	struct opening opening = {.dir_fd = -1, .data_fd = -1};
+	struct wal *wal;
+	int rc;
+
+	if (!must_exist && create_dir(dir, err) < 0)
+		return -1;
+	wal = calloc(1, sizeof *wal);
+	if (!wal || !(wal->dir = strdup(dir))) {
+		free(wal);
+		return error_set(err, ENOMEM, "%s: out of memory", dir);
+	}
+	wal->lock_fd = -1;
+	wal->read_only = given->read_only;
+	wal->map_size_max = given->map_size_max ? given->map_size_max : MAP_SIZE_MAX_DEFAULT;
+	wal->map_size = given->map_size ? (given->map_size + 0xffff) & ~(size_t)0xffff : MAP_SIZE_DEFAULT;
+	if (wal_staging_init(wal, err) < 0) {
+		free(wal->dir);
+		free(wal);
+		return -1;
+	}
+	rc = open_files(wal, &opening, must_exist, ret_bad_lsn, err);
+	if (rc < 0 && opening.absent && wal->env && !wal->read_only) {
+		/* half made by us, under the lock, and never acknowledged */
+		unlinkat(opening.dir_fd, WAL_DATA_FILE, 0);
+		unlinkat(opening.dir_fd, WAL_LMDB_LOCK, 0);
+	}
+	if (opening.data_fd >= 0)
+		close(opening.data_fd);
+	if (opening.dir_fd >= 0)
+		close(opening.dir_fd);
+	if (rc < 0) {
+		close_all(wal);
+		return -1;
+	}
+	*ret_wal = wal;
+	return 0;
+}
+
+int wal_open(struct wal **ret_wal, const char *dir, const struct wal_options *options, struct error *err)
+{
+	uint64_t bad_lsn;
+
+	return open_log(ret_wal, dir, options, &bad_lsn, err);
+}
+
+void wal_close(struct wal *wal)
+{
+	if (wal)
+		close_all(wal);
+}
+
+uint64_t wal_epoch(const struct wal *wal)
+{
+	return wal->state.epoch;
+}
+
+int wal_verify(const char *dir, struct wal_report *report, struct error *err)
+{
+	const struct wal_options options = {.read_only = true};
+	struct wal_report found = {0};
+	struct chain_walk walk = {0};
+	struct wal_state state;
+	struct wal *wal = NULL;
+	MDB_txn *txn = NULL;
+	int rc = -1;
+
+	if (open_log(&wal, dir, &options, &found.bad_lsn, err) < 0)
+		goto out;
+	if (wal_read_begin(wal, &txn, err) < 0)
+		goto out;
+	if (wal_get_state(wal, txn, &state, err) < 0)
+		goto out;
+	rc = chain_walk(wal, txn, &state, &walk, err);
+	found.records = walk.records;
+	found.first_lsn = walk.records ? walk.first : 0;
+	found.last_lsn = walk.records ? walk.first + walk.records - 1 : 0;
+	found.epoch = state.epoch;
+	found.bad_lsn = walk.bad_lsn;
+	memcpy(found.head, state.head.bytes, sizeof found.head);
+out:
+	if (txn)
+		wal_read_end(wal, txn);
+	wal_close(wal);
+	*report = found;
+	return rc;
+}
