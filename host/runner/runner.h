@@ -43,6 +43,9 @@ int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err)
  * holds the log. Returns their number or -1. */
 int undo_outstanding(
     const char *run_dir, void (*visit)(void *arg, const struct undo_entry *entry), void *arg, struct error *err);
+/* The same for a log that this process has open: a run's own log must not be opened twice. */
+int undo_log_outstanding(
+    struct undo_log *log, void (*visit)(void *arg, const struct undo_entry *entry), void *arg, struct error *err);
 
 /* --- plugins --- */
 
@@ -135,8 +138,10 @@ enum runner_failure runner_failure(const struct runner *runner);
 /* Reverts one outstanding entry of a run whose host is gone, in a fresh runner, and marks it. */
 int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err);
 
-/* The child: what `tritone __runner` calls. Never returns to the caller's code but with an exit
- * status. */
+/*
+ * The child: what `tritone __runner` calls. Does not return. A test that starts runners is re-executed itself: its main
+ * begins with `if (argc > 1 && !strcmp(argv[1], "__runner")) return runner_main(argc - 1, argv + 1);`
+ */
 int runner_main(int argc, char **argv);
 
 #endif
