@@ -7,6 +7,7 @@
 #include "system/system.h"
 
 const struct verb verb_table[] = {
+    {"gateway", "run a gateway (model providers and sinks) by itself", verb_gateway},
     {"__keeper", NULL, keeper_main},
     {NULL, NULL, NULL},
 };

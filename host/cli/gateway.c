@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tritone gateway`: a gateway by itself, for a system that somebody else has started. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/options.h"
+#include "cli/verb.h"
+#include "gateway/gateway.h"
+#include "service/service.h"
+#include "spec/spec.h"
+
+#define BATCH_SIZE (64u << 10) /* bytes of lines that are written at once */
+
+struct arguments {
+	struct gateway_options gateway;
+	char *providers, *sinks; /* what the names in `gateway` point into */
+	const char *control, *log, *seed;
+	bool quiet, help;
+};
+
+static const char usage[] =
+    "usage: tritone gateway [OPTION ...]\n"
+    "Runs a gateway by itself: model providers and notification sinks on loopback, that answer wrongly on demand.\n"
+    "Prints its URL on the first line of standard output when it is ready, then a line of JSON for each request and\n"
+    "each answer. A provider is at URL/NAME/v1/chat/completions, a sink at URL/sink/NAME. Ends at SIGINT or "
+    "SIGTERM.\n\n"
+    "  -p, --port N              the port (default: any free one)\n"
+    "      --providers A,B       names of providers (default: claude,codex,gemini,qwen)\n"
+    "      --sinks A,B           names of sinks (default: notify)\n"
+    "      --latency TIME        each provider's reply takes so long, such as 20ms (default: 0)\n"
+    "      --seed N              the seed of replies and of rules with a probability (default: TRITONE_SEED, or a "
+    "fresh one)\n"
+    "      --script FILE         scripted replies, a JSON list of {\"match\": ..., \"reply\": ...}\n"
+    "      --task-header NAME    the header that says which task a request is for (default: X-Task-Id)\n"
+    "      --attempt-header NAME (default: X-Attempt)\n"
+    "      --control SOCKET      let `tritone inject` set faults through this socket\n"
+    "      --log FILE            write the lines to FILE instead\n"
+    "  -q, --quiet               no lines\n"
+    "  -h, --help\n\n"
+    "Exit status: 0 after SIGINT or SIGTERM, 1 when it could not run, 2 usage or a bad script.\n";
+
+/* ---- arguments ---- */
+
+static int split(const char **names, char *text, const char *what)
+{
+	size_t count = 0;
+	char *name;
+
+	while ((name = strsep(&text, ","))) {
+		if (!*name)
+			continue;
+		if (count >= GATEWAY_NAMES_MAX)
+			return cli_usage("gateway", "--%s: more than %d names", what, GATEWAY_NAMES_MAX);
+		names[count++] = name;
+	}
+	names[count] = NULL;
+	return 0;
+}
+
+static int take_option(struct arguments *a, int option, const char *value)
+{
+	struct error err = {0};
+	unsigned long port;
+	char *end;
+
+	switch (option) {
+	case 'p':
+		errno = 0;
+		port = strtoul(value, &end, 10);
+		if (errno || end == value || *end || *value == '-' || port > 65535)
+			return cli_usage("gateway", "--port %s: expected a number of 0 to 65535", value);
+		a->gateway.port = (uint16_t)port;
+		return 0;
+	case 'P':
+	case 'S':
+		end = strdup(value);
+		if (!end)
+			return cli_usage("gateway", "no memory");
+		free(option == 'P' ? a->providers : a->sinks);
+		*(option == 'P' ? &a->providers : &a->sinks) = end;
+		return 0;
+	case 'l':
+		if (spec_duration(value, &a->gateway.latency_ms, &err) < 0)
+			return cli_usage("gateway", "--latency: %s", err.text);
+		return 0;
+	case 's':
+		a->seed = value;
+		return 0;
+	case 'f':
+		a->gateway.script = value;
+		return 0;
+	case 't':
+		a->gateway.task_header = value;
+		return 0;
+	case 'a':
+		a->gateway.attempt_header = value;
+		return 0;
+	case 'c':
+		a->control = value;
+		return 0;
+	case 'L':
+		a->log = value;
+		return 0;
+	case 'q':
+		a->quiet = true;
+		return 0;
+	case 'h':
+		a->help = true;
+		return 0;
+	default:
+		return cli_usage("gateway", "unknown or incomplete option");
+	}
+}
+
+static int parse(struct arguments *a, int argc, char **argv)
+{
+	static const struct option options[] = {{"port", required_argument, NULL, 'p'},
+	    {"providers", required_argument, NULL, 'P'}, {"sinks", required_argument, NULL, 'S'},
+	    {"latency", required_argument, NULL, 'l'}, {"seed", required_argument, NULL, 's'},
+	    {"script", required_argument, NULL, 'f'}, {"task-header", required_argument, NULL, 't'},
+	    {"attempt-header", required_argument, NULL, 'a'}, {"control", required_argument, NULL, 'c'},
+	    {"log", required_argument, NULL, 'L'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0}};
+	int option, r;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "p:qh", options, NULL)) != -1) {
+		if (option == '?')
+			return cli_usage("gateway", "%s: unknown option, or its value is missing", argv[optind - 1]);
+		r = take_option(a, option, optarg);
+		if (r)
+			return r;
+	}
+	if (a->help)
+		return 0;
+	if (optind < argc)
+		return cli_usage("gateway", "%s: expected no argument", argv[optind]);
+	if (a->log && a->quiet)
+		return cli_usage("gateway", "--log and --quiet contradict each other");
+	if (!a->providers)
+		a->providers = strdup("claude,codex,gemini,qwen");
+	if (!a->sinks)
+		a->sinks = strdup("notify");
+	if (!a->providers || !a->sinks)
+		return cli_usage("gateway", "no memory");
+	a->gateway.seed = cli_seed(a->seed);
+	r = split(a->gateway.providers, a->providers, "providers");
+	return r ? r : split(a->gateway.sinks, a->sinks, "sinks");
+}
+
+/* ---- the control socket's backend ---- */
+
+static int backend_targets(void *arg, uint32_t kind, tritone_target_fn visit, void *visit_arg, struct error *err)
+{
+	(void)err;
+	return gateway_targets(arg, kind, visit, visit_arg);
+}
+
+static int backend_rule(void *arg, const struct tritone_gateway_rule *rule, struct error *err)
+{
+	return gateway_rule_set(arg, rule, err);
+}
+
+static int backend_hits(void *arg, const char *key, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err)
+{
+	return gateway_rule_hits(arg, key, ret_hits, ret_seen, err);
+}
+
+static int backend_clear(void *arg, const char *key, struct error *err)
+{
+	(void)err;
+	gateway_rule_clear(arg, key);
+	return 0;
+}
+
+static int serve_control(
+    struct service_server **ret_server, struct gateway *gateway, const char *path, struct error *err)
+{
+	struct service_backend backend = {.arg = gateway,
+	    .targets = backend_targets,
+	    .gateway_rule = backend_rule,
+	    .rule_hits = backend_hits,
+	    .rule_clear = backend_clear,
+	    .missing_errno = "this is a gateway by itself",
+	    .missing_faultpoint = "this is a gateway by itself"};
+
+	return service_serve(ret_server, path, &backend, err);
+}
+
+/* ---- the lines ---- */
+
+struct batch {
+	char bytes[BATCH_SIZE];
+	size_t used;
+	uint64_t next; /* index of the first operation that is not in it */
+};
+
+static json_t *op_object(const struct op *op)
+{
+	json_t *line = json_pack("{s:f, s:s, s:s, s:I}", "time_s", (double)op->time_us / 1e6, "op",
+	    op_kind_name(op->kind), "type", op_type_name(op->type), "index", (json_int_t)op->index);
+	const char *actor = op->kind == OP_CALL ? "provider" : "sink", *key = op->kind == OP_CALL ? "model" : "key";
+
+	if (op->pair != OP_NONE)
+		json_object_set_new(line, "pair", json_integer((json_int_t)op->pair));
+	json_object_set_new(line, actor, json_string(op->actor));
+	if (*op->key)
+		json_object_set_new(line, key, json_string(op->key));
+	if (*op->task)
+		json_object_set_new(line, "task", json_string(op->task));
+	if (op->attempt)
+		json_object_set_new(line, "attempt", json_integer(op->attempt));
+	if (op->status)
+		json_object_set_new(line, "status", json_integer(op->status));
+	if (op->value)
+		json_object_set_new(line, "tokens", json_integer(op->value));
+	if (op->type == OP_FAIL && op->number >= 0)
+		json_object_set_new(line, "retry_after_s", json_real(op->number));
+	if (*op->detail)
+		json_object_set_new(line, "detail", json_string(op->detail));
+	return line;
+}
+
+/* Fills the batch; true when it is full. Nothing is written here: a slow reader of ours must not stop the gateway. */
+static bool add_line(void *arg, const struct op *op)
+{
+	struct batch *batch = arg;
+	size_t room = BATCH_SIZE - batch->used - 1, size;
+	json_t *line = op_object(op);
+
+	size = json_dumpb(line, batch->bytes + batch->used, room, JSON_COMPACT | JSON_REAL_PRECISION(12));
+	json_decref(line);
+	if (size > room && batch->used)
+		return true;
+	if (size <= room) {
+		batch->used += size;
+		batch->bytes[batch->used++] = '\n';
+	}
+	batch->next = op->index + 1;
+	return false;
+}
+
+static bool any(void *arg, const struct op *op)
+{
+	(void)arg;
+	(void)op;
+	return true;
+}
+
+/* Writes lines until the history is interrupted, and then what is left. Returns -1 when they cannot be written. */
+static int write_lines(struct history *history, FILE *out)
+{
+	struct batch *batch = calloc(1, sizeof *batch);
+	uint64_t index;
+	bool more = true;
+	int r = 0;
+
+	if (!batch)
+		return -1;
+	while (r == 0 && more) {
+		more = history_wait(history, batch->next, any, NULL, -1, &index) == 1;
+		do {
+			batch->used = 0;
+			history_scan(history, batch->next, add_line, batch);
+			if (fwrite(batch->bytes, 1, batch->used, out) != batch->used || fflush(out))
+				r = -1;
+		} while (batch->used && r == 0);
+	}
+	free(batch);
+	return r;
+}
+
+/* ---- the run ---- */
+
+static void *await_signal(void *arg)
+{
+	struct history *history = arg;
+	sigset_t ends;
+	int number;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	while (sigwait(&ends, &number) == EINTR)
+		;
+	if (history)
+		history_interrupt(history);
+	return NULL;
+}
+
+/* Until a signal. The log's end (its reader has gone, its disk is full) is no reason to stop answering. */
+static int serve(struct history *history, FILE *out)
+{
+	pthread_t thread;
+
+	if (!history) {
+		await_signal(NULL);
+		return 0;
+	}
+	if (pthread_create(&thread, NULL, await_signal, history))
+		return -1;
+	if (write_lines(history, out) < 0)
+		fprintf(stderr, "tritone gateway: the log cannot be written any more: %s; going on without\n",
+		    strerror(errno));
+	pthread_join(thread, NULL);
+	return 0;
+}
+
+static int run(struct arguments *a)
+{
+	struct service_server *server = NULL;
+	struct history *history = NULL;
+	struct gateway *gateway = NULL;
+	struct error err = {0};
+	FILE *out = stdout;
+	int r = -1;
+
+	if (a->log && !(out = fopen(a->log, "ae"))) {
+		error_set(&err, errno, "%s: %s", a->log, strerror(errno));
+		goto end;
+	}
+	if (!a->quiet && history_create(&history, NULL, &err) < 0)
+		goto end;
+	a->gateway.history = history;
+	if (gateway_create(&gateway, &a->gateway, &err) < 0)
+		goto end;
+	if (a->control && serve_control(&server, gateway, a->control, &err) < 0)
+		goto end;
+	fprintf(stderr, "tritone gateway: seed %" PRIu64 "\n", a->gateway.seed);
+	if (printf("%s\n", gateway_url(gateway)) < 0 || fflush(stdout)) {
+		error_set(&err, errno, "standard output: %s", strerror(errno));
+		goto end;
+	}
+	r = serve(history, out);
+end:
+	if (r < 0)
+		fprintf(stderr, "tritone gateway: %s\n", *err.text ? err.text : "no thread for signals");
+	service_stop(server);
+	gateway_destroy(gateway);
+	history_destroy(history);
+	if (out && out != stdout && fclose(out))
+		r = -1;
+	return r == 0 ? 0 : err.code == EINVAL ? 2 : 1; /* EINVAL: a bad name, or a bad script */
+}
+
+int verb_gateway(int argc, char **argv)
+{
+	struct arguments a = {
+	    .gateway = {
+		.task_header = "X-Task-Id", .attempt_header = "X-Attempt", .sink_task = "task", .sink_key = "key"}};
+	sigset_t ends;
+	int r = parse(&a, argc, argv);
+
+	if (r == 0 && a.help) {
+		fputs(usage, stdout);
+	} else if (r == 0) {
+		/* Blocked from the start and in every thread: one thread waits for them. */
+		sigemptyset(&ends);
+		sigaddset(&ends, SIGINT);
+		sigaddset(&ends, SIGTERM);
+		pthread_sigmask(SIG_BLOCK, &ends, NULL);
+		signal(SIGPIPE, SIG_IGN);
+		r = run(&a);
+	}
+	free(a.providers);
+	free(a.sinks);
+	return r;
+}
