@@ -13,6 +13,10 @@ extern const struct verb verb_table[]; /* ends with a NULL name */
 
 /* One for each file NAME.c of this folder. */
 int verb_gateway(int argc, char **argv);
+int verb_halt(int argc, char **argv);
+int verb_inject(int argc, char **argv);
+int verb_show(int argc, char **argv);
 int verb_test(int argc, char **argv);
+int verb_up(int argc, char **argv);
 
 #endif

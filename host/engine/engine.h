@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "report/report.h"
 #include "spec/spec.h"
@@ -55,6 +56,37 @@ void engine_cases_free(struct engine_case *cases, size_t count);
  * go on); free with result_finish. Nothing of it is left running afterwards.
  */
 void engine_run(const struct engine_options *options, const struct engine_case *c, struct result *result);
+
+/*
+ * Starts a system and leaves it running until a signal or `tritone halt` comes, for faults by hand. `ready` is called once it is. Returns
+ * the verdict: HELD when it ended as asked.
+ */
+struct engine_up {
+	const char *system; /* manifest, by file or by name in systems/ beside the working directory or fixtures/ */
+	bool syscall_filter;
+	void (*ready)(void *arg, const char *run_dir, const char *gateway_url, const char *socket);
+	void *arg;
+};
+enum verdict engine_up(const struct engine_options *options, const struct engine_up *up, struct error *err);
+
+/*
+ * One fault by hand at a system that already runs: found by its control socket (below `state` or given), or by pids and pid files.
+ */
+struct engine_shot {
+	const char *plugin;
+	const char *const *params; /* name=value */
+	size_t param_count;
+	const char *state;     /* a run directory, or a system's own directory; NULL: none */
+	const char *socket;    /* control socket of a gateway or a run; NULL: looked for in `state` */
+	const char *pid_files; /* glob below `state`, its first '*' is the agent's id */
+	const int *pids;
+	size_t pid_count;
+	size_t max; /* act on at most so many of the agents that match; 0: exactly one may match */
+	int64_t duration_ms;
+	int64_t proof_ms;
+	FILE *out;
+};
+enum verdict engine_shoot(const struct engine_options *options, const struct engine_shot *shot, struct error *err);
 
 /* A manifest by path, or by name in a systems/ folder beside or above the file `beside`. */
 int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err);

@@ -47,18 +47,11 @@ static uint64_t now_us(void)
 
 static void finish(struct run *run)
 {
-	struct error err;
 	size_t i;
 
 	for (i = 0; i < run->fault_count; i++)
 		fault_finish(&run->faults[i]);
-	service_stop(run->services);
-	system_destroy(run->system);
-	gateway_destroy(run->gateway);
-	if (run->history && history_sync(run->history, &err))
-		run_fail(run, VERDICT_ERROR, "the history could not be stored: %s", err.text);
-	history_destroy(run->history);
-	undo_close(run->undo);
+	run_shut(run);
 	tracker_finish(&run->tracker);
 	spec_experiment_free(run->x);
 	spec_manifest_free(run->manifest);

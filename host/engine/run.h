@@ -107,6 +107,10 @@ int rundir_create(struct run *run, struct error *err); /* refuses at a halt file
 bool rundir_halted(const struct run *run, char *ret_why, size_t size);
 int rundir_remove(const char *dir);
 
+/* open.c: undo log, history, gateway, system, control socket; then all of them closed. NULL members are fine. */
+int run_open(struct run *run, struct error *err);
+void run_shut(struct run *run);
+
 /* services.c: what the fault runners get from this run, at run->socket */
 int services_start(struct run *run, struct error *err);
 

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One fault by hand at a system that already runs: chosen, shown, injected, proven, and taken back after its time or at a signal. Its undo
+ * record lies in a run directory of its own, so that `tritone recover` finds it whatever happens here.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/run.h"
+#include "engine/bystander.h"
+
+#define SHOTS_MAX     64
+#define PROOF_MS      5000
+#define VERIFY_GAP_MS 10
+#define HALT_GAP_MS   200
+
+struct shooting {
+	struct run run;
+	const struct engine_shot *shot;
+	struct plugin_info *info;
+	struct bystander *bystander; /* serves the targets when the system has no control socket */
+	char state_dir[PATH_MAX];
+	char agents[SHOTS_MAX][128]; /* who is hit, by id; one entry "" for a fault that is not about agents */
+	size_t agent_count;
+	struct runner *runners[SHOTS_MAX];
+	bool felt[SHOTS_MAX];
+	size_t matched;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- where the system is ---- */
+
+static bool is_socket(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int find_system(struct shooting *s, struct error *err)
+{
+	static const char *const places[] = {"", "/.."};
+	const struct engine_shot *shot = s->shot;
+	struct service_client *client;
+	size_t i;
+
+	if (shot->socket &&
+	    snprintf(s->run.socket, sizeof s->run.socket, "%s", shot->socket) >= (int)sizeof s->run.socket)
+		return error_set(err, ENAMETOOLONG, "the path of the control socket is too long");
+	for (i = 0; !s->run.socket[0] && shot->state && i < 2; i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof path, "%.4000s%s/control.sock", shot->state, places[i]);
+		if (is_socket(path))
+			snprintf(s->run.socket, sizeof s->run.socket, "%s", path);
+	}
+	if (s->run.socket[0] && !shot->pid_count) {
+		if (service_connect(&client, s->run.socket, err))
+			return -1;
+		snprintf(s->state_dir, sizeof s->state_dir, "%s", service_state_dir(client));
+		service_close(client);
+		if (s->state_dir[0])
+			return 0;
+	}
+	if (!shot->state && !shot->pid_count && !s->run.socket[0])
+		return error_set(err, EINVAL, "which system? give --state DIR, --pid N or --control SOCKET");
+	if (shot->state && !realpath(shot->state, s->state_dir))
+		return error_set(err, errno, "%s: %s", shot->state, strerror(errno));
+	if (!shot->state)
+		snprintf(s->state_dir, sizeof s->state_dir, "%s", s->run.dir);
+	return 1; /* there is nobody to ask: the targets come from pids and pid files */
+}
+
+/* ---- whom it hits ---- */
+
+struct choice {
+	struct shooting *s;
+	const char *wanted;
+};
+
+static int consider(void *arg, const struct tritone_target *t)
+{
+	struct choice *c = arg;
+	struct shooting *s = c->s;
+
+	if (c->wanted[0] && strcmp(c->wanted, t->id) != 0 && strcmp(c->wanted, t->task) != 0)
+		return 0;
+	s->matched++;
+	if (s->agent_count < SHOTS_MAX)
+		snprintf(s->agents[s->agent_count++], sizeof s->agents[0], "%s", t->id);
+	return 0;
+}
+
+static const char *param(const struct engine_shot *shot, const char *name)
+{
+	size_t i, n = strlen(name);
+
+	for (i = 0; i < shot->param_count; i++)
+		if (!strncmp(shot->params[i], name, n) && shot->params[i][n] == '=')
+			return shot->params[i] + n + 1;
+	return "";
+}
+
+static int choose(struct shooting *s, struct error *err)
+{
+	const struct engine_shot *shot = s->shot;
+	struct choice c = {s, param(shot, "agent")};
+	struct service_client *client;
+	size_t keep = shot->max ? shot->max : 1, i;
+	int r;
+
+	for (i = 0; i < s->info->param_count && strcmp(s->info->params[i].name, "agent") != 0; i++)
+		;
+	if (i == s->info->param_count) {
+		s->agent_count = 1; /* not about agents: one shot, and the plugin knows at what */
+		return 0;
+	}
+	if (service_connect(&client, s->run.socket, err))
+		return -1;
+	r = service_targets(client, TRITONE_TARGET_AGENT, consider, &c, err);
+	service_close(client);
+	if (r)
+		return -1;
+	if (!s->matched)
+		return error_set(err, ESRCH, "no agent matches%s%s", c.wanted[0] ? ": " : "", c.wanted);
+	if (s->matched > keep && !shot->max) {
+		fprintf(shot->out, "%zu agents match:\n", s->matched);
+		for (i = 0; i < s->agent_count; i++)
+			fprintf(shot->out, "  %s\n", s->agents[i]);
+		return error_set(
+		    err, E2BIG, "%zu agents match; name one (agent=ID), or allow more than one with --max", s->matched);
+	}
+	/* The seed chooses which of them: the first `keep` after a rotation. */
+	for (i = 0; i < keep && i < s->agent_count; i++) {
+		size_t k = i + (size_t)((s->run.options->seed + i) % (s->agent_count - i));
+		char held[128];
+
+		memcpy(held, s->agents[i], sizeof held);
+		memcpy(s->agents[i], s->agents[k], sizeof held);
+		memcpy(s->agents[k], held, sizeof held);
+	}
+	if (s->agent_count > keep)
+		s->agent_count = keep;
+	return 0;
+}
+
+/* ---- the shots ---- */
+
+static void show(void *arg, const char *name, const char *value)
+{
+	struct shooting *s = arg;
+
+	fprintf(s->shot->out, "  %-12s %s\n", name, value);
+}
+
+static int start(struct shooting *s, size_t i, struct error *err)
+{
+	const struct engine_shot *shot = s->shot;
+	const char *params[64];
+	char agent[160], id[64];
+	struct runner_options options = {
+	    .plugin = s->info->path,
+	    .fault_id = id,
+	    .params = params,
+	    .run_dir = s->run.dir,
+	    .state_dir = s->state_dir,
+	    .socket = s->run.socket,
+	    .undo = s->run.undo,
+	    .seed = s->run.options->seed,
+	    .duration_ms = shot->duration_ms,
+	    .allow_pathological = s->run.options->allow_pathological,
+	    .evidence = show,
+	    .arg = s,
+	    .interrupt_fd = interrupt_fd(s->run.options->interrupt),
+	};
+	size_t k;
+
+	snprintf(id, sizeof id, "%.50s-%zu", s->info->name, i + 1);
+	for (k = 0; k < shot->param_count; k++)
+		if (!s->agents[i][0] || strncmp(shot->params[k], "agent=", 6) != 0)
+			params[options.param_count++] = shot->params[k];
+	if (s->agents[i][0]) {
+		snprintf(agent, sizeof agent, "agent=%s", s->agents[i]);
+		params[options.param_count++] = agent;
+	}
+	if (runner_start(&s->runners[i], &options, err) || runner_check(s->runners[i], err))
+		return -1;
+	return 0;
+}
+
+static int dry_run(struct shooting *s, size_t i, struct error *err)
+{
+	struct tritone_undo undo;
+	uint32_t k, printable = 0;
+
+	if (runner_plan(s->runners[i], &undo, err))
+		return -1;
+	for (k = 0; k < undo.size; k++)
+		printable += undo.bytes[k] != 0;
+	fprintf(s->shot->out, "  %-12s a record of %u bytes (%u not zero) in %s/undo, before anything is touched\n",
+	    "undo", undo.size, printable, s->run.dir);
+	return 0;
+}
+
+static enum verdict fire(struct shooting *s, size_t i, struct error *err)
+{
+	struct tritone_proof proof = {.struct_size = sizeof proof};
+	int64_t limit = s->shot->proof_ms ? s->shot->proof_ms : s->info->proof_ms ? s->info->proof_ms : PROOF_MS;
+	int64_t until = now_ms() + limit;
+	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
+
+	if (runner_plan(s->runners[i], NULL, err) || runner_inject(s->runners[i], err))
+		return err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_NOT_INJECTED;
+	do {
+		if (runner_verify(s->runners[i], &proof, err))
+			return VERDICT_NOT_INJECTED;
+		if (proof.felt == TRITONE_FELT) {
+			fprintf(s->shot->out, "felt          %s\n", proof.text);
+			s->felt[i] = true;
+			return VERDICT_HELD;
+		}
+		if (proof.felt == TRITONE_NEVER || interrupt_signal(s->run.options->interrupt))
+			break;
+		poll(&p, 1, VERIFY_GAP_MS);
+	} while (now_ms() < until);
+	error_set(err, ETIMEDOUT, "not felt: %.200s", proof.text);
+	return proof.felt == TRITONE_UNEXERCISED ? VERDICT_VACUOUS : VERDICT_NOT_INJECTED;
+}
+
+/* Until the time is over, or a signal or a halt file comes. */
+static void last(struct shooting *s)
+{
+	int64_t until = now_ms() + s->shot->duration_ms;
+	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
+	char why[256];
+
+	while (!interrupt_signal(s->run.options->interrupt) && !rundir_halted(&s->run, why, sizeof why)) {
+		int64_t left = until - now_ms();
+
+		if (left <= 0)
+			return;
+		poll(&p, 1, (int)(left < HALT_GAP_MS ? left : HALT_GAP_MS));
+	}
+}
+
+static enum verdict shoot_all(struct shooting *s, struct error *err)
+{
+	enum verdict verdict = VERDICT_HELD;
+	bool lasting = !(s->info->capabilities & TRITONE_CAP_INSTANT);
+	struct error why;
+	size_t i;
+
+	for (i = 0; i < s->agent_count && verdict == VERDICT_HELD; i++) {
+		fprintf(s->shot->out, "%s %s%s%s\n", s->run.options->dry_run ? "would inject" : "injecting",
+		    s->info->name, s->agents[i][0] ? " at " : "", s->agents[i]);
+		if (start(s, i, err))
+			return err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_ERROR;
+		if (s->run.options->dry_run)
+			verdict = dry_run(s, i, err) ? VERDICT_NOT_INJECTED : VERDICT_HELD;
+		else
+			verdict = fire(s, i, err);
+	}
+	if (s->run.options->dry_run)
+		return verdict;
+	/* What nobody has come across yet may still be: it lasts its time, too. */
+	if (lasting && (verdict == VERDICT_HELD || verdict == VERDICT_VACUOUS)) {
+		struct tritone_proof proof = {.struct_size = sizeof proof};
+
+		last(s);
+		for (i = 0; verdict == VERDICT_VACUOUS && i < s->agent_count; i++)
+			if (s->runners[i] && runner_verify(s->runners[i], &proof, &why) == 0 &&
+			    proof.felt == TRITONE_FELT) {
+				fprintf(s->shot->out, "felt          %s\n", proof.text);
+				verdict = VERDICT_HELD;
+			}
+	}
+	for (i = 0; i < s->agent_count; i++) {
+		if (!s->runners[i])
+			continue;
+		if (runner_revert(s->runners[i], &why)) {
+			*err = why;
+			verdict = VERDICT_UNDO_INCOMPLETE;
+		} else {
+			fprintf(s->shot->out, "undone        %s%s%s\n", s->info->name, s->agents[i][0] ? " at " : "",
+			    s->agents[i]);
+		}
+	}
+	return verdict;
+}
+
+static enum verdict prepare(struct shooting *s, struct error *err)
+{
+	const struct engine_shot *shot = s->shot;
+	char path[PATH_MAX], why[256];
+	int r;
+
+	if (plugin_locate(shot->plugin, path, sizeof path, err) || plugin_info_load(&s->info, path, err) ||
+	    plugin_params_check(s->info, shot->params, shot->param_count, err))
+		return VERDICT_ERROR;
+	if (s->info->blast == TRITONE_BLAST_PATHOLOGICAL && !s->run.options->allow_pathological) {
+		error_set(err, EPERM, "%s is pathological and needs --pathological", s->info->name);
+		return VERDICT_ERROR;
+	}
+	if (rundir_halted(&s->run, why, sizeof why)) {
+		error_set(err, ECANCELED, "%s", why);
+		return VERDICT_ABORTED;
+	}
+	if (rundir_create(&s->run, err) || undo_open(&s->run.undo, s->run.dir, err))
+		return VERDICT_ERROR;
+	s->run.socket[0] = '\0';
+	r = find_system(s, err);
+	if (r < 0)
+		return VERDICT_ERROR;
+	if (r > 0) {
+		char upstream[PATH_MAX];
+
+		memcpy(upstream, s->run.socket, sizeof upstream);
+		snprintf(s->run.socket, sizeof s->run.socket, "%.4000s/control.sock", s->run.dir);
+		if (bystander_create(&s->bystander, s->run.socket, s->state_dir, shot->pid_files, shot->pids,
+			shot->pid_count, upstream[0] ? upstream : NULL, err))
+			return VERDICT_ERROR;
+	}
+	return choose(s, err) ? (err->code == ESRCH ? VERDICT_NOT_INJECTED : VERDICT_ERROR) : VERDICT_HELD;
+}
+
+enum verdict engine_shoot(const struct engine_options *options, const struct engine_shot *shot, struct error *err)
+{
+	struct result result = {.recovered_us = -1};
+	struct engine_case c = {.experiment = ""};
+	struct shooting *s = calloc(1, sizeof *s);
+	enum verdict verdict;
+	size_t i;
+
+	if (!s) {
+		error_set(err, ENOMEM, "no memory");
+		return VERDICT_ERROR;
+	}
+	snprintf(c.name, sizeof c.name, "inject-%.60s", shot->plugin);
+	s->shot = shot;
+	s->run.options = options;
+	s->run.c = &c;
+	s->run.result = &result;
+	verdict = prepare(s, err);
+	if (verdict == VERDICT_HELD)
+		verdict = shoot_all(s, err);
+	for (i = 0; i < SHOTS_MAX; i++)
+		runner_destroy(s->runners[i]);
+	bystander_destroy(s->bystander);
+	plugin_info_free(s->info);
+	undo_close(s->run.undo);
+	if (s->run.dir[0] && !options->keep && verdict != VERDICT_UNDO_INCOMPLETE)
+		(void)rundir_remove(s->run.dir);
+	free(s);
+	return verdict;
+}

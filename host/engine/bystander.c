@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The services of a system that runs by itself; see bystander.h. */
+#include "engine/bystander.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "service/service.h"
+
+struct bystander {
+	char state_dir[PATH_MAX], pattern[PATH_MAX];
+	int *pids;
+	size_t pid_count;
+	struct service_client *gateway;
+	struct service_server *server;
+};
+
+/* One line of a small file, without its newline; "" when there is none. */
+static void read_line(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, buf, size - 1) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+}
+
+/* Field 22 of /proc/PID/stat; 0 when there is no such process. */
+static uint64_t start_time(int pid)
+{
+	char path[64], text[1024], *p;
+	int field;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	read_line(path, text, sizeof text);
+	p = strrchr(text, ')');
+	for (field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+static int show(int pid, const char *id, const char *task, const char *worktree, tritone_target_fn visit, void *arg)
+{
+	struct tritone_target t = {
+	    .struct_size = sizeof t,
+	    .kind = TRITONE_TARGET_AGENT,
+	    .pid = pid,
+	    .start_time = start_time(pid),
+	    .id = id,
+	    .task = task,
+	    .worktree = worktree,
+	};
+
+	return t.start_time ? visit(arg, &t) : 0;
+}
+
+/* A pid file .../ID/pid, and task and worktree beside it where they are. */
+static int show_pid_file(const struct bystander *b, const char *path, tritone_target_fn visit, void *arg)
+{
+	const char *star = strchr(b->pattern, '*');
+	size_t before = star ? (size_t)(star - b->pattern) : 0, dir = (size_t)(strrchr(path, '/') - path);
+	char text[64], id[128], beside[PATH_MAX], task[128], worktree[PATH_MAX], *end;
+	long pid;
+
+	read_line(path, text, sizeof text);
+	pid = strtol(text, &end, 10);
+	if (end == text || pid <= 0 || pid > INT_MAX)
+		return 0;
+	snprintf(id, sizeof id, "%.*s", (int)strcspn(path + before, "/"), path + before);
+	snprintf(beside, sizeof beside, "%.*s/task", (int)dir, path);
+	read_line(beside, task, sizeof task);
+	snprintf(beside, sizeof beside, "%.*s/worktree", (int)dir, path);
+	read_line(beside, worktree, sizeof worktree);
+	return show((int)pid, id, task, worktree, visit, arg);
+}
+
+static int targets(void *arg, uint32_t kind, tritone_target_fn visit, void *visit_arg, struct error *err)
+{
+	struct bystander *b = arg;
+	glob_t found;
+	size_t i;
+	int r;
+
+	if (kind == TRITONE_TARGET_PROVIDER || kind == TRITONE_TARGET_SINK)
+		return b->gateway ? service_targets(b->gateway, kind, visit, visit_arg, err) : 0;
+	for (i = 0; i < b->pid_count; i++) {
+		char id[32];
+
+		snprintf(id, sizeof id, "%d", b->pids[i]);
+		if (kind == TRITONE_TARGET_AGENT && show(b->pids[i], id, "", "", visit, visit_arg))
+			return 0;
+	}
+	if (kind != TRITONE_TARGET_AGENT || !b->pattern[0])
+		return 0;
+	r = glob(b->pattern, 0, NULL, &found);
+	if (r == GLOB_NOMATCH)
+		return 0;
+	if (r)
+		return error_set(err, r == GLOB_NOSPACE ? ENOMEM : EIO, "%s: the pid files cannot be read", b->pattern);
+	for (i = 0; i < found.gl_pathc; i++)
+		if (show_pid_file(b, found.gl_pathv[i], visit, visit_arg))
+			break;
+	globfree(&found);
+	return 0;
+}
+
+static int gateway_rule(void *arg, const struct tritone_gateway_rule *rule, struct error *err)
+{
+	return service_gateway_rule(((struct bystander *)arg)->gateway, rule, err);
+}
+
+static int rule_hits(void *arg, const char *key, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err)
+{
+	struct bystander *b = arg;
+
+	if (!b->gateway)
+		return error_set(err, ENOENT, "there is no rule '%s'", key);
+	return service_rule_hits(b->gateway, key, ret_hits, ret_seen, err);
+}
+
+static int rule_clear(void *arg, const char *key, struct error *err)
+{
+	struct bystander *b = arg;
+
+	return b->gateway ? service_rule_clear(b->gateway, key, err) : 0;
+}
+
+int bystander_create(struct bystander **ret_bystander, const char *path, const char *state_dir, const char *pid_files,
+    const int *pids, size_t pid_count, const char *gateway, struct error *err)
+{
+	struct bystander *b = calloc(1, sizeof *b);
+	struct service_backend backend = {
+	    .arg = b,
+	    .targets = targets,
+	    .rule_hits = rule_hits,
+	    .rule_clear = rule_clear,
+	    .missing_gateway = "no control socket of a gateway was given (--control)",
+	    .missing_errno = "it was not started by tritone under the system-call filter (see tritone up)",
+	    .missing_faultpoint = "it was not started by tritone (see tritone up)",
+	    .state_dir = state_dir,
+	};
+
+	if (!b)
+		return error_set(err, ENOMEM, "no memory");
+	snprintf(b->state_dir, sizeof b->state_dir, "%s", state_dir);
+	if (pid_files &&
+	    snprintf(b->pattern, sizeof b->pattern, "%s/%s", state_dir, pid_files) >= (int)sizeof b->pattern) {
+		error_set(err, ENAMETOOLONG, "%s/%s is too long", state_dir, pid_files);
+		goto fail;
+	}
+	if (pid_count) {
+		b->pids = calloc(pid_count, sizeof *b->pids);
+		if (!b->pids) {
+			error_set(err, ENOMEM, "no memory");
+			goto fail;
+		}
+		memcpy(b->pids, pids, pid_count * sizeof *pids);
+		b->pid_count = pid_count;
+	}
+	if (gateway && service_connect(&b->gateway, gateway, err))
+		goto fail;
+	if (gateway)
+		backend.gateway_rule = gateway_rule;
+	if (service_serve(&b->server, path, &backend, err))
+		goto fail;
+	*ret_bystander = b;
+	return 0;
+fail:
+	bystander_destroy(b);
+	return -1;
+}
+
+void bystander_destroy(struct bystander *b)
+{
+	if (!b)
+		return;
+	service_stop(b->server);
+	service_close(b->gateway);
+	free(b->pids);
+	free(b);
+}

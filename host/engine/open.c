@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What serves in a run directory: the undo log, the history, the gateway, the system (not yet started) and the control socket. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "engine/run.h"
+
+static int make_gateway(struct run *run, struct error *err)
+{
+	const struct spec_manifest *m = run->manifest;
+	struct gateway_options options = {
+	    .history = run->history,
+	    .seed = run->options->seed,
+	    .task_header = m->gateway.task_header,
+	    .attempt_header = m->gateway.attempt_header,
+	    .sink_task = m->gateway.sink_task,
+	    .sink_key = m->gateway.sink_key,
+	    .latency_ms = m->gateway.latency_ms,
+	};
+	size_t i;
+
+	if (m->gateway.providers.count > GATEWAY_NAMES_MAX || m->gateway.sinks.count > GATEWAY_NAMES_MAX)
+		return error_set(err, EINVAL, "%s: more than %d providers or sinks", m->file, GATEWAY_NAMES_MAX);
+	for (i = 0; i < m->gateway.providers.count; i++)
+		options.providers[i] = m->gateway.providers.items[i];
+	for (i = 0; i < m->gateway.sinks.count; i++)
+		options.sinks[i] = m->gateway.sinks.items[i];
+	return gateway_create(&run->gateway, &options, err);
+}
+
+int run_open(struct run *run, struct error *err)
+{
+	struct system_options options = {
+	    .manifest = run->manifest,
+	    .arguments = &run->arguments,
+	    .run_dir = run->dir,
+	    .seed = run->options->seed,
+	    .syscall_filter = run->syscall_filter,
+	};
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/history", run->dir) >= (int)sizeof path)
+		return error_set(err, ENAMETOOLONG, "the path of %s is too long", run->dir);
+	/* The undo log first: its lock is what tells others that this run is alive. */
+	if (undo_open(&run->undo, run->dir, err) || history_create(&run->history, path, err) || make_gateway(run, err))
+		return -1;
+	options.history = run->history;
+	options.gateway = run->gateway;
+	if (system_create(&run->system, &options, err))
+		return -1;
+	return services_start(run, err);
+}
+
+void run_shut(struct run *run)
+{
+	struct error err;
+
+	service_stop(run->services);
+	system_destroy(run->system);
+	gateway_destroy(run->gateway);
+	if (run->history && history_sync(run->history, &err))
+		run_fail(run, VERDICT_ERROR, "the history could not be stored: %s", err.text);
+	history_destroy(run->history);
+	undo_close(run->undo);
+}

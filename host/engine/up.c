@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A system that is started and left running, for faults by hand: everything of a run but the experiment. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/run.h"
+
+#define STOP_GRACE_MS 5000
+#define HALT_GAP_MS   200
+
+static int manifest_path(char *path, size_t size, const char *system, struct error *err)
+{
+	struct error first;
+
+	if (engine_system_path(path, size, system, "./here", &first) == 0)
+		return 0;
+	if (engine_system_path(path, size, system, "fixtures/suites/here", err) == 0)
+		return 0;
+	*err = first;
+	return -1;
+}
+
+static void wait_for_the_end(struct run *run)
+{
+	struct pollfd p = {.fd = interrupt_fd(run->options->interrupt), .events = POLLIN};
+	char why[256];
+
+	while (!interrupt_signal(run->options->interrupt) && !rundir_halted(run, why, sizeof why))
+		poll(&p, 1, HALT_GAP_MS);
+}
+
+enum verdict engine_up(const struct engine_options *options, const struct engine_up *up, struct error *err)
+{
+	struct result result = {.recovered_us = -1};
+	struct engine_case c = {.experiment = ""};
+	struct run run = {.options = options, .c = &c, .result = &result, .syscall_filter = up->syscall_filter};
+	char path[PATH_MAX], why[256];
+
+	if (manifest_path(path, sizeof path, up->system, err) || spec_manifest_load(&run.manifest, path, err))
+		return VERDICT_ERROR;
+	snprintf(c.name, sizeof c.name, "up-%.60s", run.manifest->name);
+	if (rundir_halted(&run, why, sizeof why))
+		run_fail(&run, VERDICT_ABORTED, "%s", why);
+	else if (run.syscall_filter && system_can_filter(err))
+		run_fail(&run, VERDICT_UNAVAILABLE, "the system-call filter is not possible here: %s", err->text);
+	else if (rundir_create(&run, err) || run_open(&run, err))
+		run_fail(&run, VERDICT_ERROR, "%s", err->text);
+	else if (system_start(run.system, err)) {
+		run_fail(&run, VERDICT_GATE_FAILED, "the system did not start: %s", err->text);
+		(void)system_stop(run.system, STOP_GRACE_MS, err);
+	} else {
+		up->ready(up->arg, run.dir, gateway_url(run.gateway), run.socket);
+		wait_for_the_end(&run);
+		if (system_stop(run.system, STOP_GRACE_MS, err) < 0)
+			run_fail(&run, VERDICT_ERROR, "the system could not be stopped: %s", err->text);
+	}
+	run_shut(&run);
+	spec_manifest_free(run.manifest);
+	if (result.verdict != VERDICT_HELD)
+		error_set(err, ECANCELED, "%.250s", result.reason);
+	else if (run.dir[0] && !options->keep)
+		(void)rundir_remove(run.dir);
+	return result.verdict;
+}
