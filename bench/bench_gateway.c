@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gateway's requests a second over keep-alive connections, against the simplest server that
+ * libmicrohttpd can be (a fixed answer of the same size, the same clients), turn about in one run.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "gateway/gateway.h"
+
+enum { THREADS = 2, CONNECTIONS = 32, ROUNDS = 5 };
+#define REQUESTS 8000 /* a thread and round */
+#define PLAIN    700  /* bytes of the peer's answer: about a tool call's */
+
+#define BODY "{\"model\":\"opus\",\"messages\":[{\"role\":\"user\",\"content\":\"write it\"}],\"tools\":[]}"
+
+struct client {
+	pthread_t thread;
+	uint16_t port;
+	char request[512];
+	size_t request_size;
+	int failed;
+};
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static int dial(uint16_t port)
+{
+	struct sockaddr_in a = {
+	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int send_request(int fd, const struct client *client)
+{
+	return send(fd, client->request, client->request_size, MSG_NOSIGNAL) == (ssize_t)client->request_size ? 0 : -1;
+}
+
+/* Reads one whole response of status 200. */
+static int read_response(int fd)
+{
+	char buf[8192], *end, *length;
+	size_t used = 0, whole = 0;
+
+	while (!whole || used < whole) {
+		ssize_t n = recv(fd, buf + used, sizeof buf - 1 - used, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		used += (size_t)n;
+		buf[used] = '\0';
+		end = strstr(buf, "\r\n\r\n");
+		length = strcasestr(buf, "Content-Length: ");
+		if (end && length && !whole)
+			whole = (size_t)(end + 4 - buf) + strtoul(length + 16, NULL, 10);
+		if (whole >= sizeof buf)
+			return -1;
+	}
+	return !strncmp(buf, "HTTP/1.1 200", 12) ? 0 : -1;
+}
+
+static void *drive(void *arg)
+{
+	struct client *client = arg;
+	struct pollfd polled[CONNECTIONS];
+	int sent = 0, answered = 0, i;
+
+	for (i = 0; i < CONNECTIONS; i++) {
+		polled[i] = (struct pollfd){.fd = dial(client->port), .events = POLLIN};
+		if (polled[i].fd < 0 || send_request(polled[i].fd, client) < 0)
+			client->failed = 1;
+		sent++;
+	}
+	while (!client->failed && answered < REQUESTS) {
+		if (poll(polled, CONNECTIONS, 10000) <= 0) {
+			client->failed = 1;
+			break;
+		}
+		for (i = 0; i < CONNECTIONS; i++) {
+			if (!polled[i].revents)
+				continue;
+			if (read_response(polled[i].fd) < 0 ||
+			    (sent < REQUESTS && send_request(polled[i].fd, client) < 0))
+				client->failed = 1;
+			sent++;
+			answered++;
+		}
+	}
+	for (i = 0; i < CONNECTIONS; i++)
+		if (polled[i].fd >= 0)
+			close(polled[i].fd);
+	return NULL;
+}
+
+/* Requests a second, or -1. */
+static double measure(uint16_t port)
+{
+	struct client clients[THREADS];
+	int i, started = 0, failed = 0;
+	double begin = now();
+
+	for (i = 0; i < THREADS; i++) {
+		clients[i] = (struct client){.port = port};
+		clients[i].request_size = (size_t)snprintf(clients[i].request, sizeof clients[i].request,
+		    "POST /claude/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+		    "X-Task-Id: task-%d\r\nX-Attempt: 1\r\nX-Role: write\r\nX-Step: 2\r\nContent-Length: %zu\r\n\r\n%s",
+		    i, sizeof BODY - 1, BODY);
+		if (pthread_create(&clients[i].thread, NULL, drive, &clients[i]))
+			break;
+		started++;
+	}
+	for (i = 0; i < started; i++) {
+		pthread_join(clients[i].thread, NULL);
+		failed |= clients[i].failed;
+	}
+	return failed || started < THREADS ? -1 : THREADS * (double)REQUESTS / (now() - begin);
+}
+
+static enum MHD_Result hello(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+    const char *version, const char *upload, size_t *upload_size, void **context)
+{
+	static int seen;
+
+	(void)url, (void)method, (void)version, (void)upload;
+	if (!*context || *upload_size) {
+		*context = &seen;
+		*upload_size = 0;
+		return MHD_YES;
+	}
+	return MHD_queue_response(connection, 200, arg);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+int main(void)
+{
+	struct gateway_options options = {.seed = 1, .providers = {"claude"}, .task_header = "X-Task-Id"};
+	static char plain[PLAIN];
+	double rates[2][ROUNDS];
+	struct MHD_Response *response;
+	struct MHD_Daemon *peer;
+	struct gateway *gateway;
+	struct error err = {0};
+	uint16_t ports[2];
+	int i, r = 1;
+
+	memset(plain, 'x', sizeof plain);
+	response = MHD_create_response_from_buffer(sizeof plain, plain, MHD_RESPMEM_PERSISTENT);
+	peer = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, hello, response, MHD_OPTION_END);
+	if (!peer || history_create(&options.history, NULL, &err) < 0 || gateway_create(&gateway, &options, &err) < 0) {
+		fprintf(stderr, "bench_gateway: %s\n", peer ? err.text : "the peer cannot start");
+		return 1;
+	}
+	ports[0] = MHD_get_daemon_info(peer, MHD_DAEMON_INFO_BIND_PORT)->port;
+	ports[1] = (uint16_t)atoi(strrchr(gateway_url(gateway), ':') + 1);
+	for (i = 0; i < ROUNDS * 2; i++) {
+		rates[i % 2][i / 2] = measure(ports[i % 2]);
+		if (rates[i % 2][i / 2] < 0) {
+			fprintf(stderr, "bench_gateway: a request failed\n");
+			goto end;
+		}
+	}
+	qsort(rates[0], ROUNDS, sizeof(double), by_size);
+	qsort(rates[1], ROUNDS, sizeof(double), by_size);
+	printf(
+	    "gateway: %.0f requests/s with the history kept, %.0f with a fixed answer from libmicrohttpd: ratio %.2f "
+	    "(%d connections, median of %d)\n",
+	    rates[1][ROUNDS / 2], rates[0][ROUNDS / 2], rates[1][ROUNDS / 2] / rates[0][ROUNDS / 2],
+	    THREADS * CONNECTIONS, ROUNDS);
+	r = 0;
+end:
+	gateway_destroy(gateway);
+	history_destroy(options.history);
+	MHD_stop_daemon(peer);
+	MHD_destroy_response(response);
+	return r;
+}
