@@ -187,23 +187,27 @@ struct wanted {
 	enum op_kind kind;
 	enum op_type type;
 	uint64_t left; /* how many of them */
+	struct op op;
 };
 
 static bool is_wanted(void *arg, const struct op *op)
 {
 	struct wanted *wanted = arg;
 
-	return op->kind == wanted->kind && op->type == wanted->type && --wanted->left == 0;
+	if (op->kind != wanted->kind || op->type != wanted->type || --wanted->left)
+		return false;
+	wanted->op = *op; /* its strings stay where they are */
+	return true;
 }
 
 /* Waits for the n-th such operation from `first` on. Its own limit is only there to fail instead of hanging. */
 static struct op wait_op(struct world *world, enum op_kind kind, enum op_type type, uint64_t n)
 {
-	struct wanted wanted = {kind, type, n};
+	struct wanted wanted = {.kind = kind, .type = type, .left = n};
 	uint64_t index = 0;
 
 	assert_int_equal(history_wait(world->history, 0, is_wanted, &wanted, 60000, &index), 1);
-	return history_view(world->history).ops[index];
+	return wanted.op;
 }
 
 /* ---- rules ---- */
