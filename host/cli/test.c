@@ -142,7 +142,9 @@ static size_t run_all(struct arguments *a, struct engine_case *cases, size_t cou
 	a->engine.progress = progress_create(stderr, a->quiet, count);
 	for (i = 0; i < count && !interrupt_signal(a->engine.interrupt); i++) {
 		engine_run(&a->engine, &cases[i], &results[i]);
-		if (a->format == FORMAT_HUMAN)
+		if (a->engine.dry_run && results[i].ok)
+			printf("plan  %-32s %s\n", results[i].name, results[i].reason);
+		else if (a->format == FORMAT_HUMAN)
 			report_human(stdout, &a->report, &results[i]);
 		else if (a->format == FORMAT_JSONL)
 			report_jsonl(stdout, &a->report, &results[i]);
@@ -177,7 +179,9 @@ static int finish(struct arguments *a, const struct result *results, size_t coun
 	struct error err;
 	int status = exit_status(results, count, sig);
 
-	if (a->format == FORMAT_HUMAN)
+	if (a->engine.dry_run)
+		printf("%zu planned, nothing was touched\n", count);
+	else if (a->format == FORMAT_HUMAN)
 		report_human_summary(stdout, &a->report, results, count);
 	else if (a->format == FORMAT_JSON && report_json(stdout, &a->report, results, count, &err)) {
 		fprintf(stderr, "tritone test: %s\n", err.text);

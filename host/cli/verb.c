@@ -4,10 +4,17 @@
 
 #include <stddef.h>
 
+#include "runner/runner.h"
 #include "system/system.h"
 
 const struct verb verb_table[] = {
     {"gateway", "run a gateway (model providers and sinks) by itself", verb_gateway},
+    {"__runner", NULL, runner_main},
     {"__keeper", NULL, keeper_main},
+    {"test", "run a suite or an experiment, and judge", verb_test},
+    {"up", "start a system and keep it running", verb_up},
+    {"inject", "fire one fault by hand at a running system", verb_inject},
+    {"halt", "the kill switch, by hand", verb_halt},
+    {"show", "the timeline of a kept run", verb_show},
     {NULL, NULL, NULL},
 };
