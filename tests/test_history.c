@@ -7,9 +7,15 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <signal.h>
+#include <errno.h>
+#include <ftw.h>
 
 #include "history/history.h"
+#include "wal/wal.h"
 
 #define THREADS    4
 #define PER_THREAD 3000
@@ -238,6 +244,162 @@ static void test_line_for_people(void **state)
 	assert_string_equal(op_type_name(OP_INFO), "info");
 }
 
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+	(void)status;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int setup_dir(void **state)
+{
+	char *dir = strdup("/tmp/test_history_XXXXXX");
+
+	*state = dir;
+	return dir && mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown_dir(void **state)
+{
+	nftw(*state, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	free(*state);
+	return 0;
+}
+
+static void assert_same(const struct op *a, const struct op *b)
+{
+	assert_int_equal(a->index, b->index);
+	assert_int_equal(a->time_us, b->time_us);
+	assert_int_equal(a->pair, b->pair);
+	assert_int_equal(a->type, b->type);
+	assert_int_equal(a->kind, b->kind);
+	assert_string_equal(a->task, b->task);
+	assert_string_equal(a->actor, b->actor);
+	assert_string_equal(a->key, b->key);
+	assert_string_equal(a->detail, b->detail);
+	assert_int_equal(a->attempt, b->attempt);
+	assert_int_equal(a->epoch, b->epoch);
+	assert_int_equal(a->status, b->status);
+	assert_int_equal(a->value, b->value);
+	assert_memory_equal(&a->number, &b->number, sizeof a->number);
+}
+
+static void test_stored_is_loaded(void **state)
+{
+	struct history *stored = NULL, *loaded = NULL, *again = NULL;
+	struct history_view before, after;
+	struct error err;
+	char name[32];
+	size_t i;
+
+	assert_int_equal(history_create(&stored, *state, &err), 0);
+	for (i = 0; i < 2000; i++) {
+		uint64_t invoke;
+
+		snprintf(name, sizeof name, "task-%zu \xff", i); /* any bytes */
+		invoke = history_append(stored, &(struct op){.type = OP_INVOKE,
+						    .kind = OP_CALL,
+						    .pair = OP_NONE,
+						    .task = name,
+						    .actor = "qwen",
+						    .key = "k"});
+		history_complete(stored, invoke,
+		    &(struct op){.type = OP_FAIL,
+			.kind = OP_CALL,
+			.detail = "why",
+			.attempt = -3,
+			.epoch = 4,
+			.status = 429,
+			.value = INT64_MIN,
+			.number = -0.1});
+		if (i == 1000)
+			assert_int_equal(history_sync(stored, &err), 0);
+	}
+	assert_int_equal(history_sync(stored, &err), 0);
+	assert_int_equal(history_store_error(stored, &err), 0);
+	history_append(stored, &(struct op){.type = OP_OK, .kind = OP_WAL, .pair = OP_NONE}); /* by destroy */
+	before = history_view(stored);
+	assert_int_equal(before.count, 4001);
+	assert_int_equal(history_load(&loaded, *state, &err), -1); /* open in this process */
+	assert_int_equal(err.code, EBUSY);
+	history_destroy(stored);
+	assert_int_equal(history_load(&loaded, *state, &err), 0);
+	after = history_view(loaded);
+	assert_int_equal(after.count, 4001);
+	for (i = 0; i + 1 < after.count; i++) {
+		const struct op *op = &after.ops[i];
+		struct op want = {.index = i,
+		    .time_us = op->time_us,
+		    .pair = i % 2 ? i - 1 : OP_NONE,
+		    .type = i % 2 ? OP_FAIL : OP_INVOKE,
+		    .kind = OP_CALL,
+		    .task = name,
+		    .actor = "qwen",
+		    .key = "k",
+		    .detail = i % 2 ? "why" : "",
+		    .attempt = i % 2 ? -3 : 0,
+		    .epoch = i % 2 ? 4 : 0,
+		    .status = i % 2 ? 429 : 0,
+		    .value = i % 2 ? INT64_MIN : 0,
+		    .number = i % 2 ? -0.1 : 0};
+
+		snprintf(name, sizeof name, "task-%zu \xff", i / 2);
+		assert_same(op, &want);
+		assert_true(i == 0 || op->time_us >= after.ops[i - 1].time_us);
+	}
+	assert_true(after.ops[4000].kind == OP_WAL);
+	history_destroy(loaded);
+	assert_int_equal(history_create(&again, *state, &err), -1); /* no second run in it */
+	assert_int_equal(err.code, EEXIST);
+}
+
+static void test_load_refuses_other_logs(void **state)
+{
+	struct history *loaded = NULL;
+	struct error err;
+	struct wal *wal;
+
+	assert_int_equal(history_load(&loaded, "/nonexistent/history", &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	assert_int_equal(wal_open(&wal, *state, NULL, &err), 0);
+	assert_int_equal(wal_append(wal, 1, "\x93\x01\x02\x03", 4, NULL, &err), 0);
+	assert_int_equal(wal_sync(wal, 0, NULL, &err), 0);
+	wal_close(wal);
+	assert_int_equal(history_load(&loaded, *state, &err), -1);
+	assert_int_equal(err.code, EILSEQ);
+	assert_non_null(strstr(err.text, "LSN 1 "));
+	assert_null(loaded);
+}
+
+/* The disk is full: the memory goes on, and the store says so. */
+static void test_full_disk_does_not_stop_the_memory(void **state)
+{
+	struct history *history = NULL;
+	struct rlimit old, small;
+	struct error err = {0};
+	static char text[100000];
+	size_t i;
+
+	memset(text, 'x', sizeof text - 1);
+	assert_int_equal(history_create(&history, *state, &err), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = (struct rlimit){1u << 20, old.rlim_max};
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	for (i = 0; i < 100; i++)
+		history_append(
+		    history, &(struct op){.type = OP_OK, .kind = OP_EVIDENCE, .pair = OP_NONE, .detail = text});
+	assert_int_equal(history_sync(history, &err), -1);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_true(err.code == EFBIG || err.code == EIO); /* LMDB says EIO for a short write */
+	assert_int_equal(history_store_error(history, &err), -1);
+	assert_int_equal(history_append(history, &(struct op){.type = OP_OK, .kind = OP_WAL, .pair = OP_NONE}), 100);
+	assert_int_equal(history_sync(history, &err), -1);
+	assert_int_equal(history_count(history), 101);
+	history_destroy(history);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +411,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_wait_old_ones_first_and_deadline, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_interrupt_and_resume, setup, teardown),
 	    cmocka_unit_test(test_line_for_people),
+	    cmocka_unit_test_setup_teardown(test_stored_is_loaded, setup_dir, teardown_dir),
+	    cmocka_unit_test_setup_teardown(test_load_refuses_other_logs, setup_dir, teardown_dir),
+	    cmocka_unit_test_setup_teardown(test_full_disk_does_not_stop_the_memory, setup_dir, teardown_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

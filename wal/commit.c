@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "wal/internal.h"
@@ -157,6 +158,14 @@ static int make_room(struct wal *wal, const struct wal_batch *batch, bool *clear
 	return grow(wal, 2 * batch->used + GROWTH_SLACK, err);
 }
 
+/* LMDB says EIO for a short write, and that is how a disk becomes full. */
+static bool disk_is_full(const struct wal *wal, size_t needed)
+{
+	struct statvfs status;
+
+	return statvfs(wal->dir, &status) == 0 && status.f_bavail * status.f_frsize < needed + GROWTH_SLACK;
+}
+
 /* Called by the one thread that has set `busy`, without the lock. */
 static int commit_batch(struct wal *wal, struct wal_batch *batch, struct error *err)
 {
@@ -170,6 +179,8 @@ static int commit_batch(struct wal *wal, struct wal_batch *batch, struct error *
 			return rc;
 		if (rc == EINTR && ++interrupted < INTR_TRIES)
 			continue;
+		if (rc == EIO && disk_is_full(wal, batch->used))
+			rc = ENOSPC;
 		if (rc != MDB_MAP_FULL)
 			return wal_mdb_error(err, rc, wal, "cannot be written");
 		if (make_room(wal, batch, &cleared, &grown, err) < 0)
