@@ -8,6 +8,7 @@
 #include "system/system.h"
 
 const struct verb verb_table[] = {
+    {"doctor", "what this machine lacks, and what that costs", verb_doctor},
     {"gateway", "run a gateway (model providers and sinks) by itself", verb_gateway},
     {"__runner", NULL, runner_main},
     {"__keeper", NULL, keeper_main},
