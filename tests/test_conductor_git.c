@@ -136,17 +136,19 @@ static void test_landing_and_finding(void **state)
 	struct room *room = *state;
 	char one[REPO_ID_SIZE], two[REPO_ID_SIZE], commit[REPO_ID_SIZE], found[REPO_ID_SIZE];
 	struct landing landing;
+	uint32_t attempt = 0;
 
 	assert_int_equal(repo_take_epoch(room->repo, 3, &room->err), 0);
 	make_result(room, "one.md", "1\n", one);
 	make_result(room, "two.md", "2\n", two);
-	assert_int_equal(repo_find(room->repo, "t-one", found, &room->err), 0);
+	assert_int_equal(repo_find(room->repo, "t-one", found, &attempt, &room->err), 0);
 
 	landing = landing_of(room, "t-one", one, 3);
 	assert_int_equal(repo_land(room->repo, &landing, commit, &room->err), REPO_LANDED);
-	assert_int_equal(repo_find(room->repo, "t-one", found, &room->err), 1);
+	assert_int_equal(repo_find(room->repo, "t-one", found, &attempt, &room->err), 1);
 	assert_string_equal(found, commit);
-	assert_int_equal(repo_find(room->repo, "t-on", found, &room->err), 0);
+	assert_int_equal(attempt, 1);
+	assert_int_equal(repo_find(room->repo, "t-on", found, &attempt, &room->err), 0);
 
 	/* The second is based on the old main: it is merged, the first one's file stays. */
 	landing = landing_of(room, "t-two", two, 3);
@@ -263,7 +265,7 @@ static void test_worktree_edges(void **state)
 	assert_int_equal(worktree_make(room->repo, room->tree, room->base, &room->err), 0);
 	assert_false(there(room->tree, "left-over"));
 	assert_int_equal(worktree_snapshot(room->repo, room->tree, room->base, false, tree, &room->err), 0);
-	put(room->tree, WORKTREE_TMP "1", "half");
+	put(room->tree, TMPNAME_AGENT "1", "half");
 	run("mkdir %s/empty", room->tree);
 	assert_int_equal(worktree_snapshot(room->repo, room->tree, room->base, false, again, &room->err), 0);
 	assert_string_equal(tree, again);
