@@ -108,22 +108,6 @@ static int start(struct channel *channel, struct error *err)
 	return 0;
 }
 
-int channel_open(struct channel **ret_channel, const struct channel_options *options, struct error *err)
-{
-	struct channel *channel = calloc(1, sizeof *channel);
-
-	if (!channel)
-		return error_set(err, ENOMEM, "no memory for a fault runner");
-	channel->options = *options;
-	channel->fd = channel->pidfd = -1;
-	if (frame_reader_create(&channel->reader, err) < 0 || start(channel, err) < 0) {
-		channel_close(channel);
-		return -1;
-	}
-	*ret_channel = channel;
-	return 0;
-}
-
 /* ---- ending ---- */
 
 static void reap(struct channel *channel)
@@ -305,7 +289,7 @@ static void tell(struct channel *channel, struct waiting *w)
 
 	w->told = true;
 	w->watch_interrupt = false;
-	w->deadline = now_ms() + grace;
+	w->deadline = now_ms() + (grace < GRACE_MS_MAX ? grace : GRACE_MS_MAX);
 	protocol_send_request(channel->fd, &cancel, &ignored); /* a failure shows as the end of the process */
 }
 
@@ -398,6 +382,38 @@ int channel_ask(struct channel *channel, struct runner_request *request, bool mu
 	if (err)
 		*err = ret_reply->error;
 	return -1;
+}
+
+/* The process says hello once it runs: what it takes to start one is no hook's time. */
+static int greet(struct channel *channel, struct error *err)
+{
+	struct runner_reply *reply = malloc(sizeof *reply);
+	struct waiting w = {.deadline = now_ms() + RUNNER_TIMEOUT_MS, .told = true};
+	int r;
+
+	if (!reply)
+		return error_set(err, ENOMEM, "no memory for a fault runner");
+	do
+		r = wait_once(channel, &w, reply, err);
+	while (r == 0);
+	free(reply);
+	return r < 0 ? -1 : 0;
+}
+
+int channel_open(struct channel **ret_channel, const struct channel_options *options, struct error *err)
+{
+	struct channel *channel = calloc(1, sizeof *channel);
+
+	if (!channel)
+		return error_set(err, ENOMEM, "no memory for a fault runner");
+	channel->options = *options;
+	channel->fd = channel->pidfd = -1;
+	if (frame_reader_create(&channel->reader, err) < 0 || start(channel, err) < 0 || greet(channel, err) < 0) {
+		channel_close(channel);
+		return -1;
+	}
+	*ret_channel = channel;
+	return 0;
 }
 
 void channel_drain(struct channel *channel)

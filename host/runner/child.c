@@ -419,6 +419,7 @@ static int init_locks(struct child *child)
 
 static int serve(void)
 {
+	const struct runner_reply hello = {.kind = REPLY_DONE};
 	struct child *child = calloc(1, sizeof *child);
 	pthread_t thread;
 	int type, status;
@@ -432,6 +433,7 @@ static int serve(void)
 	if (!child || init_locks(child) < 0 || fcntl(RUNNER_FD, F_SETFD, FD_CLOEXEC) < 0)
 		return 1;
 	child->fd = RUNNER_FD;
+	send_reply(child, &hello);
 	if (load(child) < 0)
 		return 1;
 	if (child->setup.describe_only)

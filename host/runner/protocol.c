@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const hook_names[] = {
-    [HOOK_NONE] = "none",
+    [HOOK_NONE] = "start",
     [HOOK_LOAD] = "load",
     [HOOK_CHECK] = "check",
     [HOOK_PLAN] = "plan",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the host and a fault runner say to each other, in wire/frame.h frames over a socket pair. The host asks (load,
+ * What the host and a fault runner say to each other, in wire/frame.h frames over a socket pair. The runner begins
+ * with `done` number 0: it is there. The host asks (load,
  * then one hook at a time, cancel at any time); the runner answers each with `done` and in between sends `log`,
  * `evidence` and, when the fault's duration has run out and it has reverted by itself, `expired`.
  */
