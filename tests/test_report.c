@@ -233,21 +233,23 @@ static void test_human_says_why(void **state)
 	r->verdict = VERDICT_NOT_INJECTED;
 	strcpy(r->reason, "agent-kill: pid 4711 ignores SIGTERM");
 	r->faults[0].felt = r->faults[0].reverted = false;
-	strcpy(r->command, "tritone test x.yaml --bug 'a b'");
+	strcpy(r->name, "it's[1]");
+	options.file = "x.yaml";
+	options.system = "a b";
 	report_human(place->out, &options, r);
 	assert_string_equal(written(place),
-	    "FAIL  agent-kill              NOT-INJECTED  agent-kill: pid 4711 ignores SIGTERM\n"
+	    "FAIL  it's[1]                 NOT-INJECTED  agent-kill: pid 4711 ignores SIGTERM\n"
 	    "      fault agent-kill: injected, not felt, NOT UNDONE: pid 4711 is gone\n"
 	    "        pid: 4711\n"
-	    "      reproduce  tritone test x.yaml --bug 'a b'\n");
+	    "      reproduce  tritone test --system 'a b' x.yaml --only 'it'\\''s[1]' --seed 18446744073709551615\n");
 	r->fault_count = 0;
 	r->verdict = VERDICT_HELD;
 	r->checks[0].expected = false;
 	report_human(place->out, &options, r);
 	assert_string_equal(written(place),
-	    "FAIL  agent-kill              HELD      no-duplicate-commit: was expected to deviate, but held\n"
+	    "FAIL  it's[1]                 HELD      no-duplicate-commit: was expected to deviate, but held\n"
 	    "      held      no-duplicate-commit           24 opportunities  24 tasks, 24 commits\n"
-	    "      reproduce  tritone test x.yaml --bug 'a b'\n");
+	    "      reproduce  tritone test --system 'a b' x.yaml --only 'it'\\''s[1]' --seed 18446744073709551615\n");
 }
 
 static void test_human_verbose(void **state)

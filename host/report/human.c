@@ -165,7 +165,7 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 	if (!result->ok || options->verbosity >= 1) {
 		if (*result->run_dir)
 			fprintf(out, "      run        %s\n", text_clean(text, sizeof text, result->run_dir));
-		fprintf(out, "      reproduce  %s\n", text_command(text, sizeof text, result));
+		fprintf(out, "      reproduce  %s\n", text_command(text, sizeof text, options, result));
 	}
 	fflush(out);
 }

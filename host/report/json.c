@@ -139,7 +139,7 @@ static json_t *json_result(const struct report_options *options, const struct re
 	rc |= put_text(object, "file", result->file);
 	rc |= put_text(object, "bug", result->bug);
 	rc |= put_text(object, "run_directory", result->run_dir);
-	rc |= put_text(object, "reproduce", text_command(text, sizeof text, result));
+	rc |= put_text(object, "reproduce", text_command(text, sizeof text, options, result));
 	rc |= put_numbers(object, result);
 	for (i = 0; i < result->fault_count; i++)
 		rc |= json_array_append_new(faults, json_fault(&result->faults[i]));

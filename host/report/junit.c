@@ -74,7 +74,7 @@ static enum outcome outcome_of(const struct result *result)
 	return OUTCOME_ERROR;
 }
 
-static void put_details(FILE *out, const struct result *result)
+static void put_details(FILE *out, const struct report_options *options, const struct result *result)
 {
 	char text[TEXT_MAX], line[512];
 	const char *evidence;
@@ -101,11 +101,11 @@ static void put_details(FILE *out, const struct result *result)
 	fputs("run: ", out);
 	put_escaped(out, result->run_dir);
 	fputs("\nreproduce: ", out);
-	put_escaped(out, text_command(text, sizeof text, result));
+	put_escaped(out, text_command(text, sizeof text, options, result));
 	fputc('\n', out);
 }
 
-static void put_case(FILE *out, const char *suite, const struct result *result)
+static void put_case(FILE *out, const char *suite, const struct report_options *options, const struct result *result)
 {
 	static const char *const elements[] = {"", "failure", "error", "skipped"};
 	enum outcome outcome = outcome_of(result);
@@ -130,7 +130,7 @@ static void put_case(FILE *out, const char *suite, const struct result *result)
 		if (outcome != OUTCOME_SKIPPED) /* it has no type */
 			put_attribute(out, "type", result->left_behind ? "left-behind" : verdict_name(result->verdict));
 		fputc('>', out);
-		put_details(out, result);
+		put_details(out, options, result);
 		fprintf(out, "</%s>\n", elements[outcome]);
 	}
 	fputs("    </testcase>\n", out);
@@ -166,7 +166,7 @@ int report_junit(const char *path, const struct report_options *options, const s
 	put_attribute(out, "name", suite);
 	put_counts(out, results, count);
 	for (i = 0; i < count; i++)
-		put_case(out, suite, &results[i]);
+		put_case(out, suite, options, &results[i]);
 	fputs("  </testsuite>\n</testsuites>\n", out);
 	failed = ferror(out);
 	if (fclose(out) != 0 || failed)

@@ -53,7 +53,6 @@ struct result_check {
 struct result {
 	char name[128]; /* as shown: the case's name, with the sweep's value */
 	char title[256], file[1024], run_dir[1024], bug[64];
-	char command[1280]; /* what reproduces it, for a shell; empty: "tritone test FILE --seed SEED" */
 	uint64_t seed;
 	enum verdict verdict; /* what happened */
 	bool ok;              /* what happened is what was expected: the line says ok, and counts as held */
@@ -83,7 +82,10 @@ struct report_options {
 	int verbosity;     /* 0: one line each and the findings of what failed; 1: all checks; 2:
 			      evidence and the timeline */
 	const char *suite; /* title */
-	int name_width;    /* of the longest name, so that lines written as they come are aligned; 0: 22 */
+	const char
+	    *file; /* as given to `tritone test`, so that a failure can say how to see it again; NULL: the result's */
+	const char *system; /* as given to it; NULL: none was */
+	int name_width;     /* of the longest name, so that lines written as they come are aligned; 0: 22 */
 };
 
 /* One call for each result as it comes, then the summary over all. */

@@ -126,34 +126,41 @@ char *text_reason(char *ret, size_t size, const struct result *result)
 	return text_clean(ret, size, raw);
 }
 
-/* Quotes for a shell only where that is needed. */
-static void quote(char *ret, size_t size, const char *word)
+/* Appends " WORD", quoted for a shell where that is needed. */
+static void add_word(char *line, size_t size, const char *word)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
-	size_t used = 0;
+	size_t used = strlen(line);
 
 	if (*word && !word[strspn(word, plain)]) {
-		snprintf(ret, size, "%s", word);
+		snprintf(line + used, size - used, " %s", word);
 		return;
 	}
-	ret[used++] = '\'';
-	for (; *word && used + 6 < size; word++) {
-		if (*word == '\'')
-			used += (size_t)snprintf(ret + used, size - used, "'\\''");
-		else
-			ret[used++] = *word;
-	}
-	ret[used++] = '\'';
-	ret[used] = '\0';
+	used += (size_t)snprintf(line + used, size - used, " '");
+	for (; *word && used + 6 < size; word++)
+		used += (size_t)*word == '\'' ? (size_t)snprintf(line + used, size - used, "'\\''")
+					      : (size_t)snprintf(line + used, size - used, "%c", *word);
+	if (used + 1 < size)
+		snprintf(line + used, size - used, "'");
 }
 
-char *text_command(char *ret, size_t size, const struct result *result)
+char *text_command(char *ret, size_t size, const struct report_options *options, const struct result *result)
 {
-	char raw[TEXT_MAX], file[2 * sizeof result->file];
+	const char *file = options->file ? options->file : result->file;
+	char raw[TEXT_MAX], seed[24];
 
-	if (*result->command)
-		return text_clean(ret, size, result->command);
-	quote(file, sizeof file, result->file);
-	snprintf(raw, sizeof raw, "tritone test %s --seed %" PRIu64, file, result->seed);
+	snprintf(raw, sizeof raw, "tritone test");
+	if (options->system) {
+		add_word(raw, sizeof raw, "--system");
+		add_word(raw, sizeof raw, options->system);
+	}
+	add_word(raw, sizeof raw, file);
+	if (strcmp(file, result->file) != 0 || strchr(result->name, '[')) { /* one of many */
+		add_word(raw, sizeof raw, "--only");
+		add_word(raw, sizeof raw, result->name);
+	}
+	snprintf(seed, sizeof seed, "%" PRIu64, result->seed);
+	add_word(raw, sizeof raw, "--seed");
+	add_word(raw, sizeof raw, seed);
 	return text_clean(ret, size, raw);
 }

@@ -20,6 +20,6 @@ char *text_span(char *ret, size_t size, uint64_t us);
 /* One clause on why the result is what it is, for a line of its own. Never empty for anything but held. */
 char *text_reason(char *ret, size_t size, const struct result *result);
 /* What reproduces it. */
-char *text_command(char *ret, size_t size, const struct result *result);
+char *text_command(char *ret, size_t size, const struct report_options *options, const struct result *result);
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "wal/error.h"
 
@@ -251,5 +252,9 @@ int spec_expand(char **ret, const char *text, spec_lookup_fn lookup, void *arg, 
 int spec_duration(const char *text, int64_t *ret_ms, struct error *err);
 /* The closest of `known` (NULL-terminated) to `word` within an edit distance of 3 and half of the longer word, or NULL. */
 const char *spec_nearest(const char *word, const char *const *known);
+
+/* Writes the keys of "manifest", "experiment", "suite", the numbers of "policy", or an invariant and its parameters, as a
+ * piece of a manual page in scdoc's language. */
+int spec_describe(FILE *out, const char *what, struct error *err);
 
 #endif
