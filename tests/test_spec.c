@@ -326,7 +326,7 @@ static void test_manifest_of_the_reference(void **state)
 	struct check_config config = {0};
 	struct spec_manifest *m = NULL;
 
-	if (spec_manifest_load(&m, FIXTURES "/systems/conductor.yaml", &place->err) != 0)
+	if (spec_manifest_load(&m, SOURCES "/fixtures/systems/conductor.yaml", &place->err) != 0)
 		fail_msg("%s", place->err.text);
 	assert_string_equal(m->name, "conductor");
 	assert_int_equal(m->prepare_count, 1);
@@ -390,6 +390,54 @@ static void test_manifest_mistakes(void **state)
 	assert_null(m->outcome.url);
 	assert_null(m->commits.git);
 	spec_manifest_free(m);
+}
+
+/* What the manual pages show is loaded here. */
+static void test_examples_of_the_manual(void **state)
+{
+	struct place *place = *state;
+	struct spec_experiment *x = NULL;
+	struct spec_manifest *m = NULL;
+	struct spec_suite *s = NULL;
+
+	if (spec_experiment_load(&x, SOURCES "/docs/examples/experiment.yaml", &place->err) != 0)
+		fail_msg("%s", place->err.text);
+	assert_int_equal(x->invariants[2].parameters.count, 1);
+	assert_non_null(strstr(x->system, "fixtures/systems/conductor.yaml"));
+	spec_experiment_free(x);
+	if (spec_experiment_load(&x, SOURCES "/docs/examples/two-faults.yaml", &place->err) != 0)
+		fail_msg("%s", place->err.text);
+	assert_int_equal(x->fault_count, 2);
+	spec_experiment_free(x);
+	if (spec_suite_load(&s, SOURCES "/docs/examples/suite.yaml", &place->err) != 0)
+		fail_msg("%s", place->err.text);
+	assert_int_equal(s->case_count, 3);
+	spec_suite_free(s);
+	if (spec_manifest_load(&m, SOURCES "/docs/examples/system.yaml", &place->err) != 0)
+		fail_msg("%s", place->err.text);
+	assert_string_equal(m->outcome.id, "id");
+	spec_manifest_free(m);
+}
+
+static void test_every_key_is_described(void **state)
+{
+	static const char *const kinds[] = {"manifest", "experiment", "suite", "policy", "progress"};
+	struct error err;
+	char *text = NULL;
+	size_t size = 0, i;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	assert_non_null(out);
+	for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		assert_int_equal(spec_describe(out, kinds[i], &err), 0);
+	assert_int_equal(spec_describe(out, "nothing", &err), -1);
+	fclose(out);
+	assert_null(strstr(text, "(null)"));
+	assert_non_null(strstr(text, "\t*limit*: duration; default 30s\n\t\t"));
+	assert_non_null(strstr(text, "*progress-limit* or *limit*: duration"));
+	assert_non_null(strstr(text, "*recover-point*"));
+	free(text);
 }
 
 /* ---- suites ---- */
@@ -586,7 +634,7 @@ static void test_no_bytes_crash_it(void **state)
 	char bytes[16384], manifest[12288];
 	uint64_t seed = 20240229;
 	size_t size, manifest_size, i, accepted = 0;
-	FILE *in = fopen(FIXTURES "/systems/conductor.yaml", "rbe");
+	FILE *in = fopen(SOURCES "/fixtures/systems/conductor.yaml", "rbe");
 
 	assert_non_null(in);
 	manifest_size = fread(manifest, 1, sizeof manifest, in);
@@ -623,6 +671,8 @@ int main(void)
 	    TEST(test_files_that_are_none),
 	    TEST(test_manifest_of_the_reference),
 	    TEST(test_manifest_mistakes),
+	    TEST(test_examples_of_the_manual),
+	    TEST(test_every_key_is_described),
 	    TEST(test_suite),
 	    TEST(test_suite_mistakes),
 	    TEST(test_experiment_alone_is_a_suite_of_one),

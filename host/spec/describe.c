@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keys of a kind of file as a piece of a manual page (scdoc), from the tables that read it. */
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -60,8 +61,7 @@ static void describe(FILE *out, const struct node_field *field, int depth)
 		fputs("\n", out);
 		indent(out, depth + 1);
 		fprintf(out, "%s\n\n", field->help);
-		/* a form says that the keys are described elsewhere, unless only here */
-		if (field->table && field->table->fields && (!field->form || field->type != NODE_MAP))
+		if (field->table && field->table->fields && !field->elsewhere)
 			describe(out, field->table->fields, depth + 1);
 	}
 }
@@ -80,7 +80,8 @@ static void describe_policy(FILE *out, const char *invariant)
 		fprintf(out, "*%s*", row->key);
 		if (invariant && row->parameter)
 			fprintf(out, " or *%s*", row->parameter);
-		fprintf(out, ": %s\n\t%s.\n\n", types[row->type], row->help);
+		fprintf(
+		    out, ": %s\n\t%c%s.\n\n", types[row->type], toupper((unsigned char)row->help[0]), row->help + 1);
 	}
 }
 
@@ -107,7 +108,7 @@ int spec_describe(FILE *out, const char *what, struct error *err)
 	if (!check)
 		return error_set(
 		    err, EINVAL, "expected manifest, experiment, suite, policy or an invariant, found '%s'", what);
-	fprintf(out, "Holds when %s.\n\n", check->summary);
+	fprintf(out, "Holds when: %s.\n\n", check->summary);
 	describe_policy(out, check->name);
 	return 0;
 }

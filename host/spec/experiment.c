@@ -267,6 +267,7 @@ static const struct node_field experiment_fields[] = {
 	IN(rollbacks.items),
 	COUNT(rollbacks.count),
 	.table = &spec_activity_table,
+	.elsewhere = true,
 	.help = "The same, always carried out at the end. Faults undo themselves: they need none. "
 		"The keys of an item are those of _method_."},
     {.key = "workload", .type = NODE_MAP, .table = &workload_table, .help = "The work that the system is given."},

@@ -136,6 +136,7 @@ static const struct node_field fault_fields[] = {
 	.type = NODE_MAP,
 	FAULT_IN(until),
 	.table = &until_table,
+	.elsewhere = true,
 	.form = "map with the keys of _when_ but _at_ and _hold_",
 	.help = "What ends it."},
     {.key = "duration",

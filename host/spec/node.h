@@ -51,7 +51,8 @@ struct node_field {
 	const char *key;
 	enum node_type type;
 	bool required;
-	bool filled; /* STRINGS, LIST: at least one item */
+	bool filled;    /* STRINGS, LIST: at least one item */
+	bool elsewhere; /* its keys are described with another field: `form` or `help` says which */
 	size_t offset, count_offset;
 	double min, max;                /* UINT, DOUBLE, DURATION (ms), inclusive; both 0: unbounded */
 	const char *const *choices;     /* TEXT: NULL-terminated */

@@ -108,6 +108,7 @@ static const struct node_field case_fields[] = {
 	.type = NODE_MAP,
 	CASE_IN(expect_deviated),
 	.table = &spec_expect_table,
+	.elsewhere = true,
 	.form = "map, as in an experiment",
 	.help = "Replaces what the experiment expects."},
     {.key = NULL},

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Completes a manual page before scdoc sees it, so that nothing is written twice: a line "@keys NAME" becomes the keys that the
+ * loaders know (spec_describe), "@file PATH" a file beside the page, as it is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "spec/spec.h"
+
+static int put_file(const char *page, const char *name)
+{
+	const char *slash = strrchr(page, '/');
+	char path[4096], line[1024];
+	FILE *in;
+
+	snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - page) + 1 : 0, page, name);
+	in = fopen(path, "re");
+	if (!in) {
+		fprintf(stderr, "%s: %s: %s\n", page, path, strerror(errno));
+		return -1;
+	}
+	fputs("```\n", stdout);
+	while (fgets(line, sizeof line, in))
+		fputs(line, stdout);
+	fputs("```\n", stdout);
+	if (ferror(in) || fclose(in) != 0)
+		return -1;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct error err;
+	char line[4096];
+	FILE *in = argc == 2 ? fopen(argv[1], "re") : NULL;
+	int rc = in ? 0 : -1;
+
+	while (rc == 0 && fgets(line, sizeof line, in)) {
+		char *end = strchr(line, '\n');
+
+		if (!strncmp(line, "@keys ", 6) && end) {
+			*end = '\0';
+			rc = spec_describe(stdout, line + 6, &err);
+			if (rc != 0)
+				fprintf(stderr, "%s: %s\n", argv[1], err.text);
+		} else if (!strncmp(line, "@file ", 6) && end) {
+			*end = '\0';
+			rc = put_file(argv[1], line + 6);
+		} else {
+			fputs(line, stdout);
+		}
+	}
+	if (in && (ferror(in) || fclose(in) != 0))
+		rc = -1;
+	return rc == 0 && fflush(stdout) == 0 ? 0 : 1;
+}
