@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each invariant: a history that holds it, one that breaks it, one that gives it no opportunity. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "tests/story.h"
+
+struct fixture {
+	struct story story;
+	struct check_config config;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	assert_non_null(f);
+	check_config_init(&f->config);
+	f->config.providers[0] = "claude";
+	f->config.providers[1] = "codex";
+	f->config.providers[2] = "gemini";
+	f->config.provider_count = 3;
+	f->config.throttle_grace_us = 100000;
+	f->config.breaker_threshold = 3;
+	f->config.breaker_reset_us = 800000;
+	f->config.attempts_max = 3;
+	f->config.agents_max = 2;
+	f->config.claim_slack_us = 500000;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+#define JUDGE(name)    story_judge(&f->story, name, &f->config)
+#define expect(r, how) assert_int_equal((r).verdict, CHECK_##how)
+
+static void test_every_checker_is_vacuous_over_nothing(void **state)
+{
+	struct fixture *f = *state;
+	const struct check *const *c;
+	size_t n = 0;
+
+	for (c = check_table; *c; c++, n++) {
+		struct check_result r = JUDGE((*c)->name);
+
+		expect(r, VACUOUS);
+		assert_int_equal(r.opportunities, 0);
+	}
+	assert_int_equal(n, 12);
+}
+
+static void test_a_plain_run_deviates_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	const struct check *const *c;
+
+	story_task(&f->story, 0, "a", "c1");
+	story_task(&f->story, 10, "b", "c2");
+	for (c = check_table; *c; c++)
+		assert_int_not_equal(JUDGE((*c)->name).verdict, CHECK_DEVIATED);
+}
+
+static void test_duplicate_commit(void **state)
+{
+	struct fixture *f = *state;
+	struct check_result r;
+
+	story_task(&f->story, 0, "a", "c1");
+	r = JUDGE("no-duplicate-commit");
+	expect(r, HELD);
+	SAY(&f->story, 20, COMMIT, OK, .task = "a", .key = "c1"); /* the same commit seen again is no second one */
+	expect(JUDGE("no-duplicate-commit"), HELD);
+	SAY(&f->story, 30, COMMIT, OK, .task = "a", .key = "c9", .attempt = 2);
+	r = JUDGE("no-duplicate-commit");
+	expect(r, DEVIATED);
+	assert_int_equal(r.violations, 1);
+	assert_int_equal(r.findings[0].evidence_count, 3);
+	assert_int_equal(r.findings[0].evidence[2], f->story.count - 1);
+}
+
+static void test_lost_task(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, SUBMIT, INVOKE, .task = "a");
+	SAY(&f->story, 1, SUBMIT, INFO, .task = "a");
+	expect(JUDGE("no-lost-task"), VACUOUS); /* nobody was promised anything */
+	SAY(&f->story, 2, SUBMIT, OK, .task = "a");
+	expect(JUDGE("no-lost-task"), DEVIATED);
+	SAY(&f->story, 3, OUTCOME, FAIL, .task = "a", .detail = "network"); /* a loud failure is an end */
+	expect(JUDGE("no-lost-task"), HELD);
+	SAY(&f->story, 4, SUBMIT, OK, .task = "b");
+	SAY(&f->story, 5, OUTCOME, OK, .task = "b"); /* called done, never committed */
+	expect(JUDGE("no-lost-task"), DEVIATED);
+	SAY(&f->story, 6, COMMIT, OK, .task = "b", .key = "c2");
+	expect(JUDGE("no-lost-task"), HELD);
+}
+
+static void test_zombie_commit(void **state)
+{
+	struct fixture *f = *state;
+
+	story_task(&f->story, 0, "a", "c1");
+	expect(JUDGE("no-zombie-commit"), VACUOUS);
+	SAY(&f->story, 10, CALL, INVOKE, .task = "b", .actor = "claude", .attempt = 1);
+	SAY(&f->story, 20, CALL, INVOKE, .task = "b", .actor = "claude", .attempt = 2);
+	SAY(&f->story, 30, COMMIT, OK, .task = "b", .key = "c2", .attempt = 2, .epoch = 1);
+	expect(JUDGE("no-zombie-commit"), HELD);
+	SAY(&f->story, 40, COMMIT, OK, .task = "b", .key = "c3", .attempt = 1, .epoch = 1);
+	expect(JUDGE("no-zombie-commit"), DEVIATED);
+}
+
+static void test_zombie_epoch(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1", .attempt = 1, .epoch = 1);
+	SAY(&f->story, 10, COMMIT, OK, .task = "b", .key = "c2", .attempt = 1, .epoch = 2);
+	expect(JUDGE("no-zombie-commit"), HELD);
+	SAY(&f->story, 20, COMMIT, OK, .task = "c", .key = "c3", .attempt = 1, .epoch = 1);
+	expect(JUDGE("no-zombie-commit"), DEVIATED);
+}
+
+static void test_call_inside_throttle_window(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("cascade-order"), VACUOUS);
+	SAY(&f->story, 1, CALL, FAIL, .task = "a", .actor = "claude", .status = 429, .number = 1.0);
+	SAY(&f->story, 50, CALL, INVOKE, .task = "b", .actor = "claude"); /* was on its way */
+	SAY(&f->story, 60, CALL, INVOKE, .task = "a", .actor = "codex");
+	SAY(&f->story, 1002, CALL, INVOKE, .task = "a", .actor = "claude"); /* the window is over */
+	expect(JUDGE("cascade-order"), HELD);
+	f->story.count = 4;
+	SAY(&f->story, 500, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("cascade-order"), DEVIATED);
+}
+
+static void test_fallback_needs_a_reason_and_the_order(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, CALL, INVOKE, .task = "a", .actor = "codex");
+	expect(JUDGE("cascade-order"), DEVIATED); /* claude had done nothing */
+	f->story.count = 0;
+	SAY(&f->story, 0, CALL, FAIL, .task = "a", .actor = "claude", .status = 500);
+	SAY(&f->story, 10, CALL, INVOKE, .task = "a", .actor = "codex");
+	expect(JUDGE("cascade-order"), HELD);
+	SAY(&f->story, 20, CALL, INVOKE, .task = "b", .actor = "gemini"); /* over codex's head */
+	expect(JUDGE("cascade-order"), DEVIATED);
+}
+
+static void test_notified(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.notify_limit_us = 1000000;
+	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1");
+	expect(JUDGE("every-confirmed-notified"), DEVIATED);
+	SAY(&f->story, 500, NOTIFY, FAIL, .task = "a", .status = 503);
+	expect(JUDGE("every-confirmed-notified"), DEVIATED);
+	SAY(&f->story, 900, NOTIFY, OK, .task = "a", .status = 200);
+	expect(JUDGE("every-confirmed-notified"), HELD);
+	f->story.ops[2].time_us = 1100000;
+	expect(JUDGE("every-confirmed-notified"), DEVIATED); /* too late */
+	f->story.ops[2].kind = OP_REVERT; /* the fault ended only then: the limit counts from there */
+	f->story.ops[2].type = OP_OK;
+	SAY(&f->story, 1900, NOTIFY, OK, .task = "a", .status = 200);
+	expect(JUDGE("every-confirmed-notified"), HELD);
+}
+
+static void fault_and_revert(struct story *s, uint64_t from, uint64_t to)
+{
+	SAY(s, from, FAULT, INVOKE, .actor = "f");
+	SAY(s, from + 1, FAULT, OK, .actor = "f");
+	SAY(s, to, REVERT, INVOKE, .actor = "f");
+	SAY(s, to, REVERT, OK, .actor = "f");
+}
+
+static void test_slo_returns(void **state)
+{
+	struct fixture *f = *state;
+
+	story_task(&f->story, 0, "a", "c1");
+	expect(JUDGE("slo-returns"), VACUOUS);
+	fault_and_revert(&f->story, 100, 200);
+	expect(JUDGE("slo-returns"), VACUOUS); /* nothing was done afterwards: nobody knows */
+	story_task(&f->story, 300, "b", "c2");
+	SAY(&f->story, 3000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("slo-returns"), HELD);
+	SAY(&f->story, 3100, CLAIM, OK, .actor = "task_success", .value = 0, .detail = "red");
+	expect(JUDGE("slo-returns"), DEVIATED); /* the system itself says that it is not well */
+	f->story.count--;
+	SAY(&f->story, 3100, COMMIT, OK, .task = "c", .key = "c3");
+	SAY(&f->story, 9000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("slo-returns"), DEVIATED); /* never notified */
+}
+
+static void test_blast_radius(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.slo_blast_radius = 0.3;
+	f->config.claim_slack_us = 10000;
+	story_task(&f->story, 0, "a", "c1");
+	SAY(&f->story, 100, FAULT, OK, .actor = "f");
+	SAY(&f->story, 110, COMMIT, OK, .task = "b", .key = "c2");
+	SAY(&f->story, 400, NOTIFY, OK, .task = "a"); /* half of the commits are undelivered here: below 0.99 * 0.7 */
+	SAY(&f->story, 500, NOTIFY, OK, .task = "b");
+	SAY(&f->story, 510, REVERT, OK, .actor = "f");
+	story_task(&f->story, 600, "c", "c3");
+	SAY(&f->story, 3000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("slo-returns"), DEVIATED);
+	f->config.slo_blast_radius = 0.6;
+	expect(JUDGE("slo-returns"), HELD);
+}
+
+static void test_dashboard(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, CLAIM, OK, .actor = "notification_delivery", .number = 1, .value = 1, .detail = "green");
+	SAY(&f->story, 10, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(&f->story, 500, NOTIFY, FAIL, .task = "a");
+	expect(JUDGE("dashboard-honest"), HELD); /* a claim may lag */
+	SAY(&f->story, 2000, NOTIFY, FAIL, .task = "a");
+	expect(JUDGE("dashboard-honest"), DEVIATED); /* green over a silent notifier */
+}
+
+static void test_dashboard_cries_wolf(void **state)
+{
+	struct fixture *f = *state;
+
+	story_task(&f->story, 0, "a", "c1");
+	SAY(&f->story, 100, CLAIM, OK, .actor = "notification_delivery", .number = 0.5, .value = 0, .detail = "red");
+	SAY(&f->story, 200, STAGE, INVOKE, .actor = "x");
+	expect(JUDGE("dashboard-honest"), HELD);
+	SAY(&f->story, 5000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+}
+
+static void test_dashboard_success(void **state)
+{
+	struct fixture *f = *state;
+
+	story_task(&f->story, 0, "a", "c1");
+	SAY(&f->story, 10, SUBMIT, OK, .task = "b");
+	SAY(&f->story, 20, CLAIM, OK, .actor = "task_success", .number = 1, .value = 1, .detail = "green");
+	expect(JUDGE("dashboard-honest"), HELD);
+	SAY(&f->story, 30, OUTCOME, FAIL, .task = "b");
+	expect(JUDGE("dashboard-honest"), DEVIATED); /* half of the tasks failed under a green claim */
+}
+
+static void test_observations_of_files_and_log(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, WAL, OK, .actor = "verify");
+	SAY(&f->story, 0, STATEFILE, OK, .actor = "slos.json");
+	expect(JUDGE("wal-intact"), HELD);
+	expect(JUDGE("no-half-written"), HELD);
+	SAY(&f->story, 1, WAL, FAIL, .actor = "replay", .detail = "LSN 7");
+	SAY(&f->story, 1, STATEFILE, FAIL, .actor = "slos.json", .detail = "ends at byte 4096");
+	expect(JUDGE("wal-intact"), DEVIATED);
+	expect(JUDGE("no-half-written"), DEVIATED);
+}
+
+static void test_worktree(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, EVIDENCE, OK, .actor = "f", .key = "removed-path", .detail = "work/a.md");
+	SAY(&f->story, 0, EVIDENCE, OK, .actor = "f", .key = "removed-task", .detail = "b");
+	SAY(&f->story, 5, SUBMIT, OK, .task = "b");
+	expect(JUDGE("worktree-integrity"), DEVIATED); /* it has neither gone on nor failed */
+	SAY(&f->story, 10, COMMIT, OK, .task = "b", .key = "c1");
+	expect(JUDGE("worktree-integrity"), HELD);
+	SAY(&f->story, 11, DELETION, OK, .task = "b", .key = "c1", .actor = "other.md");
+	expect(JUDGE("worktree-integrity"), HELD);
+	SAY(&f->story, 12, DELETION, OK, .task = "b", .key = "c1", .actor = "work/a.md");
+	expect(JUDGE("worktree-integrity"), DEVIATED);
+}
+
+static void test_progress(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	SAY(&f->story, 900, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("progress"), HELD);
+	SAY(&f->story, 2000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("progress"), DEVIATED); /* a zombie graph */
+	f->story.count--;
+	SAY(&f->story, 1000, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(&f->story, 9000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("progress"), HELD); /* nothing is open any more */
+}
+
+static void test_progress_waits_a_fault_out(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	fault_and_revert(&f->story, 10, 5000);
+	SAY(&f->story, 5900, COMMIT, OK, .task = "a", .key = "c1");
+	expect(JUDGE("progress"), HELD);
+	f->story.ops[f->story.count - 1].time_us = 6100000;
+	expect(JUDGE("progress"), DEVIATED);
+}
+
+static void test_effort(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	SAY(&f->story, 1, CALL, INVOKE, .task = "a", .actor = "claude", .attempt = 3);
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(&f->story, 2, CALL, INVOKE, .task = "a", .actor = "claude", .attempt = 4);
+	expect(JUDGE("bounded-effort"), DEVIATED);
+}
+
+static void test_agents_and_breaker(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	SAY(&f->story, 0, AGENT, INVOKE, .actor = "1");
+	SAY(&f->story, 0, AGENT, INVOKE, .actor = "2");
+	SAY(&f->story, 1, CALL, INVOKE, .task = "a", .actor = "claude");
+	for (i = 0; i < 3; i++)
+		SAY(&f->story, 10, CALL, FAIL, .task = "a", .actor = "claude", .status = 500);
+	SAY(&f->story, 50, CALL, INVOKE, .task = "b", .actor = "claude"); /* was on its way */
+	SAY(&f->story, 60, CALL, INVOKE, .task = "b", .actor = "codex");
+	SAY(&f->story, 820, CALL, INVOKE, .task = "b", .actor = "claude"); /* the trial */
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(&f->story, 821, CALL, FAIL, .task = "b", .actor = "claude", .status = 500);
+	SAY(&f->story, 1200, CALL, INVOKE, .task = "b", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	f->story.count -= 2;
+	SAY(&f->story, 900, AGENT, INVOKE, .actor = "3");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+}
+
+static void test_findings_are_bounded_and_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct check_result r;
+	int i;
+
+	for (i = 0; i < 20; i++)
+		SAY(&f->story, 0, WAL, FAIL, .actor = "verify", .detail = "bad");
+	r = JUDGE("wal-intact");
+	assert_int_equal(r.violations, 20);
+	assert_int_equal(r.finding_count, CHECK_FINDINGS_MAX);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    CASE(test_every_checker_is_vacuous_over_nothing),
+	    CASE(test_a_plain_run_deviates_nowhere),
+	    CASE(test_duplicate_commit),
+	    CASE(test_lost_task),
+	    CASE(test_zombie_commit),
+	    CASE(test_zombie_epoch),
+	    CASE(test_call_inside_throttle_window),
+	    CASE(test_fallback_needs_a_reason_and_the_order),
+	    CASE(test_notified),
+	    CASE(test_slo_returns),
+	    CASE(test_blast_radius),
+	    CASE(test_dashboard),
+	    CASE(test_dashboard_cries_wolf),
+	    CASE(test_dashboard_success),
+	    CASE(test_observations_of_files_and_log),
+	    CASE(test_worktree),
+	    CASE(test_progress),
+	    CASE(test_progress_waits_a_fault_out),
+	    CASE(test_effort),
+	    CASE(test_agents_and_breaker),
+	    CASE(test_findings_are_bounded_and_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
