@@ -184,9 +184,10 @@ static enum MHD_Result judge(struct request *request)
 	struct gateway *gateway = request->gateway;
 	struct verdict *verdict = &request->verdict;
 	int64_t now = park_now_us(), wait_ms;
-	bool parked = false;
+	bool parked = false, closed;
 
 	pthread_mutex_lock(&gateway->lock);
+	closed = park_closed(gateway->park);
 	gateway_rules_judge(gateway->rules, request->target, request->route == ROUTE_CHAT, now, verdict);
 	wait_ms = verdict->delay_ms;
 	if (request->route == ROUTE_CHAT && !request->bad && verdict->action != TRITONE_GATEWAY_ANSWER &&
@@ -201,6 +202,8 @@ static enum MHD_Result judge(struct request *request)
 		    gateway->park, &request->slot, request->connection, now + wait_ms * 1000, verdict->delay_tag);
 	}
 	pthread_mutex_unlock(&gateway->lock);
+	if (closed) /* what was about to wait must not be answered instead */
+		return reset(request, "the gateway was stopped");
 	return parked ? MHD_YES : act(request);
 }
 

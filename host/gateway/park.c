@@ -189,6 +189,11 @@ void park_close(struct park *park)
 	}
 }
 
+bool park_closed(const struct park *park)
+{
+	return park->closed;
+}
+
 /* ---- the thread ---- */
 
 static void take_due(struct park *park)

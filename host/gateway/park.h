@@ -47,6 +47,7 @@ bool park_put(
 void park_end(struct park *park, uint64_t tag);
 /* Resets and resumes all that wait; park_put fails from now on. */
 void park_close(struct park *park);
+bool park_closed(const struct park *park);
 
 int64_t park_now_us(void);
 /* Closes a connection so that the peer sees a reset, not an end of file. The descriptor stays open. */
