@@ -375,6 +375,7 @@ static void test_answer(void **state)
 	op = wait_op(world, OP_CALL, OP_FAIL, 1);
 	assert_int_equal(op.status, 429);
 	assert_true(op.number > 0.2499 && op.number < 0.2501);
+	assert_true(op.value >= 0 && (uint64_t)op.value <= op.time_us - wait_op(world, OP_CALL, OP_INVOKE, 1).time_us);
 	assert_string_equal(op.task, "t-1");
 	assert_string_equal(op.actor, "claude");
 	assert_string_equal(op.key, "opus");

@@ -219,7 +219,7 @@ static json_t *op_object(const struct op *op)
 		json_object_set_new(line, "attempt", json_integer(op->attempt));
 	if (op->status)
 		json_object_set_new(line, "status", json_integer(op->status));
-	if (op->value)
+	if (op->type == OP_OK && op->value)
 		json_object_set_new(line, "tokens", json_integer(op->value));
 	if (op->type == OP_FAIL && op->number >= 0)
 		json_object_set_new(line, "retry_after_s", json_real(op->number));

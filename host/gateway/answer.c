@@ -81,6 +81,7 @@ static enum MHD_Result send_reply(struct request *request, struct reply reply, i
 	request->status = reply.status;
 	request->tokens = half ? 0 : reply.tokens;
 	request->retry_after_ms = retry_after_ms;
+	request->sent_us = park_now_us();
 	if (half)
 		request->lost = "truncated";
 	r = MHD_queue_response(request->connection, (unsigned)reply.status, response);

@@ -32,7 +32,8 @@ enum op_type {
  * place in the ledger DELETION   a file that a commit deleted against its parent, always ok. task,
  * key = commit id, actor = path CALL       a request to a model provider. actor = provider, key =
  * model, task, attempt (0: unknown); invoke on arrival; ok (status 2xx, value = tokens), fail
- * (status; number = Retry-After in seconds, < 0: none), info (never answered, or reset) NOTIFY a
+ * (status; number = Retry-After in seconds, < 0: none; value = microseconds before this operation at
+ * which the answer left: the client may count from there), info (never answered, or reset) NOTIFY a
  * request to the notification sink. task, key = the deduplication key; invoke; ok (2xx sent), fail
  * (status), info AGENT      an agent process. actor = agent id, task, value = pid; invoke = seen
  * alive, ok = gone SYSTEM     the orchestrator's main process. value = pid; invoke = started, ok =
