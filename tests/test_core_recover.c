@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recovery of the conductor's core: the process dies at every record of a run, before and after its effects
+ * were performed; it dies again in the recovery; the log cannot be written. Each time every task ends with
+ * exactly one commit, and the state is what the log says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core_world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SECOND (1000 * WORLD_MS)
+
+static const struct {
+	const char *id, *role, *after;
+} work[] = {
+    {"p", "plan", NULL}, {"a", "write", "p"}, {"b", "write", "p"}, {"r", "review", "a,b"}, {"x", "write", NULL}};
+#define TASKS (sizeof work / sizeof work[0])
+
+static void submit_all(struct world *w)
+{
+	for (size_t i = 0; i < TASKS && core_writable(w->core); i++)
+		world_submit(w, i, work[i].id, work[i].role, work[i].after);
+}
+
+static void all_done_once(struct world *w, const char *what, uint64_t lsn)
+{
+	for (size_t i = 0; i < TASKS; i++) {
+		if (strcmp(world_state(w, work[i].id), "done") != 0 || world_commits(w, work[i].id) != 1 ||
+		    world_notes(w, work[i].id) < 1)
+			fail_msg("%s %llu: task %s is %s with %zu commits and %zu notes", what, (unsigned long long)lsn,
+			    work[i].id, world_state(w, work[i].id), world_commits(w, work[i].id),
+			    world_notes(w, work[i].id));
+	}
+	assert_int_equal(w->commit_count, TASKS);
+	assert_true(core_quiet(w->core));
+	assert_true(core_digest(w->core) == world_replayed(w));
+}
+
+static uint64_t undisturbed(void)
+{
+	struct core_options options;
+	struct world *w;
+	uint64_t records;
+
+	world_options(&options);
+	w = world_create(&options);
+	submit_all(w);
+	world_run(w, 20 * SECOND);
+	all_done_once(w, "undisturbed", 0);
+	records = w->durable;
+	world_destroy(w);
+	return records;
+}
+
+static void crash_at(uint64_t lsn, bool after, uint64_t again)
+{
+	struct core_options options;
+	struct world *w;
+
+	world_options(&options);
+	w = world_create(&options);
+	w->crash_lsn = lsn;
+	w->crash_after = after;
+	submit_all(w);
+	world_run(w, 20 * SECOND);
+	if (w->crashed) {
+		if (again) { /* and once more, so many records into the recovery */
+			world_restart(w, 0);
+			w->crash_lsn = w->durable + again;
+			submit_all(w);
+			world_run(w, 20 * SECOND);
+		}
+		if (w->crashed)
+			world_restart(w, 0);
+		submit_all(w);
+		world_run(w, 30 * SECOND);
+	}
+	all_done_once(w, after ? "crash after" : "crash before", lsn);
+	world_destroy(w);
+}
+
+static void every_prefix(void **state)
+{
+	uint64_t records = undisturbed();
+
+	(void)state;
+	assert_true(records > 50);
+	for (uint64_t lsn = 1; lsn <= records; lsn++) {
+		crash_at(lsn, false, 0);
+		crash_at(lsn, true, 0);
+	}
+}
+
+static void crash_in_the_recovery(void **state)
+{
+	uint64_t records = undisturbed();
+
+	(void)state;
+	for (uint64_t lsn = 1; lsn <= records; lsn += 3)
+		for (uint64_t again = 1; again <= 7; again += 2)
+			crash_at(lsn, again % 4 == 1, again);
+}
+
+/* `conductor recover`, twice: it lands what is open, starts and sends nothing, and the second one changes nothing. */
+static void recover_twice(void **state)
+{
+	uint64_t records = undisturbed();
+
+	(void)state;
+	for (uint64_t lsn = 1; lsn <= records; lsn++) {
+		struct core_options options;
+		struct world *w;
+		uint64_t digest, durable;
+		size_t notes, spawns, commits;
+
+		world_options(&options);
+		w = world_create(&options);
+		w->crash_lsn = lsn;
+		w->crash_after = lsn % 2;
+		submit_all(w);
+		world_run(w, 20 * SECOND);
+		notes = w->note_count;
+		spawns = w->spawns;
+		w->options.reconcile_only = true;
+		world_restart(w, 0);
+		world_run(w, 20 * SECOND);
+		assert_true(core_quiet(w->core));
+		digest = core_digest(w->core);
+		assert_true(digest == world_replayed(w));
+		durable = w->durable;
+		commits = w->commit_count;
+		world_restart(w, 0);
+		world_run(w, 20 * SECOND);
+		assert_true(core_quiet(w->core));
+		assert_true(core_digest(w->core) == digest);
+		assert_int_equal(w->durable, durable);
+		assert_int_equal(w->commit_count, commits);
+		assert_int_equal(w->note_count, notes);
+		assert_int_equal(w->spawns, spawns);
+		w->options.reconcile_only = false;
+		world_restart(w, 0);
+		submit_all(w);
+		world_run(w, 30 * SECOND);
+		all_done_once(w, "recover twice", lsn);
+		world_destroy(w);
+	}
+}
+
+static bool fails_at(struct world *w, const struct core_effect *e)
+{
+	if (e->kind == CORE_APPEND && e->lsn >= w->user[0] && w->user[1] == 0) {
+		w->user[1] = 1;
+		w->write_fails = true;
+	}
+	return false;
+}
+
+static void write_failure_at(uint64_t lsn)
+{
+	struct core_options options;
+	struct world *w;
+	struct core_status status;
+	size_t commits, accepted = 0;
+
+	world_options(&options);
+	w = world_create(&options);
+	w->user[0] = lsn;
+	w->on_effect = fails_at;
+	submit_all(w);
+	world_run(w, 20 * SECOND);
+	if (w->write_fails) {
+		assert_false(core_writable(w->core));
+		core_status(w->core, w->now_us, &status);
+		assert_false(status.writable);
+		commits = w->commit_count;
+		world_submit(w, 99, "late", "write", NULL);
+		assert_int_equal(w->replies[w->reply_count - 1].status, 503);
+		world_run(w, SECOND);
+		assert_int_equal(w->commit_count, commits);
+		for (size_t i = 0; i < w->reply_count; i++)
+			accepted += w->replies[i].status == 202;
+		world_reopen(w);
+		assert_true(core_writable(w->core));
+		assert_true(core_task_count(w->core) >= accepted); /* nothing that was acknowledged is gone */
+	}
+	submit_all(w);
+	world_run(w, 30 * SECOND);
+	all_done_once(w, "write failure", lsn);
+	/* One answer for each submission, at the first time: nobody is left without one. */
+	for (size_t token = 0; token < TASKS; token++) {
+		size_t answers = 0;
+
+		for (size_t i = 0; i < w->reply_count; i++)
+			answers += w->replies[i].token == token;
+		assert_true(answers >= 1);
+	}
+	world_destroy(w);
+}
+
+static void write_failures(void **state)
+{
+	uint64_t records = undisturbed();
+
+	(void)state;
+	for (uint64_t lsn = 1; lsn <= records; lsn++)
+		write_failure_at(lsn);
+}
+
+/* An agent whose conductor died lives on; its late result comes to the new one and is refused. */
+static void late_result_after_restart(void **state)
+{
+	struct core_options options;
+	struct world *w;
+
+	(void)state;
+	world_options(&options);
+	w = world_create(&options);
+	world_submit(w, 1, "a", "write", NULL);
+	world_run(w, 60 * WORLD_MS);
+	assert_string_equal(world_state(w, "a"), "running");
+	world_restart(w, 0);
+	assert_false(core_ready(w->core));
+	world_run(w, 10 * WORLD_MS);
+	assert_true(core_ready(w->core));
+	assert_false(w->agents[0].alive);
+	world_step(
+	    w, (struct core_event){
+		   .kind = CORE_RESULT, .task = "a", .attempt = 1, .epoch = 1, .digest = "late", .base = "base"});
+	world_run(w, 5 * SECOND);
+	assert_int_equal(world_records(w, CORE_RECORD_REFUSED), 1);
+	assert_int_equal(world_commits(w, "a"), 1);
+	assert_int_equal(w->commits[0].attempt, 2);
+	assert_true(w->calls[w->call_count - 1].step == 4 && w->call_count < 8); /* from the checkpoint on */
+	world_destroy(w);
+}
+
+static void damaged_records_are_named(void **state)
+{
+	static const uint8_t not_a_map[] = {0x93, 1, 2, 3};
+	static const uint8_t bad_task[] = {0x81, 0xa4, 't', 'a', 's', 'k', 0x07};
+	struct core_options options;
+	struct core *core;
+	struct error err;
+
+	(void)state;
+	world_options(&options);
+	assert_int_equal(core_create(&core, &options, &err), 0);
+	assert_int_equal(core_replay(core, 7, 1, CORE_RECORD_CLAIM, not_a_map, sizeof not_a_map, &err), -1);
+	assert_non_null(strstr(err.text, "LSN 7"));
+	assert_int_equal(core_replay(core, 8, 1, CORE_RECORD_CLAIM, bad_task, sizeof bad_task, &err), -1);
+	assert_non_null(strstr(err.text, "\"task\""));
+	assert_int_equal(core_replay(core, 9, 1, 999, not_a_map, sizeof not_a_map, &err), -1);
+	assert_non_null(strstr(err.text, "999"));
+	core_destroy(core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_prefix),
+	    cmocka_unit_test(crash_in_the_recovery),
+	    cmocka_unit_test(recover_twice),
+	    cmocka_unit_test(write_failures),
+	    cmocka_unit_test(late_result_after_restart),
+	    cmocka_unit_test(damaged_records_are_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
