@@ -472,11 +472,11 @@ static bool idle(const struct world *world)
 	return core_quiet(world->core);
 }
 
-void world_run(struct world *world, uint64_t for_us)
+static void go_on(struct world *world, uint64_t for_us, bool stop_when_idle)
 {
 	uint64_t end = world->now_us + for_us;
 
-	while (!world->crashed && world->exit_status < 0 && !idle(world)) {
+	while (!world->crashed && world->exit_status < 0 && !(stop_when_idle && idle(world))) {
 		size_t next = world->event_count > 0 ? next_event(world) : 0;
 		uint64_t at = world->event_count > 0 ? world->events[next].at_us : CORE_NEVER;
 		struct world_event event;
@@ -496,8 +496,18 @@ void world_run(struct world *world, uint64_t for_us)
 		if (world->steps > 2000000)
 			fail_msg("the core never comes to rest");
 	}
-	if (!world->crashed && world->exit_status < 0 && world->now_us < end && !idle(world))
+	if (!world->crashed && world->exit_status < 0 && world->now_us < end && !(stop_when_idle && idle(world)))
 		world->now_us = end;
+}
+
+void world_run(struct world *world, uint64_t for_us)
+{
+	go_on(world, for_us, true);
+}
+
+void world_pass(struct world *world, uint64_t for_us)
+{
+	go_on(world, for_us, false);
 }
 
 void world_submit(struct world *world, uint64_t token, const char *id, const char *role, const char *after)

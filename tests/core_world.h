@@ -122,6 +122,8 @@ void world_later(struct world *world, uint64_t after_us, int agent, struct core_
 void world_submit(struct world *world, uint64_t token, const char *id, const char *role, const char *after);
 /* Goes on for so long, or until the core is quiet and no event is left (or it has crashed, or left). */
 void world_run(struct world *world, uint64_t for_us);
+/* Goes on for exactly so long. */
+void world_pass(struct world *world, uint64_t for_us);
 /* The process dies: what is not durable is gone, agents live on. Then it starts again with the log's first `lsn` records
  * (0: all that is durable). */
 void world_restart(struct world *world, uint64_t lsn);
