@@ -595,14 +595,19 @@ static void test_flipped_meta(void **state)
 static void test_truncated_file(void **state)
 {
 	struct fixture *f = *state;
-	const off_t sizes[] = {100000, 8192, 4096, 5000, 100, 0};
+	const off_t sizes[] = {300000, 100000, 8192, 4096, 5000, 100, 0};
+	struct wal_report report;
 	size_t i;
 
-	log_make(f, 500);
+	log_make(f, 1500);
 	for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		assert_int_equal(truncate(f->data, sizes[i]), 0);
-		expect_damage(f, 0);
+		assert_int_equal(wal_verify(f->log, &report, &f->err), -1);
+		/* an LSN, unless not even LMDB's two first pages are there */
+		assert_true(report.bad_lsn > 0 || (sizes[i] > 0 && sizes[i] < 8192));
+		expect_damage(f, report.bad_lsn);
 	}
+	assert_int_equal(report.bad_lsn, 1); /* empty: all is lost */
 	assert_int_equal(unlink(f->data), 0);
 	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
 	assert_int_equal(f->err.code, EILSEQ);

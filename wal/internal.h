@@ -83,10 +83,10 @@ pid_t wal_lock_holder(int dir_fd);
 /* shape.c: is this an LMDB file whose pages hold together? LMDB trusts its file: it dies of SIGBUS on a short one, of
  * SIGSEGV or abort() on a wild page number. So we look first. */
 struct shape_geometry {
-	uint64_t size, page_size, last_page;
+	uint64_t size, page_size, last_page, txn_id;
 	uint64_t map_size; /* as the last writer had it */
 };
-/* From the meta pages alone; safe on any file. NULL or the reason. */
+/* From the meta pages alone; safe on any file. NULL or the reason; filled also if the file is only cut short. */
 const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *reason, size_t reason_size);
 struct shape_found {
 	bool empty; /* no database in it at all */

@@ -148,15 +148,16 @@ const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *re
 		return reason;
 	newest = &metas[metas[1].txn_id > metas[0].txn_id];
 	page_size = metas[0].trees[TREE_FREE].pad;
+	*ret_geometry = (struct shape_geometry){.size = (uint64_t)status.st_size,
+	    .page_size = page_size,
+	    .last_page = newest->last_page,
+	    .txn_id = newest->txn_id,
+	    .map_size = newest->map_size};
 	if (newest->last_page >= (uint64_t)status.st_size / page_size) {
 		snprintf(reason, reason_size, "it is cut short: %llu bytes, where the last page ends at %llu",
 		    (unsigned long long)status.st_size, (unsigned long long)((newest->last_page + 1) * page_size));
 		return reason;
 	}
-	*ret_geometry = (struct shape_geometry){.size = (uint64_t)status.st_size,
-	    .page_size = page_size,
-	    .last_page = newest->last_page,
-	    .map_size = newest->map_size};
 	return NULL;
 }
 
@@ -378,23 +379,27 @@ static int walk_all(struct shape *shape, const struct meta *meta)
 const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, char *reason, size_t reason_size)
 {
 	struct shape shape = {.reason = reason, .reason_size = reason_size};
-	struct shape_geometry geometry;
+	struct shape_geometry geometry = {0};
 	struct meta metas[2];
 	const struct meta *meta;
+	bool cut;
 	void *map;
 	int rc;
 
 	reason[0] = '\0';
-	if (shape_geometry(fd, &geometry, reason, reason_size) || !read_metas(fd, metas, reason, reason_size))
+	cut = shape_geometry(fd, &geometry, reason, reason_size) != NULL;
+	if ((cut && !geometry.size) || !read_metas(fd, metas, reason, reason_size))
 		return reason;
-	if (metas[0].txn_id != txn_id && metas[1].txn_id != txn_id)
+	if (metas[0].txn_id != txn_id && metas[1].txn_id != txn_id) {
+		reason[0] = '\0';
 		return reason; /* two commits later */
+	}
 	meta = &metas[metas[1].txn_id == txn_id];
 	shape.page_size = geometry.page_size;
 	shape.pages = meta->last_page + 1;
-	if (shape.pages > geometry.size / geometry.page_size) {
-		snprintf(reason, reason_size, "it is cut short: %llu bytes", (unsigned long long)geometry.size);
-		return reason;
+	if (shape.pages > geometry.size / geometry.page_size) { /* walked all the same: how far does it reach? */
+		shape.pages = geometry.size / geometry.page_size;
+		cut = true;
 	}
 	shape.seen = calloc(1, shape.pages / 8 + 1);
 	map = mmap(NULL, geometry.size, PROT_READ, MAP_SHARED, fd, 0);
@@ -408,6 +413,8 @@ const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, 
 	if (map != MAP_FAILED)
 		munmap(map, geometry.size);
 	free(shape.seen);
+	if (cut)
+		shape_geometry(fd, &geometry, reason, reason_size); /* the cause, rather than where it was met */
 	*ret_found = shape.found;
-	return rc < 0 ? reason : NULL;
+	return rc < 0 || cut ? reason : NULL;
 }

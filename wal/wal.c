@@ -171,9 +171,10 @@ static int leave_mark(struct wal *wal, struct opening *opening, struct error *er
 }
 
 /* Before LMDB sees the file: is it one, whole, and if not, was it ever? */
-static int look_at_data(struct wal *wal, struct opening *opening, struct error *err)
+static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_bad_lsn, struct error *err)
 {
-	struct shape_geometry geometry;
+	struct shape_geometry geometry = {0};
+	struct shape_found found = {0};
 	char reason[128];
 	struct stat status;
 
@@ -186,13 +187,20 @@ static int look_at_data(struct wal *wal, struct opening *opening, struct error *
 	if (!opening->absent && fstat(opening->data_fd, &status) < 0)
 		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_DATA_FILE, strerror(errno));
 	opening->fresh = opening->absent || status.st_size == 0;
-	if (opening->fresh && opening->marked)
+	*ret_bad_lsn = opening->fresh && opening->marked;
+	if (*ret_bad_lsn)
 		return error_set(err, EILSEQ, "%s/%s: %s, though the log was created: all is lost from LSN 1 on",
 		    wal->dir, WAL_DATA_FILE, opening->absent ? "missing" : "empty");
 	if (opening->fresh)
 		return 0;
-	if (shape_geometry(opening->data_fd, &geometry, reason, sizeof reason))
-		return error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
+	if (shape_geometry(opening->data_fd, &geometry, reason, sizeof reason)) {
+		if (!geometry.size) /* not even LMDB's */
+			return error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
+		shape_check(opening->data_fd, geometry.txn_id, &found, reason, sizeof reason);
+		*ret_bad_lsn = found.last_lsn + 1;
+		return error_set(err, EILSEQ, "%s/%s: damaged from LSN %llu on at the latest: %s", wal->dir,
+		    WAL_DATA_FILE, (unsigned long long)*ret_bad_lsn, reason);
+	}
 	/* the file is as long as its map (see grow), unless it was copied compactly */
 	if (geometry.size > wal->map_size)
 		wal->map_size = (geometry.size + geometry.page_size - 1) / geometry.page_size * geometry.page_size;
@@ -246,10 +254,11 @@ static int check_shape(struct wal *wal, struct opening *opening, uint64_t *ret_b
 		return error_set(err, EAGAIN, "%s: its writer is too fast to take a snapshot; try again", wal->dir);
 	if (why) {
 		*ret_bad_lsn = found.last_lsn + 1;
-		return error_set(err, EILSEQ, "%s/%s: damaged at LSN %llu or before it: %s", wal->dir, WAL_DATA_FILE,
-		    (unsigned long long)found.last_lsn + 1, why);
+		return error_set(err, EILSEQ, "%s/%s: damaged from LSN %llu on at the latest: %s", wal->dir,
+		    WAL_DATA_FILE, (unsigned long long)found.last_lsn + 1, why);
 	}
-	if (found.empty && opening->marked)
+	*ret_bad_lsn = found.empty && opening->marked;
+	if (*ret_bad_lsn)
 		return error_set(err, EILSEQ,
 		    "%s/%s: holds nothing, though the log was created: all is lost from LSN 1 on", wal->dir,
 		    WAL_DATA_FILE);
@@ -372,7 +381,7 @@ static int open_files(
 		return -1;
 	if (wal->read_only && wal_lock_holder(opening->dir_fd) == getpid())
 		return error_set(err, EBUSY, "%s: this process has the log open already", wal->dir);
-	if (look_at_data(wal, opening, err) < 0)
+	if (look_at_data(wal, opening, ret_bad_lsn, err) < 0)
 		return -1;
 	if (wal->read_only && opening->fresh)
 		return error_set(err, ENOENT, "%s: there is no log in it yet", wal->dir);

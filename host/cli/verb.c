@@ -17,5 +17,6 @@ const struct verb verb_table[] = {
     {"inject", "fire one fault by hand at a running system", verb_inject},
     {"halt", "the kill switch, by hand", verb_halt},
     {"show", "the timeline of a kept run", verb_show},
+    {"wal", "dump a log, or verify it", verb_wal},
     {NULL, NULL, NULL},
 };

@@ -19,5 +19,6 @@ int verb_inject(int argc, char **argv);
 int verb_show(int argc, char **argv);
 int verb_test(int argc, char **argv);
 int verb_up(int argc, char **argv);
+int verb_wal(int argc, char **argv);
 
 #endif
