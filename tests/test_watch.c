@@ -430,6 +430,33 @@ static void test_audit_looks_at_all(void **state)
 	assert_true(!strcmp(text, "-d/x.tmp -d/bad.json ") || !strcmp(text, "-d/bad.json -d/x.tmp "));
 }
 
+/* --- claims --- */
+
+static void test_a_claim_found_and_told_of_is_one(void **state)
+{
+	struct fixture *fixture = *state;
+	struct claims *claims;
+	char path[256];
+
+	make_directory(fixture, "d");
+	watch_root(fixture, "d");
+	assert_int_equal(claims_create(&claims, fixture->history, in(fixture, "d/slos.json", path), NULL), 0);
+	write_file(fixture, "d/slos.json", "{\"slos\": [{\"name\": \"x\", \"current\": 1, \"status\": \"green\"}]}");
+	assert_int_equal(claims_watch(claims, fixture->watch, NULL), 0); /* found ... */
+	dispatch(fixture);                                               /* ... and told of */
+	assert_int_equal(history_count(fixture->history), 1);
+	write_file(fixture, "d/slos.json", "{\"slos\": [{\"name\": \"x\", \"current\": 0, \"status\": \"red\"}, {}]}");
+	dispatch(fixture);
+	write_file(fixture, "d/slos.json", "{\"slos\": ");
+	dispatch(fixture);
+	assert_int_equal(history_count(fixture->history), 3);
+	assert_int_equal(history_view(fixture->history).ops[0].value, 1);
+	assert_int_equal(history_view(fixture->history).ops[1].value, 0); /* no "met": the word counts */
+	watch_destroy(fixture->watch);
+	fixture->watch = NULL;
+	claims_destroy(claims);
+}
+
 /* --- agents --- */
 
 static void test_an_agent_waits_for_its_task(void **state)
@@ -481,6 +508,7 @@ int main(void)
 	    WATCH_TEST(test_a_file_is_seen_as_a_reader_sees_it),
 	    WATCH_TEST(test_a_file_that_vanished_is_no_finding),
 	    WATCH_TEST(test_audit_looks_at_all),
+	    WATCH_TEST(test_a_claim_found_and_told_of_is_one),
 	    WATCH_TEST(test_an_agent_waits_for_its_task),
 	};
 
