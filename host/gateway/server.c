@@ -282,13 +282,16 @@ static int start(struct gateway *gateway, uint16_t wanted, struct error *err)
 	if (fd < 0)
 		return -1;
 	snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
+	errno = 0;
 	gateway->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 	    handle, gateway, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, completed, gateway,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 	    (size_t)MEMORY_MAX, MHD_OPTION_END);
 	if (!gateway->daemon) {
+		error_set(err, errno ? errno : EIO, "the gateway's HTTP server cannot start on %s: %s", gateway->url,
+		    strerror(errno ? errno : EIO));
 		close(fd);
-		return error_set(err, EIO, "the gateway's HTTP server cannot start on %s", gateway->url);
+		return -1;
 	}
 	return 0;
 }
