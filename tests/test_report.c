@@ -337,6 +337,17 @@ static void test_summary(void **state)
 	assert_string_equal(written(place), "1 held, 1 as expected, 1 deviated, 1 vacuous, 2 left behind\n");
 }
 
+static void slurp(const char *path, char *buf, size_t size)
+{
+	FILE *in = fopen(path, "re");
+	size_t got;
+
+	assert_non_null(in);
+	got = fread(buf, 1, size - 1, in);
+	buf[got] = '\0';
+	fclose(in);
+}
+
 /* A pseudo-terminal's other end: what a person would get to see. */
 static void run_on_terminal(void (*what)(FILE *out, void *arg), void *arg, char *seen, size_t size)
 {
@@ -388,11 +399,21 @@ static void human_without(FILE *out, void *arg)
 
 static void test_colours_only_on_a_terminal(void **state)
 {
+	struct report_options options = {0};
 	struct place *place = *state;
 	char seen[4096];
+	FILE *file;
 
 	run_on_terminal(human_in_colour, &place->results[0], seen, sizeof seen);
 	assert_true(strncmp(seen, "\033[32mok  \033[0m  agent-kill", 24) == 0);
+	setenv("TERM", "xterm", 1);
+	unsetenv("NO_COLOR");
+	file = fopen(place->path, "we");
+	assert_non_null(file);
+	report_human(file, &options, &place->results[0]);
+	fclose(file);
+	slurp(place->path, seen, sizeof seen);
+	assert_null(strchr(seen, '\033'));
 	run_on_terminal(human_without, &place->results[0], seen, sizeof seen);
 	assert_true(strncmp(seen, "ok    agent-kill", 16) == 0);
 	assert_null(strchr(seen, '\033'));
@@ -492,17 +513,6 @@ static void test_jsonl(void **state)
 	assert_string_equal(json_string_value(json_object_get(object, "name")), "rate-limit");
 	json_decref(object);
 	assert_string_equal(strchr(end + 1, '\n'), "\n");
-}
-
-static void slurp(const char *path, char *buf, size_t size)
-{
-	FILE *in = fopen(path, "re");
-	size_t got;
-
-	assert_non_null(in);
-	got = fread(buf, 1, size - 1, in);
-	buf[got] = '\0';
-	fclose(in);
 }
 
 static const char expected_junit[] =

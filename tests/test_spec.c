@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -176,6 +177,8 @@ static void test_experiment_says_all(void **state)
 	assert_int_equal(x->faults[1].until.event, SPEC_EVENT_FAULT);
 	assert_int_equal(x->invariant_count, 3);
 	assert_string_equal(x->invariants[1].name, "no-lost-task");
+	assert_int_equal(x->invariants[1].parameters.count, 0);
+	assert_string_equal(x->invariants[2].parameters.items[0].name, "notify-limit");
 	assert_true(x->stop.error_rate == 0.5);
 	assert_int_equal(x->stop.unresponsive_ms, 9000);
 	assert_string_equal(x->expect_deviated.items[0], "no-lost-task");
@@ -390,6 +393,38 @@ static void test_manifest_mistakes(void **state)
 	assert_null(m->outcome.url);
 	assert_null(m->commits.git);
 	spec_manifest_free(m);
+}
+
+static int is_file(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+/* Every experiment and suite of the tree says what it may say. */
+static void test_fixtures(void **state)
+{
+	static const char *const folders[] = {SOURCES "/fixtures/experiments", SOURCES "/fixtures/suites"};
+	struct place *place = *state;
+	struct dirent **names;
+	char path[1024];
+	int count, i, folder;
+
+	for (folder = 0; folder < 2; folder++) {
+		count = scandir(folders[folder], &names, is_file, alphasort);
+		assert_true(count > 0);
+		for (i = 0; i < count; i++) {
+			struct spec_suite *suite = NULL;
+
+			snprintf(path, sizeof path, "%s/%s", folders[folder], names[i]->d_name);
+			free(names[i]);
+			if (spec_suite_load(&suite, path, &place->err) != 0)
+				print_error("%s\n", place->err.text);
+			assert_non_null(suite);
+			assert_true(folder == 0 ? suite->case_count == 1 : suite->case_count > 1);
+			spec_suite_free(suite);
+		}
+		free(names);
+	}
 }
 
 /* What the manual pages show is loaded here. */
@@ -672,6 +707,7 @@ int main(void)
 	    TEST(test_manifest_of_the_reference),
 	    TEST(test_manifest_mistakes),
 	    TEST(test_examples_of_the_manual),
+	    TEST(test_fixtures),
 	    TEST(test_every_key_is_described),
 	    TEST(test_suite),
 	    TEST(test_suite_mistakes),

@@ -16,6 +16,40 @@ struct loaded_experiment {
 #define IN(member_)    .offset = offsetof(struct spec_experiment, member_)
 #define COUNT(member_) .count_offset = offsetof(struct spec_experiment, member_)
 
+/* Nobody after the loader has to know that a parameter has two names. */
+static int use_long_names(struct node_file *file, struct spec_invariant *invariant)
+{
+	size_t i;
+
+	for (i = 0; i < invariant->parameters.count; i++) {
+		struct spec_pair *pair = &invariant->parameters.items[i];
+		const char *key = policy_key(invariant->name, pair->name);
+
+		pair->name = arena_text(file->arena, key, strlen(key));
+		if (!pair->name)
+			return node_no_memory(file);
+	}
+	return 0;
+}
+
+/* The limit of no-lost-task is how long the system gets to settle: it becomes workload.limit, and is no parameter any more. */
+static int take_limit(struct node_file *file, struct spec_invariant *invariant, int64_t *ret_limit_ms)
+{
+	struct spec_pairs *parameters = &invariant->parameters;
+	size_t i, kept = 0;
+
+	if (strcmp(invariant->name, "no-lost-task") != 0)
+		return 0;
+	for (i = 0; i < parameters->count; i++) {
+		if (strcmp(parameters->items[i].name, "limit") != 0)
+			parameters->items[kept++] = parameters->items[i];
+		else if (spec_duration(parameters->items[i].value, ret_limit_ms, file->err) != 0)
+			return -1;
+	}
+	parameters->count = kept;
+	return 0;
+}
+
 static int read_invariant(struct node_file *file, yaml_node_t *node, void *out)
 {
 	struct spec_invariant *invariant = out;
@@ -37,8 +71,11 @@ static int read_invariant(struct node_file *file, yaml_node_t *node, void *out)
 	}
 	if (node_text(file, key, "the name of an invariant", &invariant->name) != 0)
 		return -1;
-	if (check_find(invariant->name))
-		return policy_invariant_apply(invariant, file->path, &scratch, file->err);
+	if (check_find(invariant->name)) {
+		if (policy_invariant_apply(invariant, file->path, &scratch, file->err) != 0)
+			return -1;
+		return use_long_names(file, invariant);
+	}
 	policy_invariant_names(known);
 	return node_unknown(file, key, "invariant", invariant->name, known);
 }
@@ -190,17 +227,14 @@ static int invariants_finish(struct node_file *file, yaml_node_t *node, struct s
 	size_t i, j;
 
 	for (i = 0; i < experiment->invariant_count; i++) {
-		const struct spec_invariant *invariant = &experiment->invariants[i];
+		struct spec_invariant *invariant = &experiment->invariants[i];
 
 		for (j = 0; j < i; j++)
 			if (!strcmp(experiment->invariants[j].name, invariant->name))
 				return node_fail_at(file, invariant->line, invariant->column,
 				    "the invariant '%s' is here twice", invariant->name);
-		for (j = 0; !strcmp(invariant->name, "no-lost-task") && j < invariant->parameters.count; j++)
-			if (!strcmp(invariant->parameters.items[j].name, "limit") &&
-			    spec_duration(
-				invariant->parameters.items[j].value, &experiment->workload.limit_ms, file->err) != 0)
-				return -1;
+		if (take_limit(file, invariant, &experiment->workload.limit_ms) != 0)
+			return -1;
 	}
 	for (i = 0; i < experiment->expect_deviated.count; i++)
 		if (!is_judged(experiment, experiment->expect_deviated.items[i]))

@@ -176,7 +176,7 @@ int policy_invariant_apply(
 		const struct spec_pair *pair = &invariant->parameters.items[i];
 		int64_t ms;
 
-		/* the limit of no-lost-task is how long the system gets to settle: it became workload.limit */
+		/* not the checker's: the loader takes it out, as workload.limit */
 		if (!strcmp(invariant->name, "no-lost-task") && !strcmp(pair->name, "limit")) {
 			if (spec_duration(pair->value, &ms, err) != 0)
 				return error_context(err, "%s:%u:%u", file, pair->line, pair->column);
@@ -186,6 +186,16 @@ int policy_invariant_apply(
 			return -1;
 	}
 	return 0;
+}
+
+const char *policy_key(const char *invariant, const char *parameter)
+{
+	const struct policy_row *row;
+
+	for (row = policy_rows; row->key; row++)
+		if (row->parameter && !strcmp(row->invariant, invariant) && !strcmp(row->parameter, parameter))
+			return row->key;
+	return parameter;
 }
 
 int spec_check_config(const struct spec_manifest *manifest, const struct spec_experiment *experiment,

@@ -34,4 +34,7 @@ int policy_apply(const struct spec_pairs *policy, const char *file, struct check
 int policy_invariant_apply(
     const struct spec_invariant *invariant, const char *file, struct check_config *config, struct error *err);
 
+/* The key that a parameter's shorter name stands for; the name itself when it is none. */
+const char *policy_key(const char *invariant, const char *parameter);
+
 #endif

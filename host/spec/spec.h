@@ -162,7 +162,8 @@ struct spec_activities {
 
 struct spec_invariant {
 	char *name;
-	struct spec_pairs parameters; /* override the manifest's policy for this experiment */
+	struct spec_pairs parameters; /* override the manifest's policy for this experiment; by its names,
+					whichever the file used */
 	unsigned line, column;
 };
 
