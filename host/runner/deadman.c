@@ -3,14 +3,12 @@
 #include "runner/deadman.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -30,26 +28,6 @@ static void visit(void *arg, const struct undo_entry *entry)
 		return;
 	*find->entry = *entry;
 	find->found = true;
-}
-
-/* Several runners may have lost the same host: they take the log one after the other, by a lock on RUN/keep. */
-static int take_turn(const char *run_dir, struct error *err)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	if ((size_t)snprintf(path, sizeof path, "%s/keep", run_dir) >= sizeof path)
-		return error_set(err, ENAMETOOLONG, "%s: the path of the run is too long", run_dir);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	while (flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR) {
-			error_set(err, errno, "%s: %s", path, strerror(errno));
-			close(fd);
-			return -1;
-		}
-	return fd;
 }
 
 static int wait_for_end(int pidfd, int64_t timeout_ms, struct error *err)
@@ -73,9 +51,9 @@ int deadman_settle(const char *run_dir, const char *fault_id, struct hooks *hook
 	struct runner_reply *reply = NULL;
 	struct undo_log *log = NULL;
 	struct find find;
-	int r = -1, turn = -1;
+	int r = -1;
 
-	if (wait_for_end(host_pidfd, timeout_ms, err) < 0 || (turn = take_turn(run_dir, err)) < 0)
+	if (wait_for_end(host_pidfd, timeout_ms, err) < 0)
 		return -1;
 	entry = malloc(sizeof *entry);
 	reply = calloc(1, sizeof *reply);
@@ -84,7 +62,8 @@ int deadman_settle(const char *run_dir, const char *fault_id, struct hooks *hook
 		goto out;
 	}
 	find = (struct find){.fault_id = fault_id, .entry = entry};
-	if (undo_open(&log, run_dir, err) < 0 || undo_log_outstanding(log, visit, &find, err) < 0)
+	/* Several runners may have lost the same host: they take the log one after the other. */
+	if (undo_take_over(&log, run_dir, err) < 0 || undo_log_outstanding(log, visit, &find, err) < 0)
 		goto out;
 	if (!find.found) {
 		r = 0;
@@ -103,7 +82,6 @@ out:
 	undo_close(log);
 	free(reply);
 	free(entry);
-	close(turn);
 	return r;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "runner/protocol.h"
+#include "spec/spec.h"
 
 #define DIRS_MAX 34
 
@@ -103,30 +104,6 @@ static int locate_path(const char *name, char *ret_path, size_t size, struct err
 	return r;
 }
 
-int plugin_locate(const char *name, char *ret_path, size_t size, struct error *err)
-{
-	char path[PATH_MAX];
-	struct dirs dirs;
-	size_t i;
-	int r = -1;
-
-	if (strchr(name, '/'))
-		return locate_path(name, ret_path, size, err);
-	if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")])
-		return error_set(err, EINVAL,
-		    "'%.60s' cannot be a plugin's name (a-z, 0-9, '-'); a file is given by a path with a '/'", name);
-	if (dirs_find(&dirs, err) < 0)
-		return -1;
-	for (i = 0; i < dirs.count && r < 0; i++)
-		if (find_in(dirs.items[i], name, path, sizeof path))
-			r = locate_path(path, ret_path, size, err);
-	if (r < 0 && i == dirs.count)
-		error_set(err, ENOENT, "no plugin is named '%.60s'; see tritone plugin list%s", name,
-		    dirs.relative ? " (a relative directory in TRITONE_PLUGIN_PATH was not searched)" : "");
-	dirs_free(&dirs);
-	return r;
-}
-
 /* ---- all of them ---- */
 
 struct names {
@@ -214,4 +191,47 @@ fail:
 	dirs_free(&dirs);
 	names_free(&names);
 	return -1;
+}
+
+/* ---- one of them ---- */
+
+static void not_found(const char *name, bool relative, struct error *err)
+{
+	const char *more = relative ? " (a relative directory in TRITONE_PLUGIN_PATH was not searched)" : "";
+	const char *nearest = NULL;
+	char **names = NULL;
+	size_t i;
+
+	if (plugin_list(&names, NULL) == 0)
+		nearest = spec_nearest(name, (const char *const *)names);
+	if (nearest)
+		error_set(err, ENOENT, "no plugin is named '%.60s'; did you mean '%s'?%s", name, nearest, more);
+	else
+		error_set(err, ENOENT, "no plugin is named '%.60s'; see tritone plugin list%s", name, more);
+	for (i = 0; names && names[i]; i++)
+		free(names[i]);
+	free(names);
+}
+
+int plugin_locate(const char *name, char *ret_path, size_t size, struct error *err)
+{
+	char path[PATH_MAX];
+	struct dirs dirs;
+	size_t i;
+	int r = -1;
+
+	if (strchr(name, '/'))
+		return locate_path(name, ret_path, size, err);
+	if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")])
+		return error_set(err, EINVAL,
+		    "'%.60s' cannot be a plugin's name (a-z, 0-9, '-'); a file is given by a path with a '/'", name);
+	if (dirs_find(&dirs, err) < 0)
+		return -1;
+	for (i = 0; i < dirs.count && r < 0; i++)
+		if (find_in(dirs.items[i], name, path, sizeof path))
+			r = locate_path(path, ret_path, size, err);
+	if (r < 0 && i == dirs.count)
+		not_found(name, dirs.relative, err);
+	dirs_free(&dirs);
+	return r;
 }

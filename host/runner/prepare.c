@@ -8,18 +8,21 @@
 #include <string.h>
 
 #include "runner/confine.h"
+#include "runner/locks.h"
 
 static int confine_paths(const struct runner_setup *setup, bool files, const struct hooks_sink *sink, struct error *err)
 {
-	const char *paths[4] = {NULL}; /* none at all for a description */
-	char undo[PATH_MAX + 8], text[320];
+	const char *paths[5] = {NULL}; /* none at all for a description */
+	char undo[PATH_MAX + 8], host[PATH_MAX + 8], text[320];
 	struct error local = {0};
 	size_t n = 0;
 
 	if (!setup->describe_only) {
 		snprintf(undo, sizeof undo, "%s/undo", setup->run_dir);
 		paths[n++] = setup->entry.keep_dir;
+		snprintf(host, sizeof host, "%s/host", setup->run_dir);
 		paths[n++] = undo; /* the dead-man switch writes there once the host has gone */
+		paths[n++] = host;
 		if (files)
 			paths[n++] = setup->entry.state_dir;
 	}
@@ -61,6 +64,8 @@ int prepare(struct prepared *ret_prepared, const struct runner_setup *setup, con
 	const struct tritone_fault *fault = &prepared.plugin.fault;
 
 	if (confine_process(keep_fd, err) < 0 || confine_paths(setup, true, sink, err) < 0)
+		return -1;
+	if (!setup->describe_only && lock_fault(setup->entry.keep_dir, err) < 0) /* held until the process ends */
 		return -1;
 	if (plugin_load(&prepared.plugin, setup->entry.plugin, err) < 0)
 		return -1;

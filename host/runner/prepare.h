@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In the runner: from a setup to hooks that can be called. Confines the process for good on the way. */
+/* In the runner: from a setup to hooks that can be called. Confines the process for good on the way, and waits until no
+ * other runner of the fault is left. */
 #ifndef TRITONE_RUNNER_PREPARE_H
 #define TRITONE_RUNNER_PREPARE_H
 

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "tritone/fault.h"
 #include "wal/error.h"
@@ -36,7 +37,11 @@ struct undo_entry {
 };
 
 int undo_open(struct undo_log **ret_log, const char *run_dir, struct error *err); /* EBUSY: in use, with the pid */
+/* The same for a log whose host is gone: waits while others of its heirs write to it. EBUSY: the host is alive. */
+int undo_take_over(struct undo_log **ret_log, const char *run_dir, struct error *err);
 void undo_close(struct undo_log *log);
+/* The process that has the run open for writing: 0: nobody, -1: somebody. Takes nothing. */
+pid_t undo_host(const char *run_dir);
 int undo_planned(struct undo_log *log, const struct undo_entry *entry, struct error *err); /* returns when durable */
 int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err);          /* returns when durable */
 /* Calls visit for each outstanding entry, oldest first; read-only, works while another process
@@ -137,6 +142,13 @@ enum runner_failure runner_failure(const struct runner *runner);
 
 /* Reverts one outstanding entry of a run whose host is gone, in a fresh runner, and marks it. */
 int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err);
+/*
+ * All outstanding entries of a run whose host is gone, the newest first; waits for runners of that host that are still
+ * reverting. `visit` hears of each, with the reason where it could not be undone. Returns how many are left, or -1:
+ * EBUSY "in use by pid N", or the log's own error.
+ */
+int runner_recover_run(const char *run_dir,
+    void (*visit)(void *arg, const struct undo_entry *entry, const struct error *why), void *arg, struct error *err);
 
 /*
  * The child: what `tritone __runner` calls. Does not return. A test that starts runners is re-executed itself: its main

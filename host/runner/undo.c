@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "runner/locks.h"
 #include "runner/protocol.h"
 #include "wal/wal.h"
 
@@ -15,6 +17,7 @@
 
 struct undo_log {
 	struct wal *wal;
+	int host_fd, turn_fd; /* locks, -1 where not held */
 	char path[PATH_MAX];
 };
 
@@ -55,24 +58,37 @@ int undo_entry_unpack(const msgpack_object *map, struct undo_entry *ret_entry, s
 
 /* ---- writing ---- */
 
-int undo_open(struct undo_log **ret_log, const char *run_dir, struct error *err)
+static int open_log(struct undo_log **ret_log, const char *run_dir, bool take_over, struct error *err)
 {
-	const struct wal_options options = {.map_size = UNDO_MAP_SIZE};
+	const struct wal_options options = {.map_size = UNDO_MAP_SIZE, .must_exist = take_over};
 	struct undo_log *log = calloc(1, sizeof *log);
 
 	if (!log)
 		return error_set(err, ENOMEM, "no memory for the undo log");
+	log->host_fd = log->turn_fd = -1;
 	if ((size_t)snprintf(log->path, sizeof log->path, "%s/undo", run_dir) >= sizeof log->path) {
 		error_set(err, ENAMETOOLONG, "%s: the path of the run is too long", run_dir);
 		goto fail;
 	}
-	if (wal_open(&log->wal, log->path, &options, err) < 0)
+	if (take_over && (log->turn_fd = lock_turn(run_dir, err)) < 0)
+		goto fail;
+	if ((log->host_fd = lock_host(run_dir, err)) < 0 || wal_open(&log->wal, log->path, &options, err) < 0)
 		goto fail;
 	*ret_log = log;
 	return 0;
 fail:
-	free(log);
+	undo_close(log);
 	return -1;
+}
+
+int undo_open(struct undo_log **ret_log, const char *run_dir, struct error *err)
+{
+	return open_log(ret_log, run_dir, false, err);
+}
+
+int undo_take_over(struct undo_log **ret_log, const char *run_dir, struct error *err)
+{
+	return open_log(ret_log, run_dir, true, err);
 }
 
 void undo_close(struct undo_log *log)
@@ -80,6 +96,10 @@ void undo_close(struct undo_log *log)
 	if (!log)
 		return;
 	wal_close(log->wal);
+	if (log->host_fd >= 0)
+		close(log->host_fd);
+	if (log->turn_fd >= 0)
+		close(log->turn_fd);
 	free(log);
 }
 

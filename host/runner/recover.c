@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Undoes what a run has left behind, once its host and its runners are gone. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runner/locks.h"
+#include "runner/runner.h"
+
+struct list {
+	struct undo_entry *items;
+	size_t count;
+	bool failed;
+};
+
+static void keep(void *arg, const struct undo_entry *entry)
+{
+	struct list *list = arg;
+	struct undo_entry *grown = realloc(list->items, (list->count + 1) * sizeof *grown);
+
+	if (!grown) {
+		list->failed = true;
+		return;
+	}
+	list->items = grown;
+	list->items[list->count++] = *entry;
+}
+
+/* The runners of a dead host revert by themselves, in bounded time: what they do need not be done again. */
+static void wait_for_runner(void *arg, const struct undo_entry *entry)
+{
+	int fd = lock_fault(entry->keep_dir, NULL);
+
+	(void)arg;
+	if (fd >= 0)
+		close(fd);
+}
+
+int runner_recover_run(const char *run_dir,
+    void (*visit)(void *arg, const struct undo_entry *entry, const struct error *why), void *arg, struct error *err)
+{
+	struct list list = {0};
+	struct undo_log *log;
+	size_t i;
+	int left;
+	pid_t host = undo_host(run_dir);
+
+	if (host)
+		return error_set(err, EBUSY, "in use by pid %ld", (long)host);
+	left = undo_outstanding(run_dir, wait_for_runner, NULL, err);
+	if (left <= 0)
+		return left;
+	if (undo_take_over(&log, run_dir, err) < 0)
+		return -1;
+	left = undo_log_outstanding(log, keep, &list, err);
+	if (left >= 0 && list.failed)
+		left = error_set(err, ENOMEM, "no memory for undo records");
+	for (i = list.count; left >= 0 && i-- > 0;) { /* the last one done is the first one undone */
+		struct error why = {0};
+		int r = runner_recover(run_dir, log, &list.items[i], &why);
+
+		if (r == 0)
+			left--;
+		visit(arg, &list.items[i], r == 0 ? NULL : &why);
+	}
+	undo_close(log);
+	free(list.items);
+	return left;
+}
