@@ -432,8 +432,9 @@ static void test_foreign_bytes(void **state)
 	assert_string_equal(text_clean(buf, sizeof buf, "\xff\xc3"), "??"); /* not UTF-8, cut */
 	assert_string_equal(text_clean(buf, sizeof buf, "\xc0\xaf\xed\xa0\x80\xc2\x9b"),
 	    "?????"
-	    "?");                                                              /* overlong, surrogate, C1 */
-	assert_string_equal(text_clean(buf, sizeof buf, "\xef\xbf\xbf"), "?"); /* U+FFFF */
+	    "?");                                                                /* overlong, surrogate, C1 */
+	assert_string_equal(text_clean(buf, sizeof buf, "\xe0\x80\xaf"), "???"); /* overlong, three bytes */
+	assert_string_equal(text_clean(buf, sizeof buf, "\xef\xbf\xbf"), "?");   /* U+FFFF */
 	assert_string_equal(text_clean(small, sizeof small, "ab\xe2\x82\xac"), "ab");
 	strcpy(place->results[0].name, "x\033]0;title\a");
 	report_human(place->out, &options, &place->results[0]);
