@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the keeper's process share; the host knows nothing of it. One thread. */
+#ifndef TRITONE_SYSTEM_KEEP_H
+#define TRITONE_SYSTEM_KEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "system/filter.h"
+#include "system/notify.h"
+#include "system/rules.h"
+#include "wal/error.h"
+
+struct spawned {
+	pid_t pid;
+	int64_t start_ns;
+	char name[64];
+};
+
+struct keep {
+	int control, events, signals;
+	const char *log_dir;
+	struct spawned *spawned; /* alive or not yet reaped */
+	size_t spawned_count, spawned_room;
+	uint8_t *queue; /* of events */
+	size_t queue_used, queue_room;
+	struct sock_fprog filter; /* made at its first use */
+	struct rules *rules;
+	struct notify *notify; /* started at its first use */
+	bool stopping;
+	int64_t stop_ns;
+};
+
+int64_t keep_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* --- keep_children.c --- */
+
+/* Reaps whoever has exited and queues the event. False: no child at all is left, and as all orphans
+ * end up here, no descendant either. */
+bool keep_reap(struct keep *keep);
+/* SIGKILLs all descendants, and returns when none is left: how many were alive. */
+unsigned keep_kill_all(struct keep *keep);
+void keep_drain_signals(struct keep *keep);
+/* Sends what the host's socket takes of the queued events. */
+void keep_flush(struct keep *keep);
+
+/* --- keep_requests.c: -1 when the host cannot be answered --- */
+
+int keep_reply(struct keep *keep, int code, const char *text, const char *key, int64_t value);
+int keep_reply_error(struct keep *keep, const struct error *err);
+/* Takes one request. False: the host is gone, or talks nonsense. */
+bool keep_serve(struct keep *keep);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper's children and whoever ends up with it: their exits as events, and the end of them
+ * all. */
+#include "system/keep.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "system/tree.h"
+#include "wire/frame.h"
+
+#define EVENTS_SIZE_MAX (16u << 20) /* bytes that wait for a slow host; beyond, orphans go unreported */
+
+/* ---- events ---- */
+
+void keep_flush(struct keep *keep)
+{
+	while (keep->queue_used) {
+		ssize_t n = send(keep->events, keep->queue, keep->queue_used, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return; /* full: later; broken: the control socket says so too */
+		keep->queue_used -= (size_t)n;
+		memmove(keep->queue, keep->queue + n, keep->queue_used);
+	}
+}
+
+static bool queue_add(struct keep *keep, const msgpack_sbuffer *buf)
+{
+	const size_t need = keep->queue_used + 4 + buf->size;
+	const uint32_t size = (uint32_t)buf->size;
+	const uint8_t head[4] = {(uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+
+	if (need > keep->queue_room) {
+		uint8_t *grown = realloc(keep->queue, need * 2);
+
+		if (!grown)
+			return false;
+		keep->queue = grown;
+		keep->queue_room = need * 2;
+	}
+	memcpy(keep->queue + keep->queue_used, head, 4);
+	memcpy(keep->queue + keep->queue_used + 4, buf->data, buf->size);
+	keep->queue_used = need;
+	return true;
+}
+
+static void report(struct keep *keep, const struct keeper_event *event)
+{
+	msgpack_sbuffer buf;
+	msgpack_packer pk;
+
+	if (!event->spawned && keep->queue_used > EVENTS_SIZE_MAX)
+		return;
+	msgpack_sbuffer_init(&buf);
+	msgpack_packer_init(&pk, &buf, msgpack_sbuffer_write);
+	msgpack_pack_map(&pk, 6);
+	frame_put_int(&pk, "pid", event->pid);
+	frame_put_int(&pk, "status", event->status);
+	frame_put_bool(&pk, "spawned", event->spawned);
+	frame_put_str(&pk, "name", event->name);
+	frame_put_int(&pk, "start_ns", event->start_ns);
+	frame_put_int(&pk, "end_ns", event->end_ns);
+	if (!queue_add(keep, &buf))
+		fprintf(stderr, "keeper: no memory to report the exit of %d\n", event->pid);
+	msgpack_sbuffer_destroy(&buf);
+	keep_flush(keep);
+}
+
+/* ---- children ---- */
+
+static struct spawned *spawned_find(struct keep *keep, pid_t pid)
+{
+	size_t i;
+
+	for (i = 0; i < keep->spawned_count; i++)
+		if (keep->spawned[i].pid == pid)
+			return &keep->spawned[i];
+	return NULL;
+}
+
+static void describe(struct keep *keep, pid_t pid, struct keeper_event *event)
+{
+	struct spawned *spawned = spawned_find(keep, pid);
+	struct tree_node node;
+
+	memset(event, 0, sizeof *event);
+	event->pid = pid;
+	event->end_ns = keep_now_ns();
+	if (spawned) {
+		event->spawned = true;
+		event->start_ns = spawned->start_ns;
+		memcpy(event->name, spawned->name, sizeof event->name);
+		*spawned = keep->spawned[--keep->spawned_count];
+	} else if (tree_read(pid, &node)) {
+		snprintf(event->name, sizeof event->name, "%s", node.comm);
+	}
+}
+
+bool keep_reap(struct keep *keep)
+{
+	for (;;) {
+		struct keeper_event event;
+		siginfo_t info = {0};
+
+		/* Looked at before it is reaped: then its name is still there. */
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0) {
+			if (errno == EINTR)
+				continue;
+			return false;
+		}
+		if (!info.si_pid)
+			return true;
+		describe(keep, info.si_pid, &event);
+		if (waitpid(info.si_pid, &event.status, WNOHANG) == info.si_pid)
+			report(keep, &event);
+	}
+}
+
+void keep_drain_signals(struct keep *keep)
+{
+	struct signalfd_siginfo info[8];
+
+	while (read(keep->signals, info, sizeof info) > 0)
+		;
+}
+
+/* ---- the end of the tree ---- */
+
+/* The whole group at once where it is not ours (a fork cannot slip in between), else the process. */
+static void strike(const struct tree_node *node, int signal)
+{
+	if (node->pgrp > 1 && node->pgrp != getpgrp())
+		kill(-node->pgrp, signal);
+	else
+		kill(node->pid, signal);
+}
+
+static bool known(const struct tree *before, const struct tree_node *node)
+{
+	size_t i;
+
+	for (i = 0; i < before->count; i++)
+		if (before->nodes[i].pid == node->pid && before->nodes[i].start_time == node->start_time)
+			return true;
+	return false;
+}
+
+/* Stops everything below, until a look around finds nobody new: then nobody forks any more. */
+static void freeze(struct tree *now, struct tree *before)
+{
+	int round;
+
+	before->count = 0;
+	for (round = 0; round < 64; round++) {
+		struct tree swap;
+		bool fresh = false;
+		size_t i;
+
+		if (tree_scan(now, getpid(), NULL) < 0)
+			return;
+		for (i = 0; i < now->count; i++) {
+			if (known(before, &now->nodes[i]))
+				continue;
+			fresh = true;
+			strike(&now->nodes[i], SIGSTOP);
+		}
+		if (!fresh)
+			return;
+		swap = *before;
+		*before = *now;
+		*now = swap;
+	}
+}
+
+unsigned keep_kill_all(struct keep *keep)
+{
+	struct tree now = {0}, before = {0};
+	unsigned killed = 0;
+	bool first = true;
+
+	while (keep_reap(keep)) {
+		struct pollfd p = {.fd = keep->signals, .events = POLLIN};
+		size_t i;
+
+		freeze(&now, &before);
+		/* A look that failed (no memory) must not keep the known ones alive. */
+		if (tree_scan(&now, getpid(), NULL) < 0)
+			now.count = 0;
+		for (i = 0; i < now.count; i++) {
+			const char state = now.nodes[i].state;
+
+			killed += first && state != 'Z' && state != 'X';
+			strike(&now.nodes[i], SIGKILL);
+		}
+		first = false;
+		for (i = 0; i < keep->spawned_count; i++)
+			kill(keep->spawned[i].pid, SIGKILL);
+		/* Their death wakes us; the limit is for those that are reparented only after it. */
+		poll(&p, 1, 20);
+		keep_drain_signals(keep);
+	}
+	tree_finish(&now);
+	tree_finish(&before);
+	return killed;
+}
