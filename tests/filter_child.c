@@ -159,7 +159,7 @@ static int sequence(const char *path, const char *how, int n)
 	return 0;
 }
 
-static int large(const char *path, size_t size)
+static int large(const char *path, size_t size, const char *how)
 {
 	int fd = open_file(path, O_WRONLY);
 	char *bytes = malloc(size);
@@ -169,7 +169,7 @@ static int large(const char *path, size_t size)
 		return UNUSABLE;
 	for (i = 0; i < size; i++)
 		bytes[i] = (char)(i * 31 + i / 4096);
-	return result(write(fd, bytes, size));
+	return result(!strcmp(how, "pwrite") ? pwrite(fd, bytes, size, 0) : write(fd, bytes, size));
 }
 
 static void on_alarm(int signal)
@@ -261,7 +261,7 @@ int main(int argc, char **argv)
 	if (!strcmp(call, "sequence"))
 		return sequence(path, third, atoi(fourth));
 	if (!strcmp(call, "large"))
-		return large(path, (size_t)atol(third));
+		return large(path, (size_t)atol(third), fourth);
 	if (!strcmp(call, "hailed"))
 		return hailed(path, atoi(third));
 	if (!strcmp(call, "threads"))
