@@ -80,7 +80,7 @@ bool holds_arrive(struct holds *holds, const char *target, bool provider, uint64
 
 		if (!barrier->tag || !barrier->left)
 			continue;
-		if (strcmp(barrier->target, target) && !(provider && !strcmp(barrier->target, "*")))
+		if (strcmp(barrier->target, target) != 0 && !(provider && !strcmp(barrier->target, "*")))
 			continue;
 		if (--barrier->left)
 			continue;

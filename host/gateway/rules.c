@@ -56,7 +56,7 @@ static struct rule **find(struct rules *rules, const char *key)
 {
 	struct rule **at = &rules->first;
 
-	while (*at && strcmp((*at)->key, key))
+	while (*at && strcmp((*at)->key, key) != 0)
 		at = &(*at)->next;
 	return at;
 }
@@ -219,7 +219,7 @@ void gateway_rules_judge(
 
 	drop_expired(rules, now_us);
 	for (rule = rules->first; rule && !v.action; rule = rule->next) {
-		if (strcmp(rule->target, target) && !(provider && !strcmp(rule->target, "*")))
+		if (strcmp(rule->target, target) != 0 && !(provider && !strcmp(rule->target, "*")))
 			continue;
 		if (!acts(rules, rule))
 			continue;

@@ -43,7 +43,7 @@ static int check_members(json_t *object, const struct member *members, const cha
 		return error_set(err, EINVAL, "%s is not an object", where);
 	json_object_foreach(object, key, value)
 	{
-		for (member = members; member->name && strcmp(member->name, key); member++)
+		for (member = members; member->name && strcmp(member->name, key) != 0; member++)
 			;
 		if (!member->name)
 			return error_set(err, EINVAL, "%s has an unknown member '%.60s'", where, key);

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tritone gateway` as a person runs it: the URL, a fault through the control socket, the lines, the end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "service/service.h"
+
+extern char **environ;
+
+struct world {
+	char dir[64], socket[100], url[128];
+	FILE *out; /* its standard output */
+	pid_t pid; /* 0: has ended */
+};
+
+/* The program lies above the directory of the tests. */
+static void program(char *path, size_t size)
+{
+	char self[3800];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	assert_true(n > 0);
+	self[n] = '\0';
+	*strrchr(self, '/') = '\0';
+	snprintf(path, size, "%s/../tritone", self);
+}
+
+static pid_t spawn(char **argv, int *ret_out)
+{
+	posix_spawn_file_actions_t actions;
+	char path[4096];
+	int out[2];
+	pid_t pid;
+
+	program(path, sizeof path);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+	assert_int_equal(posix_spawn(&pid, path, &actions, NULL, argv, environ), 0);
+	posix_spawn_file_actions_destroy(&actions);
+	close(out[1]);
+	*ret_out = out[0];
+	return pid;
+}
+
+static int setup(void **state)
+{
+	struct world *world = calloc(1, sizeof *world);
+	char *argv[] = {(char[]){"tritone"}, (char[]){"gateway"}, (char[]){"--providers"}, (char[]){"claude,codex"},
+	    (char[]){"--control"}, NULL, (char[]){"--seed"}, (char[]){"3"}, NULL};
+	int out;
+
+	assert_non_null(world);
+	strcpy(world->dir, "/tmp/tritone-verb-XXXXXX");
+	assert_non_null(mkdtemp(world->dir));
+	snprintf(world->socket, sizeof world->socket, "%s/control.sock", world->dir);
+	argv[5] = world->socket;
+	world->pid = spawn(argv, &out);
+	world->out = fdopen(out, "r");
+	assert_non_null(fgets(world->url, sizeof world->url, world->out));
+	*strchrnul(world->url, '\n') = '\0';
+	*state = world;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *world = *state;
+
+	if (world->pid) {
+		kill(world->pid, SIGKILL);
+		waitpid(world->pid, NULL, 0);
+	}
+	fclose(world->out);
+	unlink(world->socket);
+	rmdir(world->dir);
+	free(world);
+	return 0;
+}
+
+static size_t swallow(char *bytes, size_t one, size_t count, void *arg)
+{
+	(void)bytes;
+	(void)arg;
+	return one * count;
+}
+
+static long post(struct world *world)
+{
+	CURL *curl = curl_easy_init();
+	char url[256];
+	long status = 0;
+
+	snprintf(url, sizeof url, "%s/claude/v1/chat/completions", world->url);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "{\"model\":\"opus\",\"messages\":[{}]}");
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, swallow);
+	assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_cleanup(curl);
+	return status;
+}
+
+/* The next line of the log. */
+static json_t *line_of(struct world *world)
+{
+	char line[4096];
+	json_t *object;
+
+	assert_non_null(fgets(line, sizeof line, world->out));
+	object = json_loads(line, 0, NULL);
+	assert_non_null(object);
+	return object;
+}
+
+static int count_target(void *arg, const struct tritone_target *target)
+{
+	(void)target;
+	++*(int *)arg;
+	return 0;
+}
+
+static void test_run(void **state)
+{
+	struct world *world = *state;
+	struct service_client *client = NULL;
+	struct tritone_gateway_rule rule = {.struct_size = sizeof rule,
+	    .action = TRITONE_GATEWAY_ANSWER,
+	    .key = "k",
+	    .target = "*",
+	    .status = 429,
+	    .retry_after_ms = 500,
+	    .count = 1};
+	struct tritone_errno_rule error = {.struct_size = sizeof error, .key = "e", .path = "/x"};
+	struct error err = {0};
+	uint64_t hits = 0;
+	int count = 0, status = -1;
+	json_t *line;
+
+	assert_int_equal(service_connect(&client, world->socket, &err), 0);
+	assert_int_equal(service_targets(client, TRITONE_TARGET_PROVIDER, count_target, &count, NULL), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(service_gateway_rule(client, &rule, &err), 0);
+	assert_int_equal(post(world), 429);
+	assert_int_equal(service_rule_hits(client, "k", &hits, NULL, NULL), 0);
+	assert_int_equal(hits, 1);
+	assert_int_equal(service_errno_rule(client, &error, &err), -1);
+	assert_int_equal(err.code, ENOTSUP);
+
+	line = line_of(world);
+	assert_string_equal(json_string_value(json_object_get(line, "type")), "invoke");
+	json_decref(line);
+	line = line_of(world);
+	assert_string_equal(json_string_value(json_object_get(line, "type")), "fail");
+	assert_int_equal(json_integer_value(json_object_get(line, "status")), 429);
+	assert_true(json_real_value(json_object_get(line, "retry_after_s")) == 0.5);
+	json_decref(line);
+
+	rule.count = 0;
+	assert_int_equal(service_gateway_rule(client, &rule, &err), 0);
+	kill(world->pid, SIGTERM);
+	assert_int_equal(waitpid(world->pid, &status, 0), world->pid);
+	world->pid = 0;
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(access(world->socket, F_OK), -1);
+	assert_int_equal(fgetc(world->out), EOF);
+	service_close(client);
+}
+
+static int exit_of(const char *option, const char *value)
+{
+	char name[32], text[64];
+	char *argv[] = {(char[]){"tritone"}, (char[]){"gateway"}, name, text, NULL};
+	int out, status = -1;
+	pid_t pid;
+
+	snprintf(name, sizeof name, "%s", option);
+	snprintf(text, sizeof text, "%s", value);
+	pid = spawn(argv, &out);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(out);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_usage(void **state)
+{
+	struct world *world = *state;
+
+	assert_int_equal(exit_of("--port", "70000"), 2);
+	assert_int_equal(exit_of("--latency", "soon"), 2);
+	assert_int_equal(exit_of("--providers", "a,a"), 2);
+	assert_int_equal(exit_of("--prot", "1"), 2);
+	assert_int_equal(exit_of("--port", strrchr(world->url, ':') + 1), 1); /* in use */
+	assert_int_equal(exit_of("--control", world->socket), 1);             /* too */
+	assert_int_equal(exit_of("--help", ""), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
