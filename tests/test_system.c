@@ -450,6 +450,29 @@ static void test_audit_of_a_good_log(void **state)
 	assert_int_equal(access(path, F_OK), -1); /* nothing was found: the copy is not kept */
 }
 
+static void test_audit_recovers_from_where_it_crashed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct want back = {.kind = OP_SYSTEM, .type = OP_OK, .detail = "restart"};
+	struct want replay = {.kind = OP_WAL, .type = OP_OK, .actor = "replay"};
+	struct want recover = {.kind = OP_WAL, .type = OP_OK, .actor = "recover-twice"};
+	struct error err;
+
+	start(fixture, NULL);
+	assert_int_equal(submit(fixture, "one", ""), 0);
+	assert_int_equal(submit(fixture, "two", "crash"), 2);
+	await(fixture, &back, 0);
+	assert_int_equal(submit(fixture, "two", ""), 0);
+	assert_int_equal(system_outcomes(fixture->system, &err), 0);
+	stop(fixture);
+	audit(fixture);
+	assert_int_equal(count(fixture, &replay), 1);
+	assert_int_equal(replay.found.value, 2); /* at the end */
+	assert_int_equal(count(fixture, &recover), 1);
+	assert_int_equal(recover.found.value, 1); /* then */
+	assert_non_null(strstr(recover.said, "first crash"));
+}
+
 static void test_audit_finds_a_recovery_that_drifts(void **state)
 {
 	struct fixture *fixture = *state;
@@ -589,6 +612,7 @@ int main(int argc, char **argv)
 	    SYSTEM_TEST(test_a_daemon_that_has_strayed_is_ended),
 	    SYSTEM_TEST(test_half_written_and_left_over_files_are_found),
 	    SYSTEM_TEST(test_audit_of_a_good_log),
+	    SYSTEM_TEST(test_audit_recovers_from_where_it_crashed),
 	    SYSTEM_TEST(test_audit_finds_a_recovery_that_drifts),
 	    SYSTEM_TEST(test_audit_finds_a_task_that_the_log_does_not_know),
 	    SYSTEM_TEST(test_fault_points_act_when_they_are_to),

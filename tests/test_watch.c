@@ -353,7 +353,7 @@ static void test_a_repository_that_comes_later_and_is_packed(void **state)
 
 static void make_statefiles(struct fixture *fixture)
 {
-	static const char *const json[] = {"**/*.json", NULL}, *const temporary[] = {"**/*.tmp", NULL};
+	static const char *const json[] = {"**/*.json", NULL}, *const temporary[] = {"**/*.tmp", "**/.new-*", NULL};
 
 	assert_int_equal(
 	    statefiles_create(&fixture->statefiles,
@@ -387,8 +387,10 @@ static void test_a_file_is_seen_as_a_reader_sees_it(void **state)
 
 	make_directory(fixture, "d");
 	make_statefiles(fixture);
-	write_file(fixture, "d/a.json.tmp", "{\"a\": 1}");
-	move(fixture, "d/a.json.tmp", "d/a.json");
+	write_file(fixture, "d/.new-a.json", "{\"a\": "); /* nobody reads it yet */
+	dispatch(fixture);
+	write_file(fixture, "d/.new-a.json", "{\"a\": 1}");
+	move(fixture, "d/.new-a.json", "d/a.json");
 	dispatch(fixture);
 	statefiles(fixture, text, sizeof text);
 	assert_string_equal(text, "+d/a.json ");

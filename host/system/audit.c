@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can only be looked at once nothing runs: files left over, and the system's own log. The log
- * is replayed and recovered on a copy of the state directory; the original stays as it was found.
+ * is replayed and recovered on copies of the state directory; the original stays as it was found.
+ * Recovery has something to do where the system crashed, so that state is kept for it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,12 +22,12 @@
 
 #define COMMAND_TIMEOUT_MS 30000
 #define COPY_NAME          "audit"
+#define CRASH_NAME         "crash"
 
 struct audit {
 	struct system *system;
 	char copy[PATH_MAX]; /* the state directory's copy: ${state} of the commands */
-	char logs[PATH_MAX];
-	char *wal_dir; /* of the original */
+	char *wal_dir;       /* of the original */
 	char **environment, **replay, **recover;
 	bool bad; /* something was found: the copy is kept for the post-mortem */
 };
@@ -91,7 +92,7 @@ static int replay(struct audit *audit, const char *name, json_t **ret, struct er
 	int status;
 	json_t *root;
 
-	snprintf(output, sizeof output, "%s/%s.json", audit->logs, name);
+	snprintf(output, sizeof output, "%s/%s.json", audit->system->log_dir, name);
 	if (removetree(output, err) != 0 || run(audit, name, audit->replay, output, &status, err) != 0 ||
 	    textfile_read(&text, &size, output, err) != 0)
 		return -1;
@@ -292,44 +293,54 @@ static void check_recovery(struct audit *audit)
 	struct error error;
 	bool killed = false;
 	int64_t tasks = 0;
+	char how[96];
 
-	if (recover_twice(audit, &killed, &tasks, &error) != 0)
+	if (recover_twice(audit, &killed, &tasks, &error) == 0) {
+		snprintf(how, sizeof how, "from the state at the %s%s",
+		    audit->system->crash_kept ? "first crash" : "end", killed ? ", one recovery killed half way" : "");
+		record(audit, "recover-twice", true, tasks, how);
+	} else {
 		record(audit, "recover-twice", false, tasks, error.text);
-	else
-		record(audit, "recover-twice", true, tasks,
-		    killed ? "one of them was killed half way" : "none of them had anything to reconcile");
+	}
 }
 
 /* --- --- */
 
 /* A copy holds all that the commands touch, or they may not be run: is the ledger inside? */
-static bool self_contained(const struct audit *audit, struct error *err)
+static bool self_contained(struct system *system, struct error *err)
 {
-	const struct spec_manifest *manifest = audit->system->manifest;
-	const char *state = audit->system->state_dir;
+	const struct spec_manifest *manifest = system->manifest;
+	const char *state = system->state_dir;
 	size_t size = strlen(state);
 	char *repository;
 	bool inside;
 
 	if (!manifest->commits.git)
 		return true;
-	if (spec_expand(&repository, manifest->commits.git, system_lookup, audit->system, err) != 0)
+	if (spec_expand(&repository, manifest->commits.git, system_lookup, system, err) != 0)
 		return false;
 	inside = !strncmp(repository, state, size) && (repository[size] == '/' || !repository[size]);
 	free(repository);
 	return inside;
 }
 
-static int prepare(struct audit *audit, struct error *err)
+static void forget_commands(struct audit *audit)
+{
+	strings_free(audit->environment);
+	strings_free(audit->replay);
+	strings_free(audit->recover);
+	audit->environment = audit->replay = audit->recover = NULL;
+}
+
+/* Points the commands at a copy. */
+static int aim(struct audit *audit, const char *name, struct error *err)
 {
 	struct system *system = audit->system;
 	const struct spec_manifest *manifest = system->manifest;
 
-	snprintf(audit->logs, sizeof audit->logs, "%s", system->log_dir);
-	if (snprintf(audit->copy, sizeof audit->copy, "%s/" COPY_NAME, system->run_dir) >= (int)sizeof audit->copy)
+	forget_commands(audit);
+	if (snprintf(audit->copy, sizeof audit->copy, "%s/%s", system->run_dir, name) >= (int)sizeof audit->copy)
 		return error_set(err, ENAMETOOLONG, "%s: too long", system->run_dir);
-	if (removetree(audit->copy, err) != 0 || copytree(system->state_dir, audit->copy, err) != 0)
-		return error_context(err, "copy of the state directory");
 	if (variables_environment(&audit->environment, &manifest->processes[0].environment,
 		faultpoints_path(system->faultpoints), copy_lookup, audit, err) != 0 ||
 	    variables_expand_all(&audit->replay, &manifest->wal.replay, NULL, copy_lookup, audit, err) != 0)
@@ -341,12 +352,54 @@ static int prepare(struct audit *audit, struct error *err)
 	    &audit->recover, &manifest->wal.recover, system->arguments, copy_lookup, audit, err);
 }
 
+static int copy_state(struct system *system, const char *name, struct error *err)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/%s", system->run_dir, name) >= (int)sizeof path)
+		return error_set(err, ENAMETOOLONG, "%s: too long", system->run_dir);
+	if (removetree(path, err) == 0 && copytree(system->state_dir, path, err) == 0)
+		return 0;
+	removetree(path, NULL);
+	return error_context(err, "copy of the state directory");
+}
+
+void audit_crashed(struct system *system)
+{
+	const struct spec_manifest *manifest = system->manifest;
+
+	if (system->crash_kept || !manifest->wal.recover.count || !manifest->wal.replay.count ||
+	    !self_contained(system, NULL))
+		return;
+	system->crash_kept = copy_state(system, CRASH_NAME, NULL) == 0;
+}
+
+/* The log of the end against what the system said; recovery from where the system crashed, if it did. */
+static int audit_log(struct audit *audit, struct error *err)
+{
+	struct system *system = audit->system;
+	char end[PATH_MAX];
+
+	if (copy_state(system, COPY_NAME, err) != 0 || aim(audit, COPY_NAME, err) != 0)
+		return -1;
+	snprintf(end, sizeof end, "%s", audit->copy);
+	check_replay(audit);
+	if (!system->manifest->wal.recover.count)
+		return audit->bad ? 0 : removetree(end, err);
+	if (system->crash_kept && aim(audit, CRASH_NAME, err) != 0)
+		return -1;
+	check_recovery(audit);
+	if (audit->bad)
+		return 0; /* the copies stay for the post-mortem */
+	return removetree(end, err) != 0 ? -1 : removetree(audit->copy, err);
+}
+
 int system_audit(struct system *system, struct error *err)
 {
 	const struct spec_manifest *manifest = system->manifest;
 	struct audit audit = {.system = system};
-	struct error inside = {0};
-	int result = -1;
+	struct error outside = {0};
+	int result = 0;
 
 	if (!system->stopped)
 		return error_set(err, EBUSY, "%s: still running: it is audited after the stop", manifest->name);
@@ -357,20 +410,11 @@ int system_audit(struct system *system, struct error *err)
 	if (spec_expand(&audit.wal_dir, manifest->wal.directory, system_lookup, system, err) != 0)
 		return -1;
 	verify_log(&audit);
-	if (manifest->wal.replay.count && self_contained(&audit, &inside)) {
-		if (prepare(&audit, err) != 0)
-			goto out;
-		check_replay(&audit);
-		if (manifest->wal.recover.count)
-			check_recovery(&audit);
-		if (!audit.bad && removetree(audit.copy, err) != 0)
-			goto out;
-	}
-	result = inside.code ? error_set(err, inside.code, "%s", inside.text) : 0;
-out:
+	if (manifest->wal.replay.count && self_contained(system, &outside))
+		result = audit_log(&audit, err);
+	else if (outside.code)
+		result = error_set(err, outside.code, "%s", outside.text);
 	free(audit.wal_dir);
-	strings_free(audit.environment);
-	strings_free(audit.replay);
-	strings_free(audit.recover);
+	forget_commands(&audit);
 	return result;
 }

@@ -21,49 +21,78 @@ static int failed(struct error *err, const char *name)
 	return error_set(err, code, "%s: %s", name, strerror(code));
 }
 
-static int copy_bytes(int from, int to, const char *name, struct error *err)
+/* `size` bytes from `at` on. */
+static int copy_stretch(int from, int to, off_t at, off_t size, const char *name, struct error *err)
 {
 	char buf[65536];
-	ssize_t got, put, at;
+	off_t in = at, out = at;
+	ssize_t got, put;
 
-	if (ioctl(to, FICLONE, from) == 0)
-		return 0;
-	do {
-		got = copy_file_range(from, NULL, to, NULL, SSIZE_MAX / 2, 0);
-	} while (got > 0 || (got < 0 && errno == EINTR));
-	if (got == 0)
-		return 0;
-	if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
-		return failed(err, name);
-	while ((got = read(from, buf, sizeof buf)) != 0) {
+	while (size > 0) {
+		got = copy_file_range(from, &in, to, &out, (size_t)size, 0);
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got < 0)
-			return failed(err, name);
-		for (at = 0; at < got; at += put) {
-			put = write(to, buf + at, (size_t)(got - at));
+		if (got <= 0)
+			break;
+		size -= got;
+	}
+	if (size > 0 && errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+		return failed(err, name);
+	while (size > 0) { /* between file systems that cannot do it */
+		got = pread(from, buf, size < (off_t)sizeof buf ? (size_t)size : sizeof buf, in);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got == 0 ? 0 : failed(err, name); /* it was cut meanwhile */
+		for (ssize_t done = 0; done < got; done += put) {
+			put = pwrite(to, buf + done, (size_t)(got - done), in + done);
 			if (put < 0 && errno == EINTR)
 				put = 0;
 			else if (put < 0)
 				return failed(err, name);
 		}
+		in += got;
+		size -= got;
 	}
 	return 0;
 }
 
-static int copy_file(int from_dir, int to_dir, const char *name, mode_t mode, struct error *err)
+/* Only what is not a hole: the map of a log is mostly holes. */
+static int copy_bytes(int from, int to, off_t size, const char *name, struct error *err)
+{
+	off_t data = 0, hole;
+
+	if (size == 0 || ioctl(to, FICLONE, from) == 0)
+		return 0;
+	while (data < size) {
+		data = lseek(from, data, SEEK_DATA);
+		if (data < 0 && errno == ENXIO)
+			break; /* holes to the end */
+		if (data < 0)
+			return failed(err, name);
+		hole = lseek(from, data, SEEK_HOLE);
+		if (hole < 0)
+			return failed(err, name);
+		if (copy_stretch(from, to, data, hole - data, name, err) != 0)
+			return -1;
+		data = hole;
+	}
+	return ftruncate(to, size) == 0 ? 0 : failed(err, name);
+}
+
+static int copy_file(int from_dir, int to_dir, const char *name, const struct stat *st, struct error *err)
 {
 	int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), to, result;
 
 	if (from < 0)
-		return failed(err, name);
-	to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode & 0777);
+		return errno == ENOENT ? 0 : failed(err, name);
+	to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st->st_mode & 0777);
 	if (to < 0) {
 		result = failed(err, name);
 		close(from);
 		return result;
 	}
-	result = copy_bytes(from, to, name, err);
+	result = copy_bytes(from, to, st->st_size, name, err);
 	close(from);
 	if (close(to) != 0 && result == 0)
 		result = failed(err, name);
@@ -76,7 +105,7 @@ static int copy_link(int from_dir, int to_dir, const char *name, struct error *e
 	ssize_t size = readlinkat(from_dir, name, target, sizeof target - 1);
 
 	if (size < 0)
-		return failed(err, name);
+		return errno == ENOENT ? 0 : failed(err, name);
 	target[size] = '\0';
 	return symlinkat(target, to_dir, name) == 0 ? 0 : failed(err, name);
 }
@@ -88,11 +117,11 @@ static int copy_entry(int from_dir, int to_dir, const char *name, int depth, str
 	struct stat st;
 
 	if (fstatat(from_dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return failed(err, name);
+		return errno == ENOENT ? 0 : failed(err, name);
 	if (S_ISDIR(st.st_mode))
 		return copy_directory(from_dir, name, to_dir, name, depth + 1, err);
 	if (S_ISREG(st.st_mode))
-		return copy_file(from_dir, to_dir, name, st.st_mode, err);
+		return copy_file(from_dir, to_dir, name, &st, err);
 	if (S_ISLNK(st.st_mode))
 		return copy_link(from_dir, to_dir, name, err);
 	return 0;
@@ -108,7 +137,7 @@ static int copy_directory(int from_dir, const char *from, int to_dir, const char
 		return error_set(err, ELOOP, "%s: more than %d directories deep", from, DEPTH_MAX);
 	in = openat(from_dir, from, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (in < 0)
-		return failed(err, from);
+		return depth > 0 && errno == ENOENT ? 0 : failed(err, from);
 	if (mkdirat(to_dir, to, 0700) != 0) {
 		failed(err, to);
 		goto out;

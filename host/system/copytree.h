@@ -5,7 +5,8 @@
 
 #include "wal/error.h"
 
-/* `to` may not exist. Files, directories and symbolic links; sockets, pipes and devices are left out. */
+/* `to` may not exist. Files, directories and symbolic links; sockets, pipes and devices are left out, and so is what vanishes
+ * meanwhile. */
 int copytree(const char *from, const char *to, struct error *err);
 /* Not there: fine. Follows no link. */
 int removetree(const char *path, struct error *err);

@@ -41,10 +41,14 @@ struct system {
 	struct processes *processes;
 	struct observer *observer;
 	bool started, stopped;
+	bool crash_kept; /* by the thread that restarts the first process; read after the stop */
 
 	pthread_mutex_t lock; /* of what follows */
 	char event_task[256];
 };
+
+/* audit.c: the orchestrator is dead and not started again yet: keeps its state for the audit. */
+void audit_crashed(struct system *system);
 
 /* commands.c: runs one command of the system to its end, below the keeper. The observer may not be running. */
 struct command {

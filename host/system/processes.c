@@ -365,6 +365,7 @@ static void refuse(struct process *process, const char *why)
 /* Waits for its death, and out the delay. false: no more. */
 static bool wait_for_death(struct process *process)
 {
+	const struct processes_options *options = &process->all->options;
 	struct pollfd fd = {.fd = process->wake, .events = POLLIN};
 	int64_t until = -1;
 
@@ -373,8 +374,11 @@ static bool wait_for_death(struct process *process)
 
 		if (life == UNWANTED)
 			return false;
-		if (life == DEAD && until < 0)
-			until = now_ms() + process->all->options.manifest->restart.delay_ms;
+		if (life == DEAD && until < 0) {
+			until = now_ms() + options->manifest->restart.delay_ms;
+			if (options->crashed && process == process->all->items)
+				options->crashed(options->crashed_arg);
+		}
 		if (until >= 0 && now_ms() >= until)
 			return true;
 		poll(&fd, 1, until < 0 ? -1 : (int)(until - now_ms() > 1000 ? 1000 : until - now_ms()));

@@ -28,6 +28,8 @@ struct processes_options {
 	void *lookup_arg;
 	const char *state_dir, *log_dir, *faultpoints;
 	bool filter;
+	void (*crashed)(void *arg); /* the first one is dead and not started again yet; may be NULL */
+	void *crashed_arg;
 };
 
 /* Expands the commands; starts nothing. */

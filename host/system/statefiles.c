@@ -140,7 +140,8 @@ static void on_event(void *arg, const char *path, uint32_t mask)
 	struct statefiles *files = arg;
 	bool in_place;
 
-	if (!globs_match(&files->json, path))
+	/* What is temporary may be half-written: it is no state file yet, whatever else it matches. */
+	if (!globs_match(&files->json, path) || globs_match(&files->temporary, path))
 		return;
 	if (mask & IN_CREATE) {
 		snprintf(files->fresh, sizeof files->fresh, "%s", path);

@@ -189,6 +189,11 @@ static int create_agents(struct system *system, struct error *err)
 	return agents_watch(system->agents, system->watch, err);
 }
 
+static void on_crash(void *arg)
+{
+	audit_crashed(arg);
+}
+
 /* The observers are there before the first process, so that nothing it does goes unseen. */
 static int start_observers(struct system *system, struct error *err)
 {
@@ -206,7 +211,9 @@ static int start_observers(struct system *system, struct error *err)
 		    .state_dir = system->state_dir,
 		    .log_dir = system->log_dir,
 		    .faultpoints = faultpoints_path(system->faultpoints),
-		    .filter = system->syscall_filter},
+		    .filter = system->syscall_filter,
+		    .crashed = on_crash,
+		    .crashed_arg = system},
 		err) != 0)
 		return -1;
 	return observer_start(&system->observer,
