@@ -46,6 +46,7 @@ static void world_recover(struct world *world)
 		if (core_replay(world->core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
 			fail_msg("replay: %s", err.text);
 	}
+	memset(world->window_us, 0, sizeof world->window_us); /* one whose record was not durable is forgotten */
 	world->epoch++;
 	world->staged = world->durable;
 	core_recovered(world->core, world->epoch, world->durable, world->now_us, world->effects);
@@ -207,6 +208,7 @@ static void do_route(struct world *world, const struct core_effect *e)
 	    .provider = p, .attempt = e->attempt, .step = e->step, .at_us = world->now_us, .status = status};
 	snprintf(call->task, sizeof call->task, "%s", e->task);
 	world->call_count++;
+	world->inside += world->now_us < world->window_us[p];
 	world->agents[index].step = e->step;
 	agent_says(world, index, world->call_ms * WORLD_MS,
 	    (struct core_event){.kind = CORE_CALLED,
@@ -292,11 +294,16 @@ static void do_notify(struct world *world, const struct core_effect *e)
 
 static void do_end(struct world *world, const struct core_effect *e)
 {
-	for (size_t i = 0; i < world->agent_count; i++)
-		if (world->agents[i].pid == e->pid)
-			world->agents[i].alive = false;
-	world_later(
-	    world, WORLD_MS, -1, (struct core_event){.kind = CORE_GONE, .task = e->task, .attempt = e->attempt});
+	uint64_t after = 0;
+
+	for (size_t i = 0; i < world->agent_count; i++) {
+		if (world->agents[i].pid == e->pid && world->agents[i].alive) {
+			world->agents[i].hung = true;
+			after = 8 * WORLD_MS; /* a process takes its time to go */
+		}
+	}
+	world_later(world, after, -1,
+	    (struct core_event){.kind = CORE_GONE, .task = e->task, .attempt = e->attempt, .pid = e->pid});
 }
 
 static void do_signal(struct world *world, const struct core_effect *e)
@@ -421,6 +428,18 @@ static void bring_durable(struct world *world)
 	world_step(world, (struct core_event){.kind = CORE_DURABLE, .lsn = world->durable});
 }
 
+static void note_window(struct world *world, const struct core_event *called)
+{
+	const struct policy *policy = &world->options.policy;
+	int p = cascade_provider_parse(called->provider);
+	uint64_t window = called->retry_after_ms >= 0 ? (uint64_t)called->retry_after_ms : policy->throttle_base_ms;
+
+	if (window > policy->throttle_max_ms)
+		window = policy->throttle_max_ms;
+	if (core_writable(world->core) && world->now_us + window * WORLD_MS > world->window_us[p])
+		world->window_us[p] = world->now_us + window * WORLD_MS;
+}
+
 static void bring(struct world *world, struct world_event *e)
 {
 	struct world_agent *agent = e->agent >= 0 ? &world->agents[e->agent] : NULL;
@@ -439,10 +458,15 @@ static void bring(struct world *world, struct world_event *e)
 	e->event.digest = e->digest;
 	e->event.base = e->base;
 	e->event.text = e->text;
+	for (size_t i = 0; e->event.kind == CORE_GONE && e->event.pid && i < world->agent_count; i++)
+		if (world->agents[i].pid == e->event.pid)
+			world->agents[i].alive = false;
 	if (e->event.kind == CORE_DURABLE) {
 		bring_durable(world);
 		return;
 	}
+	if (e->event.kind == CORE_CALLED && e->event.status == 429)
+		note_window(world, &e->event);
 	if (agent && e->event.kind == CORE_BEAT)
 		agent_says(world, e->agent, world->options.policy.beat_ms * WORLD_MS, e->event);
 	world_step(world, e->event);
@@ -533,8 +557,14 @@ void world_restart(struct world *world, uint64_t lsn)
 		world->durable = lsn;
 	/* Only the conductor's own events die with it; and agents lose their socket. */
 	world->event_count = kept;
-	for (size_t i = 0; i < world->agent_count; i++)
-		world->agents[i].hung = world->agents[i].alive;
+	for (size_t i = 0; i < world->agent_count; i++) {
+		struct world_agent *agent = &world->agents[i];
+
+		/* An agent that sees its socket closed ends; io sees to those that were to be ended and were not yet. */
+		if (!agent->told || agent->hung || agent->deaf)
+			agent->alive = false;
+		agent->hung = agent->alive;
+	}
 	world->syncing = world->crashed = false;
 	world->crash_lsn = 0;
 	world->timer_us = CORE_NEVER;
@@ -551,6 +581,8 @@ void world_reopen(struct world *world)
 {
 	world->write_fails = false;
 	world->syncing = false;
+	for (size_t i = 0; i < world->agent_count; i++)
+		world->agents[i].alive = false; /* io ends what is left before it recovers */
 	for (size_t i = 0; i < world->event_count; i++)
 		if (world->events[i].event.kind == CORE_DURABLE || world->events[i].event.kind == CORE_WRITE_FAILED)
 			world->events[i--] = world->events[--world->event_count];

@@ -105,6 +105,8 @@ struct world {
 	uint64_t action;                           /* of each step; 0: another one each */
 	int32_t provider_status[POLICY_PROVIDERS]; /* 0: 200; < 0: no answer */
 	int64_t provider_retry_after_ms[POLICY_PROVIDERS];
+	uint64_t window_us[POLICY_PROVIDERS]; /* until when a 429 that the core has heard of forbids calls */
+	size_t inside;                        /* calls that were let through all the same */
 	/* Sees each effect first; true: it is not performed. */
 	bool (*on_effect)(struct world *world, const struct core_effect *effect);
 	uint64_t user[32]; /* the test's own */

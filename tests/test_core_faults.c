@@ -392,6 +392,52 @@ static void loops_are_stopped(void **state)
 	world_destroy(w);
 }
 
+/* Two calls were under way: the second 429 may not shorten the window of the first. */
+static void windows_only_grow(void **state)
+{
+	struct world *w = *state;
+	struct core_status status;
+
+	world_submit(w, 1, "a", "write", NULL);
+	world_submit(w, 2, "b", "write", NULL);
+	world_run(w, 10 * WORLD_MS);
+	assert_int_equal(w->call_count, 2);
+	for (int i = 0; i < 2; i++)
+		world_step(w, (struct core_event){.kind = CORE_CALLED,
+				  .task = i ? "b" : "a",
+				  .attempt = 1,
+				  .epoch = w->epoch,
+				  .step = 1,
+				  .provider = "claude",
+				  .status = 429,
+				  .retry_after_ms = i ? 100 : 3000});
+	core_status(w->core, w->now_us, &status);
+	assert_int_equal(status.providers[CLAUDE].throttled_ms, 3000);
+}
+
+static void other_tokens_and_operations_are_refused(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "a");
+	world_step(w,
+	    (struct core_event){
+		.kind = CORE_RESULT, .task = "a", .attempt = 1, .epoch = w->epoch + 1, .digest = "z", .base = "base"});
+	world_step(
+	    w, (struct core_event){
+		   .kind = CORE_RESULT, .task = "a", .attempt = 2, .epoch = w->epoch, .digest = "z", .base = "base"});
+	world_step(w, (struct core_event){.kind = CORE_LANDED, .task = "a", .op = 1, .digest = "z"});
+	world_pass(w, 2 * WORLD_MS);
+	assert_int_equal(world_records(w, CORE_RECORD_REFUSED), 2);
+	assert_string_equal(world_state(w, "a"), "running");
+	w->sink_status = 500;
+	while (w->note_count == 0)
+		world_pass(w, WORLD_MS);
+	world_step(w, (struct core_event){.kind = CORE_NOTIFIED, .task = "a", .op = 12345, .status = 200});
+	world_pass(w, 5 * WORLD_MS);
+	assert_string_equal(world_state(w, "a"), "committed");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +455,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(calls_are_bounded, setup, teardown),
 	    cmocka_unit_test_setup_teardown(lost_file_is_restored_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(validation_is_retried_twice, setup, teardown),
+	    cmocka_unit_test_setup_teardown(windows_only_grow, setup, teardown),
+	    cmocka_unit_test_setup_teardown(other_tokens_and_operations_are_refused, setup, teardown),
 	    cmocka_unit_test(token_budgets),
 	    cmocka_unit_test(loops_are_stopped),
 	};
