@@ -74,7 +74,7 @@ struct request {
 	uint64_t invoke;
 	int status; /* as answered; 0: not at all */
 	int64_t tokens, retry_after_ms;
-	int64_t sent_us; /* when the answer was given to the HTTP server */
+	int64_t sent_us;  /* when the answer was given to the HTTP server */
 	const char *lost; /* why there was no answer; NULL: there was, or the client went away */
 };
 
