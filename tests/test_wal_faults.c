@@ -230,6 +230,7 @@ static void creation_case(struct fixture *f, int call, int code)
 		    refuse_call(call, code) == 0 && wal_open(&wal, f->log, NULL, &err) < 0 && err.code == code ? 0 : 1);
 	}
 	assert_int_equal(child_status(pid), 0);
+	assert_int_equal(access(f->data, F_OK), -1);
 	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
 	assert_int_equal(append_some(f->wal, 1, 10, &f->err), 0);
 	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);

@@ -118,9 +118,9 @@ static int commit_once(struct wal *wal, struct wal_batch *batch, struct wal_stat
 	rc = wal_get_state(wal, txn, &state, err);
 	if (rc)
 		goto abort;
-	if (state.epoch != wal->state.epoch || state.head_lsn != wal->state.head_lsn) {
+	if (state.epoch != wal->epoch || state.head_lsn != wal->state.head_lsn) {
 		rc = error_set(err, ESTALE, "%s: epoch %llu has the log, this writer is of epoch %llu", wal->dir,
-		    (unsigned long long)state.epoch, (unsigned long long)wal->state.epoch);
+		    (unsigned long long)state.epoch, (unsigned long long)wal->epoch);
 		goto abort;
 	}
 	rc = put_records(wal, txn, batch, &state);
@@ -275,7 +275,7 @@ int wal_append(struct wal *wal, uint32_t kind, const void *payload, size_t size,
 	if (reserve(wal, room, err) < 0)
 		goto out;
 	at = wal->staged.bytes + wal->staged.used;
-	encoded = (uint32_t)record_encode(at + ENTRY_HEAD, wal->next_lsn, wal->state.epoch, kind, payload, size);
+	encoded = (uint32_t)record_encode(at + ENTRY_HEAD, wal->next_lsn, wal->epoch, kind, payload, size);
 	memcpy(at, &encoded, sizeof encoded);
 	wal->staged.used += ENTRY_HEAD + encoded;
 	wal->staged.count++;

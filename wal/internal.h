@@ -51,6 +51,7 @@ struct wal {
 	int lock_fd; /* -1: a reader */
 	bool read_only;
 	size_t map_size, map_size_max;
+	uint64_t epoch; /* fixed once open; `state` moves with each commit */
 	struct wal_state state;
 
 	pthread_mutex_t lock;

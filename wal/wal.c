@@ -312,6 +312,7 @@ static int take_over(struct wal *wal, bool fresh, struct error *err)
 	if (rc)
 		return wal_mdb_error(err, rc, wal, wal->read_only ? "cannot be read" : "the epoch cannot be bumped");
 	wal->state = state;
+	wal->epoch = state.epoch;
 	atomic_store(&wal->durable_lsn, state.head_lsn);
 	wal->next_lsn = state.head_lsn + 1;
 	return 0;
@@ -459,7 +460,7 @@ void wal_close(struct wal *wal)
 
 uint64_t wal_epoch(const struct wal *wal)
 {
-	return wal->state.epoch;
+	return wal->epoch;
 }
 
 int wal_verify(const char *dir, struct wal_report *report, struct error *err)

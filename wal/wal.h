@@ -15,6 +15,8 @@
  *  - After a failed sync (ENOSPC, EIO, ...) the log is *failed*: every append and sync gives EROFS
  * with the first cause, and what was staged but not durable is gone. wal_close, then wal_open
  * (which verifies), is the only way on.
+ *    A commit that failed may still turn out to be there then, whole or not at all: unknown, not undone.
+ *  - A visitor of wal_replay must not call back into the log: while it runs, the map cannot grow.
  *  - One environment may be open once in a process (LMDB's rule), and not across fork.
  *  - A payload is any bytes; by convention one msgpack value, so that `tritone wal dump` can print
  * it.

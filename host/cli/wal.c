@@ -78,6 +78,20 @@ static void print_bytes(FILE *out, const void *bytes, size_t size)
 	fputc('"', out);
 }
 
+/* As short as it can be read back from; JSON has no infinity. */
+static void print_number(FILE *out, double number)
+{
+	char text[32];
+
+	double back;
+
+	snprintf(text, sizeof text, "%.15g", number);
+	back = strtod(text, NULL);
+	if (back < number || back > number)
+		snprintf(text, sizeof text, "%.17g", number);
+	fprintf(out, isfinite(number) ? "%s" : "\"%s\"", text);
+}
+
 static void print_value(FILE *out, const msgpack_object *value, int depth);
 
 static void print_key(FILE *out, const msgpack_object *key, int depth)
@@ -117,7 +131,7 @@ static void print_value(FILE *out, const msgpack_object *value, int depth)
 		break;
 	case MSGPACK_OBJECT_FLOAT32:
 	case MSGPACK_OBJECT_FLOAT64:
-		fprintf(out, isfinite(value->via.f64) ? "%.17g" : "\"%g\"", value->via.f64);
+		print_number(out, value->via.f64);
 		break;
 	case MSGPACK_OBJECT_STR:
 		print_text(out, value->via.str.ptr, value->via.str.size);
