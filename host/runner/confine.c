@@ -90,12 +90,13 @@ int confine_files(const char *const *paths, struct error *err)
 
 int confine_network(struct error *err)
 {
+	const struct scmp_arg_cmp other = {.arg = 0, .op = SCMP_CMP_NE, .datum_a = AF_UNIX};
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int r;
 
 	if (!filter)
 		return error_set(err, ENOMEM, "no memory for a system-call filter");
-	r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+	r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, &other);
 	if (r == 0) /* it could make sockets too, out of the filter's sight */
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0);
 	if (r == 0)
