@@ -132,7 +132,7 @@ static void promises(struct world *w, uint64_t seed)
 
 static void chaos(void **state)
 {
-	size_t done = 0, failed = 0;
+	size_t done = 0, failed = 0, steps = 0;
 
 	(void)state;
 	for (uint64_t s = 1; s <= SEEDS; s++) {
@@ -162,9 +162,10 @@ static void chaos(void **state)
 			done += strcmp(view.state, "done") == 0;
 			failed += strcmp(view.state, "failed") == 0;
 		}
+		steps += w->steps;
 		world_destroy(w);
 	}
-	print_message("%zu tasks done, %zu failed\n", done, failed);
+	print_message("%zu tasks done, %zu failed, %zu steps\n", done, failed, steps);
 	assert_true(done > failed && failed > 0);
 }
 
