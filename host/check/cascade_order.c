@@ -34,14 +34,17 @@ static uint64_t excuse_us(const struct check_config *config)
 static void note_failure(struct provider_state *p, const struct op *op, const struct check_config *config)
 {
 	uint64_t window = config->throttle_default_us, until;
+	uint64_t left = op->value > 0 ? (uint64_t)op->value : 0;
+	/* When the answer left, which the operation says it was a little before it could be recorded. */
+	uint64_t sent_us = op->time_us > left ? op->time_us - left : 0;
 
 	if (op->status == 429) {
 		if (op->number >= 0)
 			window = (uint64_t)(op->number * 1e6);
 		if (config->throttle_max_us && window > config->throttle_max_us)
 			window = config->throttle_max_us;
-		until = op->time_us + window;
-		if (p->throttled_at == OP_NONE || op->time_us > p->throttled_until_us)
+		until = sent_us + window;
+		if (p->throttled_at == OP_NONE || sent_us > p->throttled_until_us)
 			p->throttled_from_us = op->time_us;
 		if (p->throttled_at == OP_NONE || until > p->throttled_until_us)
 			p->throttled_until_us = until;
