@@ -245,17 +245,17 @@ int agents_fd(const struct agents *agents)
 
 static void bury(struct agents *agents, struct agent *agent)
 {
+	size_t kept = 0;
+
 	announce(agents, agent, true);
 	history_complete(agents->history, agent->op,
 	    &(struct op){.kind = OP_AGENT, .type = OP_OK, .pair = agent->op, .value = agent->pid});
 	pthread_mutex_lock(&agents->lock);
-	for (size_t i = 0; i < agents->count; i++) {
-		if (agents->items[i] != agent)
-			continue;
-		memmove(&agents->items[i], &agents->items[i + 1], (agents->count - i - 1) * sizeof agents->items[0]);
-		agents->count--;
-		break;
-	}
+	while (kept < agents->count && agents->items[kept] != agent)
+		kept++;
+	for (; kept + 1 < agents->count; kept++)
+		agents->items[kept] = agents->items[kept + 1];
+	agents->count = kept;
 	pthread_mutex_unlock(&agents->lock);
 	close(agent->pidfd); /* takes it out of the epoll too */
 	free(agent);

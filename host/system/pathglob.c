@@ -3,6 +3,7 @@
  * manifest. */
 #include "system/pathglob.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct capture {
@@ -108,16 +109,11 @@ bool pathglob_may_hold(const char *pattern, const char *dir)
 bool pathglob_fill(const char *pattern, const char *text, char *ret, size_t size)
 {
 	const char *star = strchr(pattern, '*');
-	size_t before = star ? (size_t)(star - pattern) : strlen(pattern), middle = star ? strlen(text) : 0;
-	const char *after = star ? star + strspn(star, "*") : "";
+	int before = star ? (int)(star - pattern) : (int)strlen(pattern);
+	int used =
+	    snprintf(ret, size, "%.*s%s%s", before, pattern, star ? text : "", star ? star + strspn(star, "*") : "");
 
-	if (before + middle + strlen(after) + 1 > size)
-		return false;
-	memcpy(ret, pattern, before);
-	if (middle)
-		memcpy(ret + before, text, middle);
-	memcpy(ret + before + middle, after, strlen(after) + 1);
-	return true;
+	return used >= 0 && (size_t)used < size;
 }
 
 bool pathglob_root(const char *pattern, char *ret, size_t size)

@@ -69,10 +69,10 @@ int textfile_read(char **ret_text, size_t *ret_size, const char *path, struct er
 
 int textfile_line(const char *path, char *ret, size_t size, struct error *err)
 {
-	char *text, *from;
+	char *text = NULL, *from;
 	size_t length;
 
-	if (textfile_read(&text, &length, path, err) != 0)
+	if (textfile_read(&text, &length, path, err) != 0 || !text)
 		return -1;
 	from = text + strspn(text, " \t");
 	length = strcspn(from, "\r\n");
@@ -88,13 +88,13 @@ int textfile_line(const char *path, char *ret, size_t size, struct error *err)
 
 int textfile_start_time(pid_t pid, uint64_t *ret_ticks, struct error *err)
 {
-	char path[64], *text, *at, state = '?';
+	char path[64], *text = NULL, *at, state = '?';
 	uint64_t ticks = 0;
 	size_t size;
 	int result;
 
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	if (textfile_read(&text, &size, path, NULL) != 0)
+	if (textfile_read(&text, &size, path, NULL) != 0 || !text)
 		return error_set(err, ESRCH, "process %d: it has gone", (int)pid);
 	at = strrchr(text, ')'); /* the name may hold anything, so count from its end */
 	result =

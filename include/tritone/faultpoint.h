@@ -109,6 +109,7 @@ static inline int tritone_faultpoint(const char *name)
 	static struct tritone_point_table *table;
 	static int state; /* 0: not looked yet, 1: none, 2: mapped */
 	int seen = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+	struct tritone_point_table *points;
 	uint32_t i;
 
 	if (seen == 1)
@@ -121,10 +122,11 @@ static inline int tritone_faultpoint(const char *name)
 		if (!mapped)
 			return 0;
 	}
-	if (__atomic_load_n(&table->armed, __ATOMIC_ACQUIRE) == 0)
+	points = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
+	if (!points || __atomic_load_n(&points->armed, __ATOMIC_ACQUIRE) == 0)
 		return 0;
 	for (i = 0; i < TRITONE_POINT_SLOTS; i++) {
-		struct tritone_point_slot *slot = &table->slot[i];
+		struct tritone_point_slot *slot = &points->slot[i];
 
 		if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != 2)
 			continue;
