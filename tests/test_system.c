@@ -55,6 +55,7 @@ struct fixture {
 	struct spec_manifest *manifest;
 	struct history *history;
 	struct system *system;
+	bool filter;
 };
 
 static void create(struct fixture *fixture, const char *timeout, const struct spec_strings *arguments)
@@ -75,6 +76,7 @@ static void create(struct fixture *fixture, const char *timeout, const struct sp
 		    .arguments = arguments,
 		    .history = fixture->history,
 		    .run_dir = fixture->dir,
+		    .syscall_filter = fixture->filter,
 		    .seed = 7},
 		&err) != 0)
 		fail_msg("%s", err.text);
@@ -567,6 +569,59 @@ static void test_kill_at_a_point_counts_and_restarts(void **state)
 	assert_int_equal(hits, 1);
 }
 
+static void test_system_calls_fail_when_they_are_to(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tritone_errno_rule rule = {.struct_size = sizeof rule,
+	    .mode = TRITONE_ERRNO_REFUSE,
+	    .key = "full",
+	    .calls = TRITONE_CALL_WRITE | TRITONE_CALL_SYNC | TRITONE_CALL_CREATE,
+	    .error = ENOSPC,
+	    .count = 1};
+	struct want back = {.kind = OP_SYSTEM, .type = OP_OK, .detail = "restart"};
+	struct error err;
+	uint64_t hits = 0;
+
+	fixture->filter = system_can_filter(&err) == 0;
+	start(fixture, NULL);
+	rule.path = system_state_dir(fixture->system);
+	if (!fixture->filter) {
+		assert_int_equal(system_errno_rule(fixture->system, &rule, &err), -1);
+		assert_int_equal(err.code, ENOTSUP);
+		skip();
+	}
+	assert_int_equal(system_errno_rule(fixture->system, &rule, &err), 0);
+	assert_int_equal(system_rule_hits(fixture->system, "full", &hits, NULL, &err), 0);
+	assert_int_equal(hits, 0);
+	assert_int_equal(submit(fixture, "one", "red"), 2); /* it gives up when it cannot write */
+	await(fixture, &back, 0);
+	assert_int_equal(system_rule_hits(fixture->system, "full", &hits, NULL, &err), 0);
+	assert_int_equal(hits, 1);
+	assert_int_equal(system_rule_clear(fixture->system, "full", &err), 0);
+	assert_int_equal(system_rule_hits(fixture->system, "full", &hits, NULL, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	assert_int_equal(submit(fixture, "one", "red"), 0);
+}
+
+static void test_no_filter_no_rule(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tritone_errno_rule rule = {.struct_size = sizeof rule,
+	    .mode = TRITONE_ERRNO_REFUSE,
+	    .key = "full",
+	    .path = "/tmp",
+	    .calls = TRITONE_CALL_WRITE,
+	    .error = ENOSPC};
+	struct error err;
+
+	start(fixture, NULL);
+	assert_int_equal(system_errno_rule(fixture->system, &rule, &err), -1);
+	assert_int_equal(err.code, ENOTSUP);
+	assert_int_equal(system_rule_hits(fixture->system, "full", NULL, NULL, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+	assert_int_equal(system_rule_clear(fixture->system, "full", &err), 0);
+}
+
 static void test_globs(void **state)
 {
 	char text[64];
@@ -617,6 +672,8 @@ int main(int argc, char **argv)
 	    SYSTEM_TEST(test_audit_finds_a_task_that_the_log_does_not_know),
 	    SYSTEM_TEST(test_fault_points_act_when_they_are_to),
 	    SYSTEM_TEST(test_kill_at_a_point_counts_and_restarts),
+	    SYSTEM_TEST(test_system_calls_fail_when_they_are_to),
+	    SYSTEM_TEST(test_no_filter_no_rule),
 	    cmocka_unit_test(test_globs),
 	};
 
