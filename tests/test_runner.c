@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "runner/runner.h"
+#include "service/service.h"
 
 #define FAULT "f-1"
 
@@ -819,6 +820,122 @@ static void test_signals_to_the_group_are_ignored(void **state)
 	assert_clean(f);
 }
 
+/* ---- services ---- */
+
+struct backend {
+	char key[64]; /* the rule that is set, "" if none */
+	int gone[2];  /* a byte is written when a rule is cleared */
+};
+
+static int give_targets(void *arg, uint32_t kind, tritone_target_fn visit, void *visit_arg, struct error *err)
+{
+	const struct tritone_target target = {
+	    .struct_size = sizeof target, .kind = kind, .pid = 1, .id = "agent-7", .task = "", .worktree = ""};
+
+	(void)arg;
+	(void)err;
+	visit(visit_arg, &target);
+	return 0;
+}
+
+static int set_rule(void *arg, const struct tritone_gateway_rule *rule, struct error *err)
+{
+	struct backend *backend = arg;
+
+	(void)err;
+	snprintf(backend->key, sizeof backend->key, "%s", rule->key);
+	return rule->status == 429 ? 0 : -1;
+}
+
+static int count_hits(void *arg, const char *key, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err)
+{
+	struct backend *backend = arg;
+
+	if (strcmp(backend->key, key) != 0)
+		return error_set(err, ENOENT, "no rule %s", key);
+	*ret_hits = 3;
+	*ret_seen = 4;
+	return 0;
+}
+
+static int clear_rule(void *arg, const char *key, struct error *err)
+{
+	struct backend *backend = arg;
+
+	(void)err;
+	if (!strcmp(backend->key, key)) {
+		backend->key[0] = '\0';
+		return write(backend->gone[1], "x", 1) == 1 ? 0 : -1;
+	}
+	return 0;
+}
+
+static void test_services(void **state)
+{
+	struct fixture *f = *state;
+	struct backend backend = {.key = ""};
+	const struct service_backend table = {
+	    .arg = &backend,
+	    .targets = give_targets,
+	    .gateway_rule = set_rule,
+	    .rule_hits = count_hits,
+	    .rule_clear = clear_rule,
+	    .missing_errno = "it was started without the filter",
+	    .state_dir = f->state,
+	};
+	struct service_server *server;
+	char path[PATH_MAX], byte;
+	int round;
+
+	snprintf(path, sizeof path, "%s/control.sock", f->dir);
+	assert_int_equal(pipe2(backend.gone, O_CLOEXEC), 0);
+	assert_int_equal(service_serve(&server, path, &table, &f->err), 0);
+	f->options.socket = path;
+	with(f, "inject", "services", NULL);
+	for (round = 0; round < 2; round++) {
+		inject(f);
+		assert_true(has_evidence(f, "target=agent-7\nhits=3\nseen=4\n"));
+		assert_true(has_evidence(f, "it was started without the filter"));
+		assert_true(has_evidence(f, "point="));
+		assert_string_equal(backend.key, FAULT);
+		if (round == 1) /* the rule goes with the runner's connection, the file with a fresh runner */
+			assert_int_equal(kill(only_child(), SIGKILL), 0);
+		else
+			assert_int_equal(runner_revert(f->runner, &f->err), 0);
+		assert_int_equal(read(backend.gone[0], &byte, 1), 1);
+		assert_string_equal(backend.key, "");
+		assert_int_equal(runner_revert(f->runner, &f->err), 0);
+		assert_clean(f);
+		runner_destroy(f->runner);
+		f->runner = NULL;
+	}
+	/* Without its server a fault does not start, and one that is outstanding can still be undone. */
+	f->seen[0] = '\0';
+	inject(f);
+	service_stop(server);
+	assert_int_equal(kill(only_child(), SIGKILL), 0);
+	assert_int_equal(runner_revert(f->runner, &f->err), 0);
+	assert_clean(f);
+	runner_destroy(f->runner);
+	assert_int_equal(runner_start(&f->runner, &f->options, &f->err), -1);
+	f->runner = NULL;
+	close(backend.gone[0]);
+	close(backend.gone[1]);
+}
+
+static void test_without_services(void **state)
+{
+	struct fixture *f = *state;
+
+	with(f, "inject", "services", NULL);
+	plan(f);
+	assert_int_equal(runner_inject(f->runner, &f->err), -1);
+	assert_int_equal(f->err.code, ENOTSUP);
+	assert_says(f, "without a control socket");
+	assert_int_equal(runner_revert(f->runner, &f->err), 0);
+	assert_clean(f);
+}
+
 /* ---- the runner dies ---- */
 
 static void test_runner_killed(void **state)
@@ -1068,6 +1185,8 @@ int main(int argc, char **argv)
 	    RUNNER_TEST(test_files_need_the_capability),
 	    RUNNER_TEST(test_sockets_need_the_capability),
 	    RUNNER_TEST(test_signals_to_the_group_are_ignored),
+	    RUNNER_TEST(test_services),
+	    RUNNER_TEST(test_without_services),
 	    RUNNER_TEST(test_runner_killed),
 	    RUNNER_TEST(test_destroyed_without_revert_stays_outstanding),
 	    RUNNER_TEST(test_recover),

@@ -348,7 +348,7 @@ static void test_status_and_recover(void **state)
 	assert_says(f, text);
 	assert_says(f, "active: one, two");
 	assert_int_equal(tritone(f, "recover"), 0);
-	snprintf(text, sizeof text, RUN_ID ": in use by pid %d", (int)host);
+	snprintf(text, sizeof text, RUN_ID " is in use by pid %d", (int)host);
 	assert_says(f, text);
 	snprintf(text, sizeof text, "recover '%s/runs/" RUN_ID "'", f->dir);
 	assert_int_equal(tritone(f, text), 5);

@@ -48,7 +48,7 @@ static int recover(const char *dir, bool named)
 	int left = runner_recover_run(dir, say, &recovery, &err);
 
 	if (left < 0) {
-		printf("%s: %s\n", recovery.id, err.text);
+		printf("%s\n", err.text); /* names the run */
 		return err.code == EBUSY && !named ? 0 : EXIT_INCOMPLETE;
 	}
 	if (named && !left && !recovery.undone)

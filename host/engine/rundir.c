@@ -35,7 +35,6 @@ static int refuse_outstanding(const char *runs, struct error *err)
 		return error_set(err, errno, "cannot read %s: %s", runs, strerror(errno));
 	while (!r && (entry = readdir(dir))) {
 		char path[PATH_MAX], undo[PATH_MAX];
-		struct undo_log *log;
 		struct error why;
 		int n;
 
@@ -49,8 +48,7 @@ static int refuse_outstanding(const char *runs, struct error *err)
 		if (n < 0) {
 			r = error_set(
 			    err, why.code, "the undo log of run %s cannot be read: %.160s", entry->d_name, why.text);
-		} else if (undo_open(&log, path, &why) == 0) { /* nobody holds it: its host is gone */
-			undo_close(log);
+		} else if (!undo_host(path)) { /* its host is gone; opening it would be in its heirs' way */
 			r = error_set(err, EBUSY,
 			    "run %s has %d fault(s) that were not undone; run `tritone recover` first", entry->d_name,
 			    n);

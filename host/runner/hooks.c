@@ -14,7 +14,6 @@ struct hooks {
 	struct runner_setup setup;
 	struct hooks_sink sink;
 	struct service_client *client; /* NULL: no services */
-	bool services_gone;            /* there was a socket, and nobody answers any more */
 	struct tritone_services services;
 	struct tritone_value *values;
 	struct tritone_call call;

@@ -31,6 +31,13 @@ static pid_t read_pid(int fd)
 	return pid > 0 && pid <= INT_MAX ? (pid_t)pid : -1;
 }
 
+static int in_use(const char *run_dir, pid_t pid, struct error *err)
+{
+	if (pid > 0)
+		return error_set(err, EBUSY, "%s is in use by pid %ld", run_dir, (long)pid);
+	return error_set(err, EBUSY, "%s is in use by another process", run_dir);
+}
+
 /* An open-file-description lock, unlike flock's, can be asked for without being taken. */
 int lock_host(const char *run_dir, struct error *err)
 {
@@ -46,7 +53,7 @@ int lock_host(const char *run_dir, struct error *err)
 	if (fcntl(fd, F_OFD_SETLK, &range) < 0) {
 		code = errno;
 		if (code == EAGAIN || code == EACCES)
-			error_set(err, EBUSY, "%s is in use by pid %ld", run_dir, (long)read_pid(fd));
+			in_use(run_dir, read_pid(fd), err);
 		else
 			error_set(err, code, "%s cannot be locked: %s", path, strerror(code));
 		goto fail;
@@ -78,6 +85,13 @@ pid_t undo_host(const char *run_dir)
 		pid = read_pid(fd);
 	close(fd);
 	return pid;
+}
+
+int lock_no_host(const char *run_dir, struct error *err)
+{
+	pid_t pid = undo_host(run_dir);
+
+	return pid ? in_use(run_dir, pid, err) : 0;
 }
 
 static int lock_dir(const char *path, struct error *err)

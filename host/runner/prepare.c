@@ -12,17 +12,15 @@
 
 static int confine_paths(const struct runner_setup *setup, bool files, const struct hooks_sink *sink, struct error *err)
 {
-	const char *paths[5] = {NULL}; /* none at all for a description */
-	char undo[PATH_MAX + 8], host[PATH_MAX + 8], text[320];
+	const char *paths[4] = {NULL}; /* none at all for a description */
+	char undo[PATH_MAX + 8], text[320];
 	struct error local = {0};
 	size_t n = 0;
 
 	if (!setup->describe_only) {
 		snprintf(undo, sizeof undo, "%s/undo", setup->run_dir);
 		paths[n++] = setup->entry.keep_dir;
-		snprintf(host, sizeof host, "%s/host", setup->run_dir);
 		paths[n++] = undo; /* the dead-man switch writes there once the host has gone */
-		paths[n++] = host;
 		if (files)
 			paths[n++] = setup->entry.state_dir;
 	}

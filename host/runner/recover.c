@@ -43,10 +43,9 @@ int runner_recover_run(const char *run_dir,
 	struct undo_log *log;
 	size_t i;
 	int left;
-	pid_t host = undo_host(run_dir);
 
-	if (host)
-		return error_set(err, EBUSY, "in use by pid %ld", (long)host);
+	if (lock_no_host(run_dir, err) < 0)
+		return -1;
 	left = undo_outstanding(run_dir, wait_for_runner, NULL, err);
 	if (left <= 0)
 		return left;

@@ -40,7 +40,7 @@ int undo_open(struct undo_log **ret_log, const char *run_dir, struct error *err)
 /* The same for a log whose host is gone: waits while others of its heirs write to it. EBUSY: the host is alive. */
 int undo_take_over(struct undo_log **ret_log, const char *run_dir, struct error *err);
 void undo_close(struct undo_log *log);
-/* The process that has the run open for writing: 0: nobody, -1: somebody. Takes nothing. */
+/* The host of the run, while its log is open by undo_open; 0: gone, -1: there, pid unknown. Changes nothing. */
 pid_t undo_host(const char *run_dir);
 int undo_planned(struct undo_log *log, const struct undo_entry *entry, struct error *err); /* returns when durable */
 int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err);          /* returns when durable */

@@ -58,6 +58,19 @@ int undo_entry_unpack(const msgpack_object *map, struct undo_entry *ret_entry, s
 
 /* ---- writing ---- */
 
+static int enter_as_host(struct undo_log *log, const char *run_dir, struct error *err)
+{
+	log->host_fd = lock_host(run_dir, err);
+	return log->host_fd < 0 ? -1 : 0;
+}
+
+/* An heir does not become the host: others would take the run for one at work. No host comes back to a run either. */
+static int enter_as_heir(struct undo_log *log, const char *run_dir, struct error *err)
+{
+	log->turn_fd = lock_turn(run_dir, err);
+	return log->turn_fd < 0 ? -1 : lock_no_host(run_dir, err);
+}
+
 static int open_log(struct undo_log **ret_log, const char *run_dir, bool take_over, struct error *err)
 {
 	const struct wal_options options = {.map_size = UNDO_MAP_SIZE, .must_exist = take_over};
@@ -70,9 +83,8 @@ static int open_log(struct undo_log **ret_log, const char *run_dir, bool take_ov
 		error_set(err, ENAMETOOLONG, "%s: the path of the run is too long", run_dir);
 		goto fail;
 	}
-	if (take_over && (log->turn_fd = lock_turn(run_dir, err)) < 0)
-		goto fail;
-	if ((log->host_fd = lock_host(run_dir, err)) < 0 || wal_open(&log->wal, log->path, &options, err) < 0)
+	if ((take_over ? enter_as_heir(log, run_dir, err) : enter_as_host(log, run_dir, err)) < 0 ||
+	    wal_open(&log->wal, log->path, &options, err) < 0)
 		goto fail;
 	*ret_log = log;
 	return 0;

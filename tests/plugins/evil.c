@@ -101,6 +101,48 @@ static int reach_out(const struct tritone_call *call, const char *how, struct tr
 	return make_file(path, error);
 }
 
+static int see_target(void *arg, const struct tritone_target *target)
+{
+	const struct tritone_call *call = arg;
+
+	call->services->evidence(call->host, "target", target->id);
+	return 0;
+}
+
+/* Uses each service that there is once; what is refused becomes evidence. */
+static int use_services(const struct tritone_call *call, struct tritone_error *error)
+{
+	const struct tritone_services *s = call->services;
+	const struct tritone_gateway_rule rule = {.struct_size = sizeof rule,
+	    .action = TRITONE_GATEWAY_ANSWER,
+	    .key = call->fault_id,
+	    .target = "*",
+	    .status = 429,
+	    .retry_after_ms = -1};
+	const struct tritone_errno_rule refused = {.struct_size = sizeof refused,
+	    .mode = TRITONE_ERRNO_REFUSE,
+	    .key = "errno",
+	    .path = call->state_dir,
+	    .calls = TRITONE_CALL_WRITE,
+	    .error = ENOSPC};
+	const struct tritone_point_rule point = {
+	    .struct_size = sizeof point, .action = TRITONE_POINT_COUNT, .key = "point", .name = "p"};
+	uint64_t hits = 0, seen = 0;
+
+	if (s->targets(call->host, TRITONE_TARGET_AGENT, see_target, (void *)(uintptr_t)call, error) < 0 ||
+	    s->gateway_rule(call->host, &rule, error) < 0 ||
+	    s->rule_hits(call->host, call->fault_id, &hits, &seen, error) < 0 ||
+	    s->rule_hits(call->host, call->fault_id, NULL, NULL, error) < 0)
+		return -1;
+	write_number(call, "hits", (long)hits);
+	write_number(call, "seen", (long)seen);
+	if (s->errno_rule(call->host, &refused, error) < 0)
+		s->evidence(call->host, "errno", error->text);
+	if (s->faultpoint(call->host, &point, error) < 0)
+		s->evidence(call->host, "point", error->text);
+	return 0;
+}
+
 /* Leaves a process behind that holds every descriptor open. */
 static void leave_child(const struct tritone_call *call)
 {
@@ -154,6 +196,8 @@ static int misbehave(const struct tritone_call *call, const char *hook, struct t
 		return close(3) == 0 ? hang() : -1;
 	if (!strcmp(how, "child"))
 		leave_child(call);
+	if (!strcmp(how, "services"))
+		return use_services(call, error);
 	if (!strcmp(how, "outside") || !strcmp(how, "inet"))
 		return reach_out(call, how, error);
 	if (!strcmp(how, "chatter"))
