@@ -28,7 +28,8 @@
  * to a service are copied.
  *  - The process has no_new_privs, no network but the services' socket (unless
  * TRITONE_CAP_NETWORK), and may write files only below call->state_dir (with TRITONE_CAP_FILES) and
- * call->keep_dir, where the kernel can enforce it.
+ * call->keep_dir, where the kernel can enforce it (Landlock). Where it does, other processes' /proc/PID/exe, cwd, fd,
+ * environ and mem cannot be looked into; stat, status and cmdline can.
  *  - Structs only ever grow at the end. Look at struct_size before you touch a field that is newer
  * than the ABI's first version. Enumerations are uint32_t with gaps: an unknown value is an error
  * to report, never undefined behaviour.
