@@ -70,15 +70,24 @@ static int wait_for(pid_t pid)
 	return status;
 }
 
-static void run_verb(struct room *room, const char *verb)
+/* Runs it to its end; what it prints is in `output`. */
+static void run_verb(struct room *room, const char *verb, char *output, size_t size)
 {
 	char *program = strdup(room->program), *name = strdup(verb), *option = strdup("--state");
 	char *arguments[] = {program, name, option, room->state, NULL};
-	int fd;
+	size_t used = 0;
+	int pair[2];
+	ssize_t n;
+	pid_t pid;
 
-	fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	assert_int_equal(wait_for(start(arguments, fd)), 0);
-	close(fd);
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+	pid = start(arguments, pair[1]);
+	close(pair[1]);
+	while (used + 1 < size && (n = read(pair[0], output + used, size - used - 1)) > 0)
+		used += (size_t)n;
+	output[used] = '\0';
+	close(pair[0]);
+	assert_int_equal(wait_for(pid), 0);
 	free(program);
 	free(name);
 	free(option);
@@ -143,6 +152,7 @@ static int setup(void **state)
 	    .latency_ms = LATENCY_MS,
 	    .sinks = {"notify", NULL}};
 	struct error err;
+	char output[256];
 
 	if (!room)
 		return -1;
@@ -159,7 +169,7 @@ static int setup(void **state)
 		return -1;
 	room->curl = curl_easy_init();
 	git_libgit2_init();
-	run_verb(room, "init");
+	run_verb(room, "init", output, sizeof output);
 	*state = room;
 	return 0;
 }
@@ -346,12 +356,20 @@ static void check_clean(struct room *room)
 
 static void finish(struct room *room)
 {
+	char replayed[4096], recovered[4096];
+	int i;
+
 	wait_delivered(room, TASKS);
 	assert_int_equal(stop(room, SIGTERM), 0);
 	check_commits(room);
 	check_clean(room);
-	run_verb(room, "replay");
-	run_verb(room, "recover");
+	/* What the log says is what a recovery finds, however often. */
+	run_verb(room, "replay", replayed, sizeof replayed);
+	assert_non_null(strstr(replayed, "\"c7-review\": \"done\""));
+	for (i = 0; i < 2; i++) {
+		run_verb(room, "recover", recovered, sizeof recovered);
+		assert_string_equal(recovered, replayed);
+	}
 	check_commits(room);
 }
 
@@ -409,6 +427,25 @@ static void test_killed_while_agents_work(void **state)
 
 		assert_int_equal(history_wait(room->history, 0, is_call, &calls, -1, &index), 1);
 		stop(room, SIGKILL);
+		serve(room);
+	}
+	finish(room);
+}
+
+static void test_told_to_end_while_agents_work(void **state)
+{
+	struct room *room = *state;
+	int round;
+
+	serve(room);
+	submit_all(room);
+	for (round = 1; round <= 3; round++) {
+		int calls = round * 20;
+		uint64_t index;
+
+		assert_int_equal(history_wait(room->history, 0, is_call, &calls, -1, &index), 1);
+		assert_int_equal(stop(room, SIGTERM), 0);
+		check_clean(room);
 		serve(room);
 	}
 	finish(room);
@@ -484,6 +521,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_left_alone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_killed_again_and_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_killed_while_agents_work, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_told_to_end_while_agents_work, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_agents_killed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_agents_hang, setup, teardown),
 	};
