@@ -610,14 +610,14 @@ static void use_progress(FILE *out, void *arg)
 {
 	struct progress *progress = progress_create(out, arg != NULL, 2);
 
-	progress_begin(progress, "agent-kill");
-	progress_stage(progress, "watch", "1 of 24 committed");
-	progress_stage(progress, "watch", "2 of 24 committed");
-	progress_stage(progress, "settle", "");
-	progress_end(progress);
+	progress_begin(progress, 0, "agent-kill");
+	progress_stage(progress, 0, "watch", "1 of 24 committed");
+	progress_stage(progress, 0, "watch", "2 of 24 committed");
+	progress_stage(progress, 0, "settle", "");
+	progress_end(progress, 0);
 	progress_begin(
-	    progress, "a-name-that-is-so-long-that-the-line-would-wrap-on-a-terminal-of-eighty-columns-and-more");
-	progress_begin(progress, "again");
+	    progress, 0, "a-name-that-is-so-long-that-the-line-would-wrap-on-a-terminal-of-eighty-columns-and-more");
+	progress_begin(progress, 0, "again");
 	progress_destroy(progress);
 }
 
@@ -640,8 +640,8 @@ static void test_progress_plain(void **state)
 	    "[3] again\n");
 	use_progress(place->out, place);
 	assert_string_equal(written(place), "");
-	progress_begin(NULL, "none");
-	progress_stage(NULL, "none", NULL);
+	progress_begin(NULL, 0, "none");
+	progress_stage(NULL, 0, "none", NULL);
 	progress_destroy(NULL);
 }
 

@@ -20,6 +20,7 @@ struct arguments {
 	struct report_options report;
 	enum format format;
 	const char *file, *system, *junit, *seed, *only;
+	unsigned jobs;
 	bool quiet;
 };
 
@@ -49,10 +50,11 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {"seed", required_argument, NULL, 'S'},
 	    {"only", required_argument, NULL, 'o'},
 	    {"reruns", required_argument, NULL, 'r'},
+	    {"jobs", required_argument, NULL, 'j'},
 	    {"keep", no_argument, NULL, 'k'},
 	    {"dry-run", no_argument, NULL, 'n'},
 	    {"pathological", no_argument, NULL, 'P'},
-	    {"json", no_argument, NULL, 'j'},
+	    {"json", no_argument, NULL, 'D'},
 	    {"jsonl", no_argument, NULL, 'l'},
 	    {"junit", required_argument, NULL, 'J'},
 	    {"quiet", no_argument, NULL, 'q'},
@@ -64,7 +66,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	int c;
 
 	optind = 1;
-	while ((c = getopt_long(argc, argv, "s:qvh", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "s:j:qvh", options, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			a->system = optarg;
@@ -80,6 +82,12 @@ static int parse(struct arguments *a, int argc, char **argv)
 			if (*end || end == optarg || a->engine.reruns > 1000)
 				return cli_usage("test", "--reruns wants a number from 0 to 1000, found '%s'", optarg);
 			break;
+		case 'j':
+			a->jobs = (unsigned)strtoul(optarg, &end, 10);
+			if (*end || end == optarg || !a->jobs || a->jobs > PROGRESS_LANES)
+				return cli_usage(
+				    "test", "--jobs wants a number from 1 to %d, found '%s'", PROGRESS_LANES, optarg);
+			break;
 		case 'k':
 			a->engine.keep = true;
 			break;
@@ -89,7 +97,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 		case 'P':
 			a->engine.allow_pathological = true;
 			break;
-		case 'j':
+		case 'D':
 			a->format = FORMAT_JSON;
 			break;
 		case 'l':
@@ -135,43 +143,25 @@ static size_t select_cases(struct engine_case *cases, size_t count, const char *
 	return n;
 }
 
-static size_t run_all(struct arguments *a, struct engine_case *cases, size_t count, struct result *results)
+static void show(void *arg, const struct result *result)
 {
-	size_t i;
+	struct arguments *a = arg;
 
-	a->engine.progress = progress_create(stderr, a->quiet, count);
-	for (i = 0; i < count && !interrupt_signal(a->engine.interrupt); i++) {
-		engine_run(&a->engine, &cases[i], &results[i]);
-		if (a->engine.dry_run && results[i].ok)
-			printf("plan  %-32s %s\n", results[i].name, results[i].reason);
-		else if (a->format == FORMAT_HUMAN)
-			report_human(stdout, &a->report, &results[i]);
-		else if (a->format == FORMAT_JSONL)
-			report_jsonl(stdout, &a->report, &results[i]);
-		fflush(stdout);
-	}
-	progress_destroy(a->engine.progress);
-	return i;
+	progress_erase(a->engine.progress);
+	if (a->engine.dry_run && result->ok)
+		printf("plan  %-*s  %s\n", a->report.name_width, result->name, result->reason);
+	else if (a->format == FORMAT_HUMAN)
+		report_human(stdout, &a->report, result);
+	else if (a->format == FORMAT_JSONL)
+		report_jsonl(stdout, &a->report, result);
+	fflush(stdout);
 }
 
 static int exit_status(const struct result *results, size_t count, int sig)
 {
-	enum verdict worst = VERDICT_HELD;
-	bool failed = false;
-	size_t i;
+	int status = verdict_exit_status_of(results, count);
 
-	for (i = 0; i < count; i++) {
-		failed = failed || !results[i].ok;
-		if (!results[i].ok && results[i].verdict > worst)
-			worst = results[i].verdict;
-	}
-	if (worst == VERDICT_UNDO_INCOMPLETE)
-		return verdict_exit_status(worst);
-	if (sig)
-		return 128 + sig;
-	if (failed && worst == VERDICT_HELD)
-		return 1; /* it held although it was expected to deviate */
-	return verdict_exit_status(worst);
+	return sig && status != verdict_exit_status(VERDICT_UNDO_INCOMPLETE) ? 128 + sig : status;
 }
 
 static int finish(struct arguments *a, const struct result *results, size_t count, int sig)
@@ -225,7 +215,14 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	a->report.suite = suite->title ? suite->title : suite->name;
 	if (!a->quiet)
 		fprintf(stderr, "seed %" PRIu64 "\n", a->engine.seed);
-	done = run_all(a, cases, wanted, results);
+	a->report.file = a->file;
+	a->report.system = a->system;
+	for (i = 0; i < wanted; i++)
+		if ((int)strlen(cases[i].name) > a->report.name_width)
+			a->report.name_width = (int)strlen(cases[i].name);
+	a->engine.progress = progress_create(stderr, a->quiet, wanted);
+	done = engine_run_all(&a->engine, cases, wanted, a->jobs, results, show, a);
+	progress_destroy(a->engine.progress);
 	status = finish(a, results, done, interrupt_signal(a->engine.interrupt));
 	for (i = 0; i < done; i++)
 		result_finish(&results[i]);
@@ -245,6 +242,8 @@ int verb_test(int argc, char **argv)
 	if (r)
 		return r < 0 ? 0 : r;
 	a.engine.seed = cli_seed(a.seed);
+	if (!a.jobs)
+		a.jobs = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
 	if (spec_suite_load(&suite, a.file, &err)) {
 		fprintf(stderr, "tritone test: %s\n", err.text);
 		return 2;

@@ -170,7 +170,7 @@ static int start(struct shooting *s, size_t i, struct error *err)
 {
 	const struct engine_shot *shot = s->shot;
 	const char *params[64];
-	char agent[160], id[64];
+	char agent[160], id[96];
 	struct runner_options options = {
 	    .plugin = s->info->path,
 	    .fault_id = id,

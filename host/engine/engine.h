@@ -30,6 +30,7 @@ struct engine_options {
 	bool dry_run; /* stop after the plan; touch nothing */
 	bool allow_pathological;
 	struct progress *progress; /* may be NULL */
+	unsigned lane;             /* of progress, for this run */
 	struct interrupt *interrupt;
 };
 
@@ -87,6 +88,13 @@ struct engine_shot {
 	FILE *out;
 };
 enum verdict engine_shoot(const struct engine_options *options, const struct engine_shot *shot, struct error *err);
+
+/*
+ * Runs the cases, `jobs` beside each other, and calls `done` for each in the order of the cases, never two at a time. Returns how many were
+ * run: fewer than `count` when a signal came.
+ */
+size_t engine_run_all(const struct engine_options *options, const struct engine_case *cases, size_t count,
+    unsigned jobs, struct result *results, void (*done)(void *arg, const struct result *result), void *arg);
 
 /* A manifest by path, or by name in a systems/ folder beside or above the file `beside`. */
 int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err);

@@ -26,7 +26,7 @@ int run_fail(struct run *run, enum verdict verdict, const char *format, ...)
 
 uint64_t run_stage_begin(struct run *run, const char *stage)
 {
-	progress_stage(run->options->progress, stage, "");
+	progress_stage(run->options->progress, run->options->lane, stage, "");
 	return history_append(
 	    run->history, &(struct op){.kind = OP_STAGE, .type = OP_INVOKE, .pair = OP_NONE, .actor = stage});
 }
@@ -87,7 +87,7 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 {
 	uint32_t reruns, i;
 
-	progress_begin(options->progress, c->name);
+	progress_begin(options->progress, options->lane, c->name);
 	run_once(options, c, result);
 	if (result->verdict == VERDICT_DEVIATED) {
 		reruns = result->ok && options->reruns > 1 ? 1 : options->reruns;
@@ -96,12 +96,12 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 		for (i = 0; i < reruns && !interrupt_signal(options->interrupt); i++) {
 			struct result again;
 
-			progress_stage(options->progress, "again", "the same seed once more");
+			progress_stage(options->progress, options->lane, "again", "the same seed once more");
 			run_once(options, c, &again);
 			result->reruns++;
 			result->reproduced += again.verdict == VERDICT_DEVIATED && again.ok == result->ok;
 			result_finish(&again);
 		}
 	}
-	progress_end(options->progress);
+	progress_end(options->progress, options->lane);
 }

@@ -44,7 +44,8 @@ static int load_files(struct run *run)
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	if (add_arguments(run, &run->x->arguments) || add_arguments(run, c->arguments))
 		return -1;
-	if (configure_checks(run, &err))
+	check_config_init(&run->config);
+	if (spec_check_config(run->manifest, run->x, &run->config, &err))
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	return 0;
 }

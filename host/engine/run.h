@@ -119,9 +119,6 @@ int activity_run(struct run *run, const struct spec_activity *activity, struct e
 /* All of them, with their pauses and PROBE operations. 0, or -1 with the first that failed. */
 int activities_run(struct run *run, const struct spec_activities *activities, struct error *err);
 
-/* configure.c: the manifest's policy and the experiment's parameters -> run->config */
-int configure_checks(struct run *run, struct error *err);
-
 /* The stages. Each 0, or -1 with the verdict and the reason set in run->result. */
 int stage_prepare(struct run *run); /* prepare.c: files, plugins, directory, gateway, services; --dry-run ends here */
 int stage_gate(struct run *run);    /* gate.c: the system is started, the hypothesis holds */

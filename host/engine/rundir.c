@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,23 @@ static int make_dir(const char *path, struct error *err)
 	return error_set(err, errno, "cannot make the directory %s: %s", path, strerror(errno));
 }
 
+/* How many faults of a run are outstanding though nobody is there any more to undo them; -1 when its log cannot be read. */
+static int abandoned(const char *run_dir, struct error *err)
+{
+	int tries, n = 0;
+
+	/* A log that cannot be read may be one that another process is just making: its lock comes with its first bytes. */
+	for (tries = 0; tries < 20; tries++) {
+		if (undo_host(run_dir) != 0)
+			return 0;
+		n = undo_outstanding(run_dir, NULL, NULL, err);
+		if (n >= 0)
+			break;
+		poll(NULL, 0, 5);
+	}
+	return n > 0 && undo_host(run_dir) != 0 ? 0 : n;
+}
+
 /* A run whose host is gone and whose faults are not undone: nothing is started on top of it. */
 static int refuse_outstanding(const char *runs, struct error *err)
 {
@@ -42,17 +60,14 @@ static int refuse_outstanding(const char *runs, struct error *err)
 		    snprintf(path, sizeof path, "%s/%s", runs, entry->d_name) >= (int)sizeof path ||
 		    snprintf(undo, sizeof undo, "%s/undo", path) >= (int)sizeof undo || access(undo, F_OK) != 0)
 			continue;
-		n = undo_outstanding(path, NULL, NULL, &why);
-		if (n == 0)
-			continue;
-		if (n < 0) {
+		n = abandoned(path, &why);
+		if (n < 0 && access(undo, F_OK) == 0)
 			r = error_set(
 			    err, why.code, "the undo log of run %s cannot be read: %.160s", entry->d_name, why.text);
-		} else if (!undo_host(path)) { /* its host is gone; opening it would be in its heirs' way */
+		else if (n > 0)
 			r = error_set(err, EBUSY,
 			    "run %s has %d fault(s) that were not undone; run `tritone recover` first", entry->d_name,
 			    n);
-		}
 	}
 	closedir(dir);
 	return r;

@@ -58,7 +58,7 @@ static int settle(struct run *run)
 	size_t all = run->x->workload.tasks + run->x->workload.tail;
 	struct error err;
 
-	progress_stage(run->options->progress, "settle", "");
+	progress_stage(run->options->progress, run->options->lane, "settle", "");
 	if (until_settled(run, run->x->workload.tasks))
 		return -1;
 	workload_stop(run->workload);

@@ -42,7 +42,7 @@ static void progress(const struct run *run, const char *stage)
 
 	snprintf(text, sizeof text, "%zu of %llu committed", run->tracker.committed,
 	    (unsigned long long)(run->x->workload.tasks + run->x->workload.tail));
-	progress_stage(run->options->progress, stage, text);
+	progress_stage(run->options->progress, run->options->lane, stage, text);
 }
 
 /* ---- the kill switch ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is going on, on standard error: one line that rewrites itself on a terminal; elsewhere a line for each stage. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,11 +11,17 @@
 
 #define LINE_MAX_BYTES 400
 
+struct lane {
+	size_t number; /* of its experiment, 1-based; 0: the lane is free */
+	char name[128], stage[32], detail[100];
+};
+
 struct progress {
 	FILE *err;
 	bool quiet, terminal;
+	pthread_mutex_t lock;
 	size_t experiments, begun;
-	char name[128], stage[32];
+	struct lane lanes[PROGRESS_LANES];
 	char shown[LINE_MAX_BYTES]; /* what is on the terminal's line now */
 };
 
@@ -30,6 +37,7 @@ struct progress *progress_create(FILE *err, bool quiet, size_t experiments)
 	progress->quiet = quiet;
 	progress->terminal = fd >= 0 && isatty(fd) && term && strcmp(term, "dumb") != 0;
 	progress->experiments = experiments;
+	pthread_mutex_init(&progress->lock, NULL);
 	return progress;
 }
 
@@ -79,59 +87,114 @@ static void plain_line(struct progress *progress, const char *text)
 	fflush(progress->err);
 }
 
-static void head(const struct progress *progress, char *buf, size_t size)
+static size_t describe(const struct progress *progress, const struct lane *lane, char *buf, size_t size)
 {
+	int n;
+
 	/* an experiment that is run again goes beyond the number that was planned */
-	if (progress->begun <= progress->experiments)
-		snprintf(buf, size, "[%zu/%zu] %s", progress->begun, progress->experiments, progress->name);
+	if (lane->number <= progress->experiments)
+		n = snprintf(buf, size, "[%zu/%zu] %s", lane->number, progress->experiments, lane->name);
 	else
-		snprintf(buf, size, "[%zu] %s", progress->begun, progress->name);
+		n = snprintf(buf, size, "[%zu] %s", lane->number, lane->name);
+	if (n > 0 && (size_t)n < size && *lane->stage)
+		n += snprintf(
+		    buf + n, size - (size_t)n, ": %s%s%s", lane->stage, *lane->detail ? ", " : "", lane->detail);
+	return n > 0 && (size_t)n < size ? (size_t)n : size - 1;
 }
 
-void progress_begin(struct progress *progress, const char *name)
+/* All lanes on the terminal's one line. */
+static void redraw(struct progress *progress)
+{
+	char line[LINE_MAX_BYTES] = "";
+	size_t used = 0, i;
+
+	for (i = 0; i < PROGRESS_LANES && used + 4 < sizeof line; i++) {
+		if (!progress->lanes[i].number)
+			continue;
+		if (used)
+			used += (size_t)snprintf(line + used, sizeof line - used, " | ");
+		used += describe(progress, &progress->lanes[i], line + used, sizeof line - used);
+	}
+	rewrite(progress, line);
+}
+
+static void show(struct progress *progress, const struct lane *lane)
 {
 	char line[LINE_MAX_BYTES];
 
-	if (!progress || progress->quiet)
-		return;
-	progress->begun++;
-	progress->stage[0] = '\0';
-	snprintf(progress->name, sizeof progress->name, "%s", name);
-	head(progress, line, sizeof line);
-	if (progress->terminal)
-		rewrite(progress, line);
-	else
+	if (progress->terminal) {
+		redraw(progress);
+	} else {
+		describe(progress, lane, line, sizeof line);
 		plain_line(progress, line);
+	}
 }
 
-void progress_stage(struct progress *progress, const char *stage, const char *detail)
+void progress_begin(struct progress *progress, unsigned lane, const char *name)
 {
-	char line[LINE_MAX_BYTES + 64], start[LINE_MAX_BYTES - 100];
-	bool is_new, has_detail = detail && *detail;
+	struct lane *l;
 
-	if (!progress || progress->quiet)
+	if (!progress || progress->quiet || lane >= PROGRESS_LANES)
 		return;
-	is_new = strcmp(stage, progress->stage) != 0;
-	snprintf(progress->stage, sizeof progress->stage, "%s", stage);
-	head(progress, start, sizeof start);
-	snprintf(line, sizeof line, "%s: %s%s%.100s", start, stage, has_detail ? ", " : "", has_detail ? detail : "");
-	if (progress->terminal)
-		rewrite(progress, line);
-	else if (is_new) /* a log wants the stages, not every count within one */
-		plain_line(progress, line);
+	pthread_mutex_lock(&progress->lock);
+	l = &progress->lanes[lane];
+	memset(l, 0, sizeof *l);
+	l->number = ++progress->begun;
+	snprintf(l->name, sizeof l->name, "%s", name);
+	show(progress, l);
+	pthread_mutex_unlock(&progress->lock);
 }
 
-void progress_end(struct progress *progress)
+void progress_stage(struct progress *progress, unsigned lane, const char *stage, const char *detail)
 {
-	if (!progress || progress->quiet || !progress->terminal || !*progress->shown)
+	struct lane *l;
+	bool is_new;
+
+	if (!progress || progress->quiet || lane >= PROGRESS_LANES)
+		return;
+	pthread_mutex_lock(&progress->lock);
+	l = &progress->lanes[lane];
+	is_new = strcmp(stage, l->stage) != 0;
+	snprintf(l->stage, sizeof l->stage, "%s", stage);
+	snprintf(l->detail, sizeof l->detail, "%s", detail ? detail : "");
+	if (l->number && (progress->terminal || is_new)) /* a log wants the stages, not every count within one */
+		show(progress, l);
+	pthread_mutex_unlock(&progress->lock);
+}
+
+static void erase(struct progress *progress)
+{
+	if (!progress->terminal || !*progress->shown)
 		return;
 	progress->shown[0] = '\0';
 	fputs("\r\033[K", progress->err);
 	fflush(progress->err);
 }
 
+void progress_end(struct progress *progress, unsigned lane)
+{
+	if (!progress || progress->quiet || lane >= PROGRESS_LANES)
+		return;
+	pthread_mutex_lock(&progress->lock);
+	memset(&progress->lanes[lane], 0, sizeof progress->lanes[lane]);
+	erase(progress);
+	pthread_mutex_unlock(&progress->lock);
+}
+
+void progress_erase(struct progress *progress)
+{
+	if (!progress || progress->quiet)
+		return;
+	pthread_mutex_lock(&progress->lock);
+	erase(progress);
+	pthread_mutex_unlock(&progress->lock);
+}
+
 void progress_destroy(struct progress *progress)
 {
-	progress_end(progress);
+	if (!progress)
+		return;
+	progress_erase(progress);
+	pthread_mutex_destroy(&progress->lock);
 	free(progress);
 }

@@ -98,13 +98,19 @@ int report_json(
 int report_junit(const char *path, const struct report_options *options, const struct result *results, size_t count,
     struct error *err);
 
-/* Progress on standard error: a line that rewrites itself on a terminal, plain lines otherwise. */
+/*
+ * Progress on standard error: a line that rewrites itself on a terminal, plain lines otherwise. Experiments that run beside each other
+ * have a lane each, 0 to PROGRESS_LANES - 1. Thread-safe. A NULL progress is fine everywhere.
+ */
+#define PROGRESS_LANES 16
 struct progress;
 struct progress *progress_create(FILE *err, bool quiet, size_t experiments);
-void progress_begin(struct progress *progress, const char *name);
-void progress_stage(
-    struct progress *progress, const char *stage, const char *detail); /* e.g. "watch", "17 of 24 committed" */
-void progress_end(struct progress *progress);                          /* erases the line before a result is printed */
+void progress_begin(struct progress *progress, unsigned lane, const char *name);
+/* stage, detail: e.g. "watch", "17 of 24 committed" */
+void progress_stage(struct progress *progress, unsigned lane, const char *stage, const char *detail);
+void progress_end(struct progress *progress, unsigned lane);
+void progress_erase(
+    struct progress *progress); /* before something else is printed on the terminal; the next stage draws it again */
 void progress_destroy(struct progress *progress);
 
 #endif
