@@ -257,7 +257,9 @@ static void bury(struct agents *agents, struct agent *agent)
 		agents->items[kept] = agents->items[kept + 1];
 	agents->count = kept;
 	pthread_mutex_unlock(&agents->lock);
-	close(agent->pidfd); /* takes it out of the epoll too */
+	/* Closing alone leaves it in the epoll while a child that another thread has just forked still holds a copy. */
+	epoll_ctl(agents->epoll, EPOLL_CTL_DEL, agent->pidfd, NULL);
+	close(agent->pidfd);
 	free(agent);
 }
 
