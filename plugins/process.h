@@ -11,16 +11,27 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "plugins/plugin.h"
+#include "plugins/target.h"
 
 struct process_undo {
 	uint32_t version;
 	int32_t pid;
 	uint64_t start_time;
+	uint64_t ignored; /* the signals that it ignored when it was chosen: bit n - 1 for signal n */
 	char id[128];
 	char task[128];
 };
 #define PROCESS_UNDO_VERSION 1u
+
+static inline int process_undo(const struct tritone_undo *undo, struct process_undo *ret, struct tritone_error *error)
+{
+	if (undo_read(undo, ret, sizeof *ret, PROCESS_UNDO_VERSION, error))
+		return -1;
+	if (ret->pid <= 0 || !ret->start_time || !undo_text(ret->id, sizeof ret->id) ||
+	    !undo_text(ret->task, sizeof ret->task))
+		return fail(error, EINVAL, "the undo record is damaged: it names no process");
+	return 0;
+}
 
 /* Start time (field 22) and state (field 3) of a process; 0 when there is none. */
 static inline uint64_t process_start(int pid, char *ret_state)
@@ -58,6 +69,24 @@ static inline bool process_alive(int pid, uint64_t start_time, char *ret_state)
 	return start != 0 && start == start_time && *ret_state != 'Z' && *ret_state != 'X';
 }
 
+/* The signals that it ignores, as in /proc/PID/status; 0 too when it is gone. */
+static inline uint64_t process_ignored(int pid)
+{
+	char path[64], text[4096], *p;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof text - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	p = strstr(text, "\nSigIgn:");
+	return p ? strtoull(p + 8, NULL, 16) : 0;
+}
+
 /*
  * Sends `sig` to that very process: the pidfd is opened first, then the start time compared, so that a reused pid is never hit. ESRCH
  * when it is gone.
@@ -68,10 +97,11 @@ static inline int process_signal(int pid, uint64_t start_time, int sig, struct t
 	int fd, r;
 
 	fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0)
+	if (fd < 0 && errno != ESRCH && errno != EINVAL) /* EINVAL: the number is a thread's now */
 		return fail(error, errno, "process %d: %s", pid, strerror(errno));
-	if (!process_alive(pid, start_time, &state)) {
-		close(fd);
+	if (fd < 0 || !process_alive(pid, start_time, &state)) {
+		if (fd >= 0)
+			close(fd);
 		return fail(error, ESRCH, "process %d is gone", pid);
 	}
 	r = (int)syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
@@ -81,57 +111,23 @@ static inline int process_signal(int pid, uint64_t start_time, int sig, struct t
 	return r;
 }
 
-/* ---- choosing one: the one named; else the one that the triggering event belongs to; else one by the seed ---- */
-
-struct process_choice {
-	const char *id; /* "": any */
-	struct process_undo chosen;
-	uint64_t seen;
-	bool found, of_event;
-	uint64_t (*random)(void *host, uint64_t bound);
-	void *host;
-};
-
-static inline int process_consider(void *arg, const struct tritone_target *t)
-{
-	struct process_choice *c = arg;
-	bool of_event = t->flags & TRITONE_TARGET_OF_EVENT;
-
-	if (t->pid <= 0 || (c->id[0] && strcmp(c->id, t->id) != 0 && strcmp(c->id, t->task) != 0))
-		return 0;
-	if (c->of_event && !of_event)
-		return 0;
-	if (of_event && !c->of_event)
-		c->seen = 0; /* those of the event outrank what was seen before */
-	c->of_event = of_event;
-	c->seen++;
-	/* Reservoir of one: each of the n seen is taken with probability 1/n. */
-	if (c->found && c->seen > 1 && c->random(c->host, c->seen) != 0)
-		return 0;
-	c->found = true;
-	c->chosen.pid = t->pid;
-	c->chosen.start_time = t->start_time;
-	snprintf(c->chosen.id, sizeof c->chosen.id, "%s", t->id);
-	snprintf(c->chosen.task, sizeof c->chosen.task, "%s", t->task);
-	return 0;
-}
-
 /* The plan of a fault on one process: chooses it and writes the undo record. */
 static inline int process_plan(const struct tritone_call *call, uint32_t kind, const char *id,
     struct tritone_undo *undo, struct tritone_error *error)
 {
-	struct process_choice c = {.id = id, .random = call->services->random, .host = call->host};
+	struct process_undo u = {.version = PROCESS_UNDO_VERSION};
+	struct target_choice c = {.id = id, .process = true};
 
-	c.chosen.version = PROCESS_UNDO_VERSION;
-	if (call->services->targets(call->host, kind, process_consider, &c, error))
+	if (target_choose(call, kind, &c, error))
 		return -1;
-	if (!c.found && id[0])
-		return fail(error, ESRCH, "there is no agent or task '%s' at work", id);
-	if (!c.found)
-		return fail(error, ESRCH, "the system has no such process at the moment");
-	undo_write(undo, &c.chosen, sizeof c.chosen);
-	evidence(call, "target", "%s", c.chosen.id);
-	evidence(call, "pid", "%d", c.chosen.pid);
+	u.pid = c.pid;
+	u.start_time = c.start_time;
+	u.ignored = process_ignored(c.pid);
+	memcpy(u.id, c.name, sizeof u.id);
+	memcpy(u.task, c.task, sizeof u.task);
+	undo_write(undo, &u, sizeof u);
+	evidence(call, "target", "%s", u.id);
+	evidence(call, "pid", "%d", u.pid);
 	return 0;
 }
 

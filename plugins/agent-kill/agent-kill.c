@@ -36,35 +36,39 @@ static int plan(const struct tritone_call *call, struct tritone_undo *undo, stru
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
 
-	if (!u)
+	if (process_undo(undo, &u, error))
 		return -1;
-	return process_signal(u->pid, u->start_time, number_of(call->values[SIGNAL].string), error);
+	return process_signal(u.pid, u.start_time, number_of(call->values[SIGNAL].string), error);
 }
 
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
+	const char *name = call->values[SIGNAL].string;
+	uint64_t bit = UINT64_C(1) << (number_of(name) - 1);
 	char state = '?';
 
-	if (!u)
+	if (process_undo(undo, &u, error))
 		return -1;
-	if (!process_alive(u->pid, u->start_time, &state))
-		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is gone after SIG%s", u->id, u->pid,
-		    call->values[SIGNAL].string);
-	return proven(proof, TRITONE_NOT_YET, "agent %s (pid %d) is still alive, state %c: it ignores SIG%s", u->id,
-	    u->pid, state, call->values[SIGNAL].string);
+	if (!process_alive(u.pid, u.start_time, &state))
+		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is gone after SIG%s", u.id, u.pid, name);
+	/* Before and after: one that only ignores it now may have caught it, and be on its way out. */
+	if (u.ignored & process_ignored(u.pid) & bit)
+		return proven(proof, TRITONE_NEVER, "agent %s (pid %d) ignores SIG%s and lives on", u.id, u.pid, name);
+	return proven(
+	    proof, TRITONE_NOT_YET, "agent %s (pid %d) is still alive after SIG%s, state %c", u.id, u.pid, name, state);
 }
 
 /* A dead process cannot be brought back; what recovers from that is the system under test. */
 static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
+	struct process_undo u;
+
 	(void)call;
-	(void)undo;
-	(void)error;
-	return 0;
+	return process_undo(undo, &u, error);
 }
 
 static const struct tritone_fault fault = {

@@ -16,37 +16,38 @@ static int plan(const struct tritone_call *call, struct tritone_undo *undo, stru
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
 
 	(void)call;
-	return u ? process_signal(u->pid, u->start_time, SIGSTOP, error) : -1;
+	if (process_undo(undo, &u, error))
+		return -1;
+	return process_signal(u.pid, u.start_time, SIGSTOP, error);
 }
 
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
 	char state = '?';
 
 	(void)call;
-	if (!u)
+	if (process_undo(undo, &u, error))
 		return -1;
-	if (!process_alive(u->pid, u->start_time, &state))
-		return proven(
-		    proof, TRITONE_NEVER, "agent %s (pid %d) ended before it was seen stopped", u->id, u->pid);
+	if (!process_alive(u.pid, u.start_time, &state))
+		return proven(proof, TRITONE_NEVER, "agent %s (pid %d) ended before it was seen stopped", u.id, u.pid);
 	if (state == 'T')
-		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is stopped", u->id, u->pid);
-	return proven(proof, TRITONE_NOT_YET, "agent %s (pid %d) is in state %c", u->id, u->pid, state);
+		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is stopped", u.id, u.pid);
+	return proven(proof, TRITONE_NOT_YET, "agent %s (pid %d) is in state %c", u.id, u.pid, state);
 }
 
 static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
 
 	(void)call;
-	if (!u)
+	if (process_undo(undo, &u, error))
 		return -1;
-	if (process_signal(u->pid, u->start_time, SIGCONT, error) == 0 || error->code == ESRCH)
+	if (process_signal(u.pid, u.start_time, SIGCONT, error) == 0 || error->code == ESRCH)
 		return 0; /* it goes on, or it is gone: there is nothing left to undo */
 	return -1;
 }

@@ -4,6 +4,9 @@
  * anything. Proven by a call that got the error.
  */
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 #include "plugins/gateway.h"
 
@@ -80,6 +83,37 @@ static uint32_t calls_of(const char *name)
 	return all;
 }
 
+static bool climbs(const char *path)
+{
+	const char *part;
+
+	for (part = path; (part = strstr(part, "..")); part += 2)
+		if ((part == path || part[-1] == '/') && (part[2] == '/' || !part[2]))
+			return true;
+	return false;
+}
+
+/* Where a path really leads: as far as it is there, without symbolic links. */
+static bool leads_inside(const char *path, const char *state_dir)
+{
+	char real[PATH_MAX], root[PATH_MAX], at[PATH_MAX], *slash;
+	size_t n;
+
+	if (!realpath(state_dir, root) || strlen(path) >= sizeof at)
+		return false;
+	memcpy(at, path, strlen(path) + 1);
+	while (!realpath(at, real)) {
+		struct stat st;
+
+		slash = strrchr(at, '/');
+		if ((errno != ENOENT && errno != ENOTDIR) || lstat(at, &st) == 0 || !slash || slash == at)
+			return false; /* a link that leads nowhere yet may do so later */
+		*slash = '\0';        /* what is not there yet cannot lead anywhere */
+	}
+	n = strlen(root);
+	return !strncmp(real, root, n) && (!real[n] || real[n] == '/');
+}
+
 /* Absolute, and inside the system's directory: nothing outside it may be touched. */
 static int scope(const struct tritone_call *call, char *buf, size_t size, struct tritone_error *error)
 {
@@ -87,21 +121,23 @@ static int scope(const struct tritone_call *call, char *buf, size_t size, struct
 	size_t root = strlen(call->state_dir);
 	int n;
 
+	while (root > 1 && call->state_dir[root - 1] == '/')
+		root--;
 	if (path[0] == '/')
 		n = snprintf(buf, size, "%s", path);
 	else
-		n = snprintf(buf, size, "%s%s%s", call->state_dir, path[0] ? "/" : "", path);
+		n = snprintf(buf, size, "%.*s%s%s", (int)root, call->state_dir, path[0] ? "/" : "", path);
 	if (n < 0 || (size_t)n >= size)
 		return fail(error, ENAMETOOLONG, "path: longer than %zu bytes", size - 1);
-	if (strncmp(buf, call->state_dir, root) != 0 || (buf[root] && buf[root] != '/') || strstr(buf, "/../") ||
-	    strstr(buf, "/.."))
+	if (strncmp(buf, call->state_dir, root) != 0 || (buf[root] && buf[root] != '/') || climbs(buf + root) ||
+	    !leads_inside(buf, call->state_dir))
 		return fail(error, EPERM, "path: %s is outside the system's directory %s", path, call->state_dir);
 	return 0;
 }
 
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
-	char path[4096];
+	char path[PATH_MAX];
 
 	if (scope(call, path, sizeof path, error))
 		return -1;
@@ -111,12 +147,12 @@ static int plan(const struct tritone_call *call, struct tritone_undo *undo, stru
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	char key[64], path[4096];
+	char key[64], path[PATH_MAX];
 	const struct tritone_value *v = call->values;
 	struct tritone_errno_rule rule = {
 	    .struct_size = sizeof rule,
 	    .mode = !strcmp(v[MODE].string, "refuse") ? TRITONE_ERRNO_REFUSE : TRITONE_ERRNO_PERFORM_THEN_FAIL,
-	    .key = rule_key(call, key, sizeof key),
+	    .key = rule_key(call, "", key),
 	    .path = path,
 	    .calls = calls_of(v[CALLS].string),
 	    .error = error_of(v[ERROR].string),
@@ -138,11 +174,11 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 {
 	const struct tritone_value *v = call->values;
 	uint64_t hits = 0, seen = 0;
-	char key[64];
+	int r = rule_count(call, "", &hits, &seen, error);
 
 	(void)undo;
-	if (call->services->rule_hits(call->host, rule_key(call, key, sizeof key), &hits, &seen, error))
-		return -1;
+	if (r)
+		return r > 0 ? rule_ended(proof) : -1;
 	if (hits)
 		return proven(proof, TRITONE_FELT, "%llu of %llu calls got %s%s", (unsigned long long)hits,
 		    (unsigned long long)seen, v[ERROR].string,

@@ -8,7 +8,7 @@
 
 #include "plugins/file-remove/kept.h"
 #include "plugins/file-remove/worktree.h"
-#include "plugins/plugin.h"
+#include "plugins/target.h"
 
 static const struct tritone_param params[] = {
     {.name = "pattern",
@@ -33,47 +33,57 @@ struct undo {
 };
 _Static_assert(sizeof(struct undo) <= TRITONE_UNDO_SIZE_MAX, "the record fits");
 
+static int read_undo(const struct tritone_undo *undo, struct undo *ret, struct tritone_error *error)
+{
+	if (undo_read(undo, ret, sizeof *ret, UNDO_VERSION, error))
+		return -1;
+	if (!undo_text(ret->worktree, sizeof ret->worktree) || !undo_text(ret->path, sizeof ret->path) ||
+	    !undo_text(ret->task, sizeof ret->task) || !ret->worktree[0] || !ret->path[0])
+		return fail(error, EINVAL, "the undo record is damaged: it names no file");
+	return 0;
+}
+
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
-	struct worktree_choice choice = {.wanted = call->values[AGENT].string, .call = call};
+	struct target_choice choice = {.id = call->values[AGENT].string, .worktree = true};
 	struct undo u = {.version = UNDO_VERSION};
+	int root, r;
 
-	if (call->services->targets(call->host, TRITONE_TARGET_AGENT, worktree_consider, &choice, error))
+	if (target_choose(call, TRITONE_TARGET_AGENT, &choice, error) ||
+	    worktree_locate(choice.dir, call->state_dir, u.worktree, sizeof u.worktree, error))
 		return -1;
-	if (!choice.found)
-		return fail(error, ESRCH, "no agent has a worktree at the moment");
-	if (strlen(choice.worktree) >= sizeof u.worktree)
-		return fail(error, ENAMETOOLONG, "the path of the worktree is too long: %.80s", choice.worktree);
-	snprintf(u.worktree, sizeof u.worktree, "%s", choice.worktree);
-	snprintf(u.task, sizeof u.task, "%s", choice.task);
-	if (worktree_inside(u.worktree, call->state_dir, error) ||
-	    worktree_pick(call, u.worktree, call->values[PATTERN].string, u.path, sizeof u.path, &u.identity, error))
+	root = worktree_open(call->state_dir, u.worktree, error);
+	if (root < 0)
 		return -1;
+	r = worktree_pick(call, root, call->values[PATTERN].string, u.path, sizeof u.path, &u.identity, error) ||
+	    kept_possible(root, u.path, error);
+	close(root);
+	if (r)
+		return -1;
+	memcpy(u.task, choice.task, sizeof u.task);
 	undo_write(undo, &u, sizeof u);
-	evidence(call, "worktree", "%s", u.worktree);
+	evidence(call, "worktree", "%s", choice.dir);
 	evidence(call, "file", "%s", u.path);
 	return 0;
 }
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const struct undo *u = undo_read(undo, sizeof *u, UNDO_VERSION, error);
 	uint64_t bytes = 0;
-	int root;
+	struct undo u;
+	int root, r;
 
-	if (!u)
+	if (read_undo(undo, &u, error))
 		return -1;
-	root = worktree_open(u->worktree, error);
+	root = worktree_open(call->state_dir, u.worktree, error);
 	if (root < 0)
 		return -1;
-	if (kept_store(call, root, u->path, &u->identity, &bytes, error) ||
-	    kept_unlink(root, u->path, &u->identity, error)) {
-		close(root);
-		return -1;
-	}
+	r = kept_remove(call, root, u.path, &u.identity, &bytes, error);
 	close(root);
-	evidence(call, "removed-path", "%s", u->path);
-	evidence(call, "removed-task", "%s", u->task);
+	if (r)
+		return -1;
+	evidence(call, "removed-path", "%s", u.path);
+	evidence(call, "removed-task", "%s", u.task);
 	evidence(call, "removed-bytes", "%llu", (unsigned long long)bytes);
 	return 0;
 }
@@ -81,41 +91,43 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	const struct undo *u = undo_read(undo, sizeof *u, UNDO_VERSION, error);
 	struct file_identity now;
+	struct undo u;
 	int root, r;
 
-	if (!u)
+	if (read_undo(undo, &u, error))
 		return -1;
 	if (!kept_exists(call))
-		return proven(proof, TRITONE_NEVER, "no copy of %s was kept, so it was not removed", u->path);
-	root = worktree_open(u->worktree, error);
+		return proven(proof, TRITONE_NEVER, "no copy of %.150s was kept, so it was not removed", u.path);
+	root = worktree_open(call->state_dir, u.worktree, error);
 	if (root < 0)
-		return proven(proof, TRITONE_FELT, "%s was removed; its worktree is gone since", u->path);
-	r = worktree_identify(root, u->path, &now, error);
+		return worktree_gone(error->code)
+			   ? proven(proof, TRITONE_FELT, "%.150s was removed; its worktree is gone since", u.path)
+			   : -1;
+	r = worktree_identify(root, u.path, &now, error);
 	close(root);
-	if (r && error->code == ENOENT)
-		return proven(proof, TRITONE_FELT, "%s is gone from the worktree of %s", u->path, u->task);
+	if (r && worktree_gone(error->code))
+		return proven(proof, TRITONE_FELT, "%.100s is gone from the worktree of %.100s", u.path, u.task);
 	if (r)
 		return -1;
-	if (file_same(&now, &u->identity))
-		return proven(proof, TRITONE_NEVER, "%s is still there", u->path);
-	return proven(proof, TRITONE_FELT, "%s was removed, and another file is in its place since", u->path);
+	if (file_same(&now, &u.identity))
+		return proven(proof, TRITONE_NEVER, "%.200s is still there", u.path);
+	return proven(proof, TRITONE_FELT, "%.150s was removed, and another file is in its place since", u.path);
 }
 
 static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const struct undo *u = undo_read(undo, sizeof *u, UNDO_VERSION, error);
+	struct undo u;
 	int root, r;
 
-	if (!u)
+	if (read_undo(undo, &u, error))
 		return -1;
 	if (!kept_exists(call))
 		return 0; /* inject has not come so far as to remove anything */
-	root = worktree_open(u->worktree, error);
-	if (root < 0)
-		return error->code == ENOENT ? 0 : -1; /* the worktree has served its time: nothing to put back into */
-	r = kept_restore(call, root, u->path, error);
+	root = worktree_open(call->state_dir, u.worktree, error);
+	if (root < 0) /* the worktree has served its time: nothing to put back into */
+		return worktree_gone(error->code) ? 0 : -1;
+	r = kept_restore(call, root, u.path, error);
 	close(root);
 	return r;
 }

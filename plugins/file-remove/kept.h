@@ -6,12 +6,15 @@
 #include "plugins/file-remove/worktree.h"
 
 bool kept_exists(const struct tritone_call *call);
-/* Copies the file, which must be that very one, to keep_dir; returns when the copy is durable. */
-int kept_store(const struct tritone_call *call, int root, const char *path, const struct file_identity *identity,
+/* Whether a file could be put back there: ENOTSUP on a file system that cannot. Leaves nothing behind. */
+int kept_possible(int root, const char *path, struct tritone_error *error);
+/* Copies the file, which must be that very one, to keep_dir, and unlinks it when the copy is durable. */
+int kept_remove(const struct tritone_call *call, int root, const char *path, const struct file_identity *identity,
     uint64_t *ret_bytes, struct tritone_error *error);
-/* Unlinks the file if it is still that one. */
-int kept_unlink(int root, const char *path, const struct file_identity *identity, struct tritone_error *error);
-/* Puts it back where nothing is; success too when something is there, or its directory has gone. The copy stays, for the post-mortem. */
+/*
+ * Puts it back where nothing is: content, mode, owner, time. Success too when something is there, or its directory has gone. The copy
+ * stays, for the post-mortem.
+ */
 int kept_restore(const struct tritone_call *call, int root, const char *path, struct tritone_error *error);
 
 #endif

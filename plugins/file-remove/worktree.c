@@ -21,47 +21,39 @@
 #define FILES_MAX 65536
 #define DEPTH_MAX 64
 
-int worktree_consider(void *arg, const struct tritone_target *t)
-{
-	struct worktree_choice *c = arg;
-	bool of_event = t->flags & TRITONE_TARGET_OF_EVENT;
-
-	if (!t->worktree[0] || (c->wanted[0] && strcmp(c->wanted, t->id) != 0 && strcmp(c->wanted, t->task) != 0))
-		return 0;
-	if (c->of_event && !of_event)
-		return 0;
-	if (of_event && !c->of_event)
-		c->seen = 0;
-	c->of_event = of_event;
-	c->seen++;
-	if (c->found && c->seen > 1 && c->call->services->random(c->call->host, c->seen) != 0)
-		return 0;
-	c->found = true;
-	snprintf(c->worktree, sizeof c->worktree, "%s", t->worktree);
-	snprintf(c->task, sizeof c->task, "%s", t->task);
-	return 0;
-}
-
-int worktree_inside(const char *worktree, const char *state_dir, struct tritone_error *error)
+int worktree_locate(
+    const char *worktree, const char *state_dir, char *ret_path, size_t size, struct tritone_error *error)
 {
 	char real[PATH_MAX], root[PATH_MAX];
 	size_t n;
 
-	if (!realpath(worktree, real) || !realpath(state_dir, root))
+	if (!realpath(state_dir, root) || !realpath(worktree, real))
 		return fail(error, errno, "%s: %s", worktree, strerror(errno));
 	n = strlen(root);
 	if (strncmp(real, root, n) != 0 || real[n] != '/')
 		return fail(error, EPERM, "the worktree %s is outside the system's directory %s", worktree, state_dir);
+	if (strlen(real + n + 1) >= size)
+		return fail(error, ENAMETOOLONG, "the path of the worktree is too long: %.80s", worktree);
+	memcpy(ret_path, real + n + 1, strlen(real + n + 1) + 1);
 	return 0;
+}
+
+bool worktree_gone(int code)
+{
+	return code == ENOENT || code == ENOTDIR || code == ELOOP || code == EXDEV;
 }
 
 /* ---- descriptors ---- */
 
-int worktree_open(const char *worktree, struct tritone_error *error)
+int worktree_open(const char *state_dir, const char *worktree, struct tritone_error *error)
 {
-	int fd = open(worktree, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int system = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
 
-	return fd >= 0 ? fd : fail(error, errno, "%s: %s", worktree, strerror(errno));
+	if (system < 0)
+		return fail(error, errno, "%s: %s", state_dir, strerror(errno));
+	fd = worktree_open_beneath(system, worktree, O_PATH | O_DIRECTORY, error);
+	close(system);
+	return fd;
 }
 
 int worktree_open_beneath(int root, const char *path, int flags, struct tritone_error *error)
@@ -90,12 +82,12 @@ int worktree_open_parent(int root, const char *path, const char **ret_name, stru
 	return worktree_open_beneath(root, dir, O_RDONLY | O_DIRECTORY, error);
 }
 
-static int identify(int dir, const char *name, struct file_identity *ret)
+static int identify(int dir, const char *name, int flags, struct file_identity *ret)
 {
 	struct statx sx;
 	const struct statx_timestamp *when;
 
-	if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &sx))
+	if (statx(dir, name, AT_SYMLINK_NOFOLLOW | flags, STATX_BASIC_STATS | STATX_BTIME, &sx))
 		return -1;
 	when = sx.stx_mask & STATX_BTIME ? &sx.stx_btime : &sx.stx_ctime;
 	*ret = (struct file_identity){
@@ -108,6 +100,11 @@ static int identify(int dir, const char *name, struct file_identity *ret)
 	return 0;
 }
 
+int worktree_identify_open(int fd, struct file_identity *ret_identity, struct tritone_error *error)
+{
+	return identify(fd, "", AT_EMPTY_PATH, ret_identity) ? fail(error, errno, "statx: %s", strerror(errno)) : 0;
+}
+
 int worktree_identify(int root, const char *path, struct file_identity *ret_identity, struct tritone_error *error)
 {
 	const char *name;
@@ -115,7 +112,7 @@ int worktree_identify(int root, const char *path, struct file_identity *ret_iden
 
 	if (dir < 0)
 		return -1;
-	r = identify(dir, name, ret_identity);
+	r = identify(dir, name, 0, ret_identity);
 	if (r)
 		fail(error, errno, "%s: %s", path, strerror(errno));
 	close(dir);
@@ -182,19 +179,17 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int worktree_pick(const struct tritone_call *call, const char *worktree, const char *pattern, char *ret_path,
-    size_t size, struct file_identity *ret_identity, struct tritone_error *error)
+int worktree_pick(const struct tritone_call *call, int root, const char *pattern, char *ret_path, size_t size,
+    struct file_identity *ret_identity, struct tritone_error *error)
 {
 	struct files files = {0};
-	int root = worktree_open(worktree, error), r;
 	const char *path;
 	size_t i;
+	int r;
 
-	if (root < 0)
-		return -1;
 	r = walk(root, "", pattern, 0, &files, error);
 	if (r == 0 && !files.count)
-		r = fail(error, ENOENT, "no file in %s matches '%s'", worktree, pattern);
+		r = fail(error, ENOENT, "no file of the worktree matches '%s'", pattern);
 	if (r == 0) {
 		qsort(files.paths, files.count, sizeof *files.paths, by_name);
 		path = files.paths[call->services->random(call->host, files.count)];
@@ -208,6 +203,5 @@ int worktree_pick(const struct tritone_call *call, const char *worktree, const c
 	for (i = 0; i < files.count; i++)
 		free(files.paths[i]);
 	free(files.paths);
-	close(root);
 	return r;
 }

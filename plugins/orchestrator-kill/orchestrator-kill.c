@@ -3,6 +3,7 @@
  * Kills the orchestrator itself with SIGKILL: at once, or exactly at a named point of its own code (a fault point, such as
  * commit-intent.after). Proven by the death of that very process.
  */
+#include "plugins/gateway.h"
 #include "plugins/process.h"
 
 static const struct tritone_param params[] = {
@@ -25,58 +26,64 @@ static int plan(const struct tritone_call *call, struct tritone_undo *undo, stru
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
 	char key[64];
 	struct tritone_point_rule rule = {
 	    .struct_size = sizeof rule,
 	    .action = TRITONE_POINT_KILL,
-	    .key = rule_key(call, key, sizeof key),
+	    .key = rule_key(call, "", key),
 	    .name = call->values[POINT].string,
 	    .nth = (uint64_t)call->values[NTH].integer,
 	    .count = 1,
 	};
 
-	if (!u)
+	if (process_undo(undo, &u, error))
 		return -1;
 	if (!call->values[POINT].string[0])
-		return process_signal(u->pid, u->start_time, SIGKILL, error);
+		return process_signal(u.pid, u.start_time, SIGKILL, error);
 	return call->services->faultpoint(call->host, &rule, error);
 }
 
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	const struct process_undo *u = undo_read(undo, sizeof *u, PROCESS_UNDO_VERSION, error);
+	struct process_undo u;
 	const char *point = call->values[POINT].string;
 	uint64_t hits = 0, seen = 0;
-	char key[64], state = '?';
+	char state = '?';
+	bool alive;
+	int over = 0;
 
-	if (!u)
+	if (process_undo(undo, &u, error))
 		return -1;
-	if (point[0] && call->services->rule_hits(call->host, rule_key(call, key, sizeof key), &hits, &seen, error))
-		return -1;
-	if (!process_alive(u->pid, u->start_time, &state)) {
+	/* Before its passes are counted: none comes after its death. */
+	alive = process_alive(u.pid, u.start_time, &state);
+	if (point[0])
+		over = rule_count(call, "", &hits, &seen, error);
+	if (over)
+		return over > 0 ? rule_ended(proof) : -1;
+	if (!alive) {
 		if (point[0] && !hits)
 			return proven(
-			    proof, TRITONE_NEVER, "%s (pid %d) died by itself, not at %s", u->id, u->pid, point);
+			    proof, TRITONE_NEVER, "%s (pid %d) died by itself, not at %s", u.id, u.pid, point);
 		return proven(
-		    proof, TRITONE_FELT, "%s (pid %d) is gone%s%s", u->id, u->pid, point[0] ? ", at " : "", point);
+		    proof, TRITONE_FELT, "%s (pid %d) is gone%s%s", u.id, u.pid, point[0] ? ", at " : "", point);
 	}
 	if (point[0] && !hits)
 		return proven(proof, TRITONE_UNEXERCISED, "%s has passed %s %" PRIu64 " times, %" PRId64 " are wanted",
-		    u->id, point, seen, call->values[NTH].integer);
-	return proven(proof, TRITONE_NOT_YET, "%s (pid %d) is still alive, state %c", u->id, u->pid, state);
+		    u.id, point, seen, call->values[NTH].integer);
+	return proven(proof, TRITONE_NOT_YET, "%s (pid %d) is still alive, state %c", u.id, u.pid, state);
 }
 
 /* Disarms the point. What brings the orchestrator back is the restart policy of its manifest. */
 static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
+	struct process_undo u;
 	char key[64];
 
-	(void)undo;
-	if (!call->values[POINT].string[0])
-		return 0;
-	return call->services->rule_clear(call->host, rule_key(call, key, sizeof key), error);
+	if (call->values[POINT].string[0] && call->services->rule_clear(call->host, rule_key(call, "", key), error))
+		return -1;
+	return process_undo(undo, &u, error);
 }
 
 static const struct tritone_fault fault = {

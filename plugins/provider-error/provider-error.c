@@ -59,7 +59,7 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	const struct tritone_gateway_rule rule = {
 	    .struct_size = sizeof rule,
 	    .action = action_of(call->values[KIND].string),
-	    .key = rule_key(call, key, sizeof key),
+	    .key = rule_key(call, "", key),
 	    .target = call->values[PROVIDER].string,
 	    .status = (int32_t)call->values[STATUS].integer,
 	    .retry_after_ms = -1,

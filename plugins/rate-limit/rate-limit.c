@@ -34,7 +34,7 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	const struct tritone_gateway_rule rule = {
 	    .struct_size = sizeof rule,
 	    .action = TRITONE_GATEWAY_ANSWER,
-	    .key = rule_key(call, key, sizeof key),
+	    .key = rule_key(call, "", key),
 	    .target = call->values[PROVIDER].string,
 	    .status = 429,
 	    .retry_after_ms = call->values[HEADER].integer ? call->values[RETRY_AFTER].integer : -1,

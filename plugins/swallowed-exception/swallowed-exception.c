@@ -3,7 +3,7 @@
  * The notification sink fails, and the system's own code swallows the error (a fault point in it), so that its dashboard stays green
  * over a silent notifier. With swallow=false only the sink fails.
  */
-#include "plugins/plugin.h"
+#include "plugins/gateway.h"
 
 static const struct tritone_param params[] = {
     {.name = "sink", .type = TRITONE_PARAM_STRING, .fallback = "notify", .help = "which sink of the gateway"},
@@ -19,29 +19,13 @@ static const struct tritone_param params[] = {
 };
 enum { SINK, STATUS, SWALLOW, POINT };
 
-static const char *key_of(const struct tritone_call *call, const char *part, char *buf, size_t size)
-{
-	snprintf(buf, size, "%.40s.%s", call->fault_id, part);
-	return buf;
-}
-
-static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
-{
-	const uint32_t version = 1;
-
-	(void)call;
-	(void)error;
-	undo_write(undo, &version, sizeof version);
-	return 0;
-}
-
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
 	char sink_key[64], point_key[64];
 	const struct tritone_gateway_rule sink = {
 	    .struct_size = sizeof sink,
 	    .action = TRITONE_GATEWAY_ANSWER,
-	    .key = key_of(call, "sink", sink_key, sizeof sink_key),
+	    .key = rule_key(call, "sink", sink_key),
 	    .target = call->values[SINK].string,
 	    .status = (int32_t)call->values[STATUS].integer,
 	    .retry_after_ms = -1,
@@ -50,7 +34,7 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	const struct tritone_point_rule point = {
 	    .struct_size = sizeof point,
 	    .action = TRITONE_POINT_ERROR,
-	    .key = key_of(call, "point", point_key, sizeof point_key),
+	    .key = rule_key(call, "point", point_key),
 	    .name = call->values[POINT].string,
 	    .error = 5, /* EIO: any will do */
 	};
@@ -65,21 +49,22 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	uint64_t failed = 0, seen = 0, swallowed = 0;
+	uint64_t failed = 0, seen = 0, swallowed = 0, passed = 0;
 	const char *sink = call->values[SINK].string;
-	char key[64];
+	int r = rule_count(call, "sink", &failed, &seen, error);
 
 	(void)undo;
-	if (call->services->rule_hits(call->host, key_of(call, "sink", key, sizeof key), &failed, &seen, error))
-		return -1;
+	if (r)
+		return r > 0 ? rule_ended(proof) : -1;
 	if (!failed)
 		return proven(proof, seen ? TRITONE_NOT_YET : TRITONE_UNEXERCISED, "none of %llu notifications failed",
 		    (unsigned long long)seen);
 	if (!call->values[SWALLOW].integer)
 		return proven(proof, TRITONE_FELT, "%llu notifications to %s were answered %lld",
 		    (unsigned long long)failed, sink, (long long)call->values[STATUS].integer);
-	if (call->services->rule_hits(call->host, key_of(call, "point", key, sizeof key), &swallowed, &seen, error))
-		return -1;
+	r = rule_count(call, "point", &swallowed, &passed, error);
+	if (r)
+		return r > 0 ? rule_ended(proof) : -1;
 	if (!swallowed)
 		return proven(proof, TRITONE_NOT_YET, "%llu notifications failed, none was swallowed at %s",
 		    (unsigned long long)failed, call->values[POINT].string);
@@ -89,13 +74,9 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 
 static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	char key[64];
-	int sink, point;
+	static const char *const both[] = {"sink", "point", NULL};
 
-	(void)undo;
-	sink = call->services->rule_clear(call->host, key_of(call, "sink", key, sizeof key), error);
-	point = call->services->rule_clear(call->host, key_of(call, "point", key, sizeof key), error);
-	return sink || point ? -1 : 0;
+	return rules_revert(call, undo, both, error);
 }
 
 static const struct tritone_fault fault = {
@@ -107,7 +88,7 @@ static const struct tritone_fault fault = {
     .summary = "the notification sink fails and the system's own code swallows the error",
     .params = params,
     .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
+    .plan = rule_plan,
     .inject = inject,
     .verify = verify,
     .revert = revert,
