@@ -1023,6 +1023,7 @@ static pid_t fork_host(struct fixture *f, enum stage stage, int *ret_ready)
 		*ret_ready = fds[0];
 		return pid;
 	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive a test that was given up */
 	f->tell = stage == STAGE_IN_HOOK ? fds[1] : -1;
 	if (undo_open(&f->undo, f->run, &f->err) < 0)
 		_exit(1);
@@ -1123,6 +1124,7 @@ static void test_host_of_two_faults_killed(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (undo_open(&f->undo, f->run, &f->err) < 0)
 			_exit(1);
 		f->options.undo = f->undo;

@@ -301,6 +301,7 @@ static pid_t fork_host(struct fixture *f, const char *const *params, size_t coun
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive a test that was given up */
 		if (undo_open(&f->log, f->run, &f->err) < 0)
 			_exit(1);
 		inject(f, "one", params, count);
