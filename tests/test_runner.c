@@ -704,6 +704,21 @@ static void test_a_process_left_by_the_plugin_ends(void **state)
 	assert_clean(f);
 }
 
+static void test_a_process_left_by_a_plugin_that_died_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct tritone_proof proof;
+
+	with(f, "inject", "child", NULL);
+	inject(f);
+	assert_int_equal(kill(only_child(), SIGKILL), 0);
+	assert_int_equal(runner_verify(f->runner, &proof, &f->err), -1);
+	assert_int_equal(runner_failure(f->runner), RUNNER_FAILURE_CRASHED);
+	wait_for_all(); /* the other one too, though it held our socket open */
+	assert_int_equal(runner_revert(f->runner, &f->err), 0);
+	assert_clean(f);
+}
+
 static void test_chatter_does_not_block(void **state)
 {
 	struct fixture *f = *state;
@@ -1181,6 +1196,7 @@ int main(int argc, char **argv)
 	    RUNNER_TEST(test_revert_that_fails_the_first_time),
 	    RUNNER_TEST(test_revert_that_always_fails),
 	    RUNNER_TEST(test_a_process_left_by_the_plugin_ends),
+	    RUNNER_TEST(test_a_process_left_by_a_plugin_that_died_ends),
 	    RUNNER_TEST(test_chatter_does_not_block),
 	    RUNNER_TEST(test_interrupt),
 	    RUNNER_TEST(test_files_are_confined),
