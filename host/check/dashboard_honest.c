@@ -68,9 +68,9 @@ static void judge_success(struct judge *j, uint64_t last_claim)
 	double target = j->config->slo_task_success, seen;
 	uint64_t ended, failed;
 
-	seen = observed_success(j->facts, &ended, &failed);
-	if (target <= 0 || !ended || ended > j->config->slo_tasks)
-		return; /* beyond the window the two need not agree */
+	seen = observed_success(j->view, j->facts, j->config, &ended, &failed);
+	if (target <= 0 || !ended)
+		return;
 	if ((seen >= target) == (claim->value != 0))
 		return;
 	check_violation(j->result, evidence, 1,

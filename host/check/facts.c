@@ -107,9 +107,9 @@ static void note(struct task_facts *t, const struct op *op, const struct history
 	else if (op->kind == OP_NOTIFY && op->type == OP_OK)
 		once(&t->notified, op->index);
 	else if (op->kind == OP_OUTCOME && op->type == OP_OK)
-		t->done = op->index;
+		once(&t->done, op->index);
 	else if (op->kind == OP_OUTCOME && op->type == OP_FAIL)
-		t->given_up = op->index;
+		once(&t->given_up, op->index);
 	else if (op->kind == OP_CALL && op->type == OP_INVOKE) {
 		t->calls++;
 		note_attempt(t, op);

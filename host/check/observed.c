@@ -25,19 +25,24 @@ double observed_delivery(const struct history_view *view, const struct facts *fa
 	return commits ? (double)(commits - undelivered) / (double)commits : 1.0;
 }
 
-double observed_success(const struct facts *facts, uint64_t *ret_ended, uint64_t *ret_failed)
+double observed_success(const struct history_view *view, const struct facts *facts, const struct check_config *config,
+    uint64_t *ret_ended, uint64_t *ret_failed)
 {
-	uint64_t ended = 0, failed = 0;
+	uint64_t ended = 0, failed = 0, window = config->slo_tasks ? config->slo_tasks : UINT64_MAX;
 	size_t i;
 
-	for (i = 0; i < facts->count; i++) {
-		const struct task_facts *t = &facts->tasks[i];
+	for (i = view->count; i-- > 0 && ended < window;) {
+		const struct op *op = &view->ops[i];
+		const struct task_facts *t;
 
+		if ((op->kind != OP_COMMIT && op->kind != OP_OUTCOME) || !op->task[0])
+			continue;
+		t = facts_task(facts, op->task);
 		if (t->accepted == OP_NONE)
 			continue;
-		if (t->first_commit != OP_NONE) {
+		if (t->first_commit == i) {
 			ended++;
-		} else if (t->given_up != OP_NONE) {
+		} else if (t->given_up == i && t->first_commit == OP_NONE) {
 			ended++;
 			failed++;
 		}

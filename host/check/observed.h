@@ -13,7 +13,11 @@
 double observed_delivery(const struct history_view *view, const struct facts *facts, const struct check_config *config,
     uint64_t at_us, uint64_t patience_us);
 
-/* The share of tasks that did not fail, of those that reached an end. 1 when none did. */
-double observed_success(const struct facts *facts, uint64_t *ret_ended, uint64_t *ret_failed);
+/*
+ * The share of tasks that did not fail, of the last config->slo_tasks that reached an end: a commit, or the system's word that it gave up
+ * (which is known from when it was asked). 1 when none did.
+ */
+double observed_success(const struct history_view *view, const struct facts *facts, const struct check_config *config,
+    uint64_t *ret_ended, uint64_t *ret_failed);
 
 #endif

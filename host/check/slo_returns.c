@@ -93,10 +93,11 @@ static void judge_delivery(const struct history_view *view, const struct facts *
 	}
 }
 
-static void judge_success(const struct facts *facts, const struct check_config *config, struct check_result *result)
+static void judge_success(const struct history_view *view, const struct facts *facts, const struct check_config *config,
+    struct check_result *result)
 {
 	uint64_t ended, failed;
-	double seen = observed_success(facts, &ended, &failed);
+	double seen = observed_success(view, facts, config, &ended, &failed);
 	struct slo_budget budget;
 
 	if (config->slo_task_success <= 0 || !ended)
@@ -131,7 +132,7 @@ static void run(const struct history_view *view, const struct check_config *conf
 	window_from_us = facts.end_us > config->slo_window_us ? facts.end_us - config->slo_window_us : 0;
 	if (result->opportunities) {
 		judge_delivery(view, &facts, config, window_from_us, result);
-		judge_success(&facts, config, result);
+		judge_success(view, &facts, config, result);
 		judge_claims(view, window_from_us, result);
 		check_end(result, "%" PRIu64 " tasks committed after the last fault, %" PRIu64 " SLOs not back",
 		    result->opportunities, result->violations);

@@ -55,6 +55,8 @@ static void finish(struct run *run)
 	tracker_finish(&run->tracker);
 	spec_experiment_free(run->x);
 	spec_manifest_free(run->manifest);
+	for (i = 0; i < run->arguments.count; i++)
+		free(run->arguments.items[i]);
 	free(run->arguments.items);
 }
 
@@ -91,8 +93,7 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 	run_once(options, c, result);
 	if (result->verdict == VERDICT_DEVIATED) {
 		reruns = result->ok && options->reruns > 1 ? 1 : options->reruns;
-		result->reproduced = 1;
-		result->reruns = 1;
+		result->reproduced = result->reruns = reruns > 0;
 		for (i = 0; i < reruns && !interrupt_signal(options->interrupt); i++) {
 			struct result again;
 

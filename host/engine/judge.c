@@ -117,6 +117,20 @@ static void judge_faults(struct run *run)
 	}
 }
 
+/* The reason of the line: the first finding of that invariant, if it deviated. */
+static void say_why(struct result *result, const char *invariant)
+{
+	size_t i;
+
+	for (i = 0; i < result->check_count; i++) {
+		const struct result_check *k = &result->checks[i];
+
+		if (k->result.verdict == CHECK_DEVIATED && !strcmp(invariant, k->check->name))
+			snprintf(result->reason, sizeof result->reason, "%s: %.250s", k->check->name,
+			    k->result.findings[0].text);
+	}
+}
+
 static void judge_expectation(struct run *run)
 {
 	const struct engine_case *c = run->c;
@@ -157,15 +171,8 @@ static void judge_expectation(struct run *run)
 		snprintf(result->reason, sizeof result->reason, "%s was expected to deviate, but held", missing);
 	else if (empty)
 		snprintf(result->reason, sizeof result->reason, "%s had no opportunity", empty);
-	for (i = 0; i < result->check_count; i++) {
-		const struct result_check *k = &result->checks[i];
-
-		if (k->result.verdict == CHECK_DEVIATED && (!surprise || !strcmp(surprise, k->check->name))) {
-			snprintf(result->reason, sizeof result->reason, "%s: %.250s", k->check->name,
-			    k->result.findings[0].text);
-			break;
-		}
-	}
+	if (surprise || (deviated && deviated->count))
+		say_why(result, surprise ? surprise : deviated->items[0]);
 }
 
 void stage_judge(struct run *run)

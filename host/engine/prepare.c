@@ -8,20 +8,27 @@
 
 #include "engine/run.h"
 
-static int add_arguments(struct run *run, const struct spec_strings *more)
+static int add_argument(struct run *run, const char *argument)
 {
-	char **grown;
-	size_t i;
+	char **grown = realloc(run->arguments.items, (run->arguments.count + 2) * sizeof *grown);
 
-	if (!more || !more->count)
-		return 0;
-	grown = realloc(run->arguments.items, (run->arguments.count + more->count + 1) * sizeof *grown);
 	if (!grown)
 		return run_fail(run, VERDICT_ERROR, "no memory");
 	run->arguments.items = grown;
-	for (i = 0; i < more->count; i++)
-		grown[run->arguments.count++] = more->items[i];
-	grown[run->arguments.count] = NULL;
+	grown[run->arguments.count] = strdup(argument);
+	if (!grown[run->arguments.count])
+		return run_fail(run, VERDICT_ERROR, "no memory");
+	grown[++run->arguments.count] = NULL;
+	return 0;
+}
+
+static int add_arguments(struct run *run, const struct spec_strings *more)
+{
+	size_t i;
+
+	for (i = 0; more && i < more->count; i++)
+		if (add_argument(run, more->items[i]))
+			return -1;
 	return 0;
 }
 
@@ -43,6 +50,8 @@ static int load_files(struct run *run)
 	    spec_manifest_load(&run->manifest, path, &err))
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	if (add_arguments(run, &run->x->arguments) || add_arguments(run, c->arguments))
+		return -1;
+	if (c->bug && (add_argument(run, "--bug") || add_argument(run, c->bug)))
 		return -1;
 	check_config_init(&run->config);
 	if (spec_check_config(run->manifest, run->x, &run->config, &err))

@@ -85,7 +85,7 @@ struct run {
 	struct spec_manifest *manifest;
 	struct result *result;
 	char dir[PATH_MAX], state_dir[PATH_MAX], socket[PATH_MAX];
-	struct spec_strings arguments; /* of the experiment, the case and its bug; the strings are borrowed */
+	struct spec_strings arguments; /* of the experiment, the case and its bug; owned */
 	bool syscall_filter;
 	struct history *history;
 	struct gateway *gateway;
@@ -99,6 +99,7 @@ struct run {
 	struct check_config config;
 	uint64_t began_us; /* when the workload began */
 	uint64_t next;     /* first operation that has not been looked at */
+	uint64_t asked_us; /* when it was last asked what became of the tasks */
 	bool started;      /* the system was */
 };
 
@@ -129,6 +130,8 @@ void stage_judge(struct run *run); /* judge.c */
 
 /* watch.c: waits for operations, feeding tracker and faults, until `timeout_ms` or something needs attention. -1 when interrupted. */
 int run_wait(struct run *run, int64_t timeout_ms);
+/* Tasks that were given up are only known by asking: asks when nothing has happened for a while. */
+void run_ask_when_quiet(struct run *run);
 
 int run_fail(struct run *run, enum verdict verdict, const char *format, ...) __attribute__((format(printf, 3, 4)));
 uint64_t run_stage_begin(struct run *run, const char *stage);

@@ -11,8 +11,6 @@
 static int until_settled(struct run *run, size_t count)
 {
 	uint64_t from_us = history_now_us(run->history);
-	uint64_t asked_us = from_us;
-	struct error err;
 
 	for (;;) {
 		uint64_t now_us = history_now_us(run->history), quiet_us = run->tracker.last_activity_us;
@@ -27,12 +25,8 @@ static int until_settled(struct run *run, size_t count)
 			return 0;
 		if (now_us - from_us > (uint64_t)run->x->workload.limit_ms * 1000 ||
 		    now_us - quiet_us > run->config.progress_limit_us)
-			return 0;                 /* what is missing now is for the checkers to say */
-		if (now_us - asked_us > 500000) { /* tasks that were given up are only known by asking */
-			asked_us = now_us;
-			if (now_us - quiet_us > 500000)
-				(void)system_outcomes(run->system, &err);
-		}
+			return 0; /* what is missing now is for the checkers to say */
+		run_ask_when_quiet(run);
 		run_wait(run, LOOK_GAP_MS);
 	}
 }

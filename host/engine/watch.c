@@ -7,7 +7,8 @@
 
 #include "engine/run.h"
 
-#define SWITCH_GAP_MS 100 /* how often halt files are looked for */
+#define SWITCH_GAP_MS 100    /* how often halt files are looked for */
+#define QUIET_US      500000 /* after so much silence it is asked what became of the tasks */
 
 /* ---- waiting ---- */
 
@@ -34,6 +35,19 @@ int run_wait(struct run *run, int64_t timeout_ms)
 	if (interrupt_signal(run->options->interrupt))
 		return -1;
 	return history_wait(run->history, run->next, see, run, timeout_ms, &index) < 0 ? -1 : 0;
+}
+
+void run_ask_when_quiet(struct run *run)
+{
+	uint64_t now_us = history_now_us(run->history), quiet_us = run->tracker.last_activity_us;
+	struct error err;
+
+	if (quiet_us < run->asked_us)
+		quiet_us = run->asked_us;
+	if (!workload_done(run->workload) || now_us < quiet_us + QUIET_US)
+		return;
+	run->asked_us = now_us;
+	(void)system_outcomes(run->system, &err); /* a system that does not answer has said nothing */
 }
 
 static void progress(const struct run *run, const char *stage)
@@ -137,6 +151,7 @@ static int watch(struct run *run)
 		else if (p.wake_us != UINT64_MAX && (int64_t)((p.wake_us - now_us) / 1000) < timeout_ms)
 			timeout_ms = (int64_t)((p.wake_us - now_us + 999) / 1000);
 		progress(run, "watch");
+		run_ask_when_quiet(run);
 		run_wait(run, timeout_ms); /* an interruption is seen by the switch */
 	}
 }
@@ -152,6 +167,10 @@ int stage_watch(struct run *run)
 	run->began_us = history_now_us(run->history);
 	for (i = 0; r == 0 && i < run->fault_count; i++)
 		r = fault_arm(&run->faults[i]);
+	/* What has no moment of its own is in force before the first task is handed in: else some would slip past it. */
+	for (i = 0; r == 0 && i < run->fault_count; i++)
+		if (run->x->faults[i].when.event == SPEC_EVENT_NONE && run->x->faults[i].when.after_ms == 0)
+			(void)fault_advance(&run->faults[i], history_now_us(run->history));
 	if (r == 0 && workload_start(&run->workload, run->system, run->x, 0, run->x->workload.tasks, &err))
 		r = run_fail(run, VERDICT_ERROR, "%s", err.text);
 	if (r == 0 && activities_run(run, &run->x->method, &err))
