@@ -62,6 +62,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
+	bool both = false;
 	char *end;
 	int c;
 
@@ -98,9 +99,11 @@ static int parse(struct arguments *a, int argc, char **argv)
 			a->engine.allow_pathological = true;
 			break;
 		case 'D':
+			both |= a->format == FORMAT_JSONL;
 			a->format = FORMAT_JSON;
 			break;
 		case 'l':
+			both |= a->format == FORMAT_JSON;
 			a->format = FORMAT_JSONL;
 			break;
 		case 'J':
@@ -119,6 +122,8 @@ static int parse(struct arguments *a, int argc, char **argv)
 			return cli_usage("test", "wrong arguments");
 		}
 	}
+	if (both)
+		return cli_usage("test", "--json and --jsonl exclude each other");
 	if (argc - optind != 1)
 		return cli_usage("test", "exactly one suite or experiment is wanted");
 	a->file = argv[optind];

@@ -19,11 +19,16 @@ static const char usage[] =
     "  -h, --help\n\n"
     "Exit status: 0 ended as asked, 2 bad file, 3 it did not become ready, 7 a capability is missing here.\n";
 
-static void ready(void *arg, const char *run_dir, const char *gateway_url, const char *socket)
+static void ready(void *arg, const struct engine_place *place)
 {
 	(void)arg;
-	printf("run      %s\ngateway  %s\ncontrol  %s\n", run_dir, gateway_url, socket);
-	printf("ready; end it with ^C or `tritone halt %s`\n", strrchr(run_dir, '/') + 1);
+	printf("run      %s\nstate    %s\n", place->run_dir, place->state_dir);
+	printf("gateway  %s\ncontrol  %s\n", place->gateway_url, place->socket);
+	if (place->submit)
+		printf("submit   %s\n", place->submit);
+	if (place->outcome)
+		printf("outcome  %s\n", place->outcome);
+	printf("ready; end it with ^C or `tritone halt %s`\n", strrchr(place->run_dir, '/') + 1);
 	fflush(stdout);
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -37,8 +38,14 @@ static size_t take(char *bytes, size_t size, size_t count, void *arg)
 	return n; /* what is over the limit is read and dropped */
 }
 
-static int do_http(const char *url, const struct spec_activity *a, int64_t timeout_ms, struct output *out,
-    int64_t *ret_status, struct error *err)
+static int is_interrupted(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	(void)a, (void)b, (void)c, (void)d;
+	return interrupt_signal(arg) != 0;
+}
+
+static int do_http(const char *url, const struct spec_activity *a, int64_t timeout_ms,
+    const struct interrupt *interrupt, struct output *out, int64_t *ret_status, struct error *err)
 {
 	CURL *curl = curl_easy_init();
 	CURLcode code;
@@ -51,6 +58,9 @@ static int do_http(const char *url, const struct spec_activity *a, int64_t timeo
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, is_interrupted);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, interrupt);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
 	code = curl_easy_perform(curl);
@@ -70,17 +80,17 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Reads until end of file or the deadline; true when the end came in time. */
-static bool drain(int fd, int64_t deadline, struct output *out)
+/* Reads until end of file, the deadline or an interrupt; true when the end came in time. */
+static bool drain(int fd, int64_t deadline, int interrupt_at, struct output *out)
 {
 	char chunk[4096];
 
 	for (;;) {
-		struct pollfd p = {.fd = fd, .events = POLLIN};
+		struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = interrupt_at, .events = POLLIN}};
 		int64_t left = deadline - now_ms();
 		ssize_t n;
 
-		if (left <= 0 || (poll(&p, 1, (int)left) == 0))
+		if (left <= 0 || poll(p, 2, (int)left) == 0 || p[1].revents)
 			return false;
 		n = read(fd, chunk, sizeof chunk);
 		if (n < 0 && errno == EINTR)
@@ -91,7 +101,8 @@ static bool drain(int fd, int64_t deadline, struct output *out)
 	}
 }
 
-static int do_process(char *const *argv, int64_t timeout_ms, struct output *out, int64_t *ret_status, struct error *err)
+static int do_process(char *const *argv, int64_t timeout_ms, const struct interrupt *interrupt, struct output *out,
+    int64_t *ret_status, struct error *err)
 {
 	int64_t deadline = now_ms() + timeout_ms;
 	int fds[2], status;
@@ -109,6 +120,7 @@ static int do_process(char *const *argv, int64_t timeout_ms, struct output *out,
 	if (pid == 0) {
 		sigset_t none;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may not outlive the harness */
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		setpgid(0, 0);
@@ -118,12 +130,14 @@ static int do_process(char *const *argv, int64_t timeout_ms, struct output *out,
 		_exit(127);
 	}
 	close(fds[1]);
-	ended = drain(fds[0], deadline, out);
+	ended = drain(fds[0], deadline, interrupt_fd(interrupt), out);
 	close(fds[0]);
 	if (!ended)
 		kill(-pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	if (!ended && interrupt_signal(interrupt))
+		return error_set(err, ECANCELED, "%s was interrupted", argv[0]);
 	if (!ended)
 		return error_set(err, ETIMEDOUT, "%s did not end within %lld ms", argv[0], (long long)timeout_ms);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -164,8 +178,22 @@ static int judge(const struct spec_activity *a, int64_t status, const struct out
 	return 1;
 }
 
-int activity_run(struct run *run, const struct spec_activity *a, struct error *err)
+const char *run_lookup(void *arg, const char *name)
 {
+	struct run *run = arg;
+	const struct spec_pairs *all[] = {&run->x->configuration, &run->x->secrets};
+	size_t i, k;
+
+	for (k = 0; k < sizeof all / sizeof *all; k++)
+		for (i = 0; i < all[k]->count; i++)
+			if (!strcmp(all[k]->items[i].name, name))
+				return all[k]->items[i].value;
+	return system_lookup(run->system, name);
+}
+
+int activity_run(struct run *run, const struct spec_activity *a, bool must_finish, struct error *err)
+{
+	const struct interrupt *interrupt = must_finish ? NULL : run->options->interrupt;
 	int64_t status = 0, timeout_ms = a->timeout_ms > 0 ? a->timeout_ms : 5000;
 	struct output *out = calloc(1, sizeof *out);
 	char **argv = NULL, *url = NULL;
@@ -175,15 +203,15 @@ int activity_run(struct run *run, const struct spec_activity *a, struct error *e
 	if (!out)
 		return error_set(err, ENOMEM, "no memory");
 	if (a->type == SPEC_PROVIDER_HTTP) {
-		if (spec_expand(&url, a->url, system_lookup, run->system, err) == 0)
-			r = do_http(url, a, timeout_ms, out, &status, err);
+		if (spec_expand(&url, a->url, run_lookup, run, err) == 0)
+			r = do_http(url, a, timeout_ms, interrupt, out, &status, err);
 	} else {
 		argv = calloc(a->command.count + 1, sizeof *argv);
 		r = argv ? 0 : error_set(err, ENOMEM, "no memory");
 		for (i = 0; r == 0 && i < a->command.count; i++)
-			r = spec_expand(&argv[i], a->command.items[i], system_lookup, run->system, err);
+			r = spec_expand(&argv[i], a->command.items[i], run_lookup, run, err);
 		if (r == 0)
-			r = do_process(argv, timeout_ms, out, &status, err);
+			r = do_process(argv, timeout_ms, interrupt, out, &status, err);
 		for (i = 0; argv && i < a->command.count; i++)
 			free(argv[i]);
 		free(argv);
@@ -197,7 +225,7 @@ int activity_run(struct run *run, const struct spec_activity *a, struct error *e
 	return r;
 }
 
-int activities_run(struct run *run, const struct spec_activities *activities, struct error *err)
+int activities_run(struct run *run, const struct spec_activities *activities, bool must_finish, struct error *err)
 {
 	size_t i;
 
@@ -205,9 +233,9 @@ int activities_run(struct run *run, const struct spec_activities *activities, st
 		const struct spec_activity *a = &activities->items[i];
 		int r;
 
-		if (a->pause_before_ms > 0 && run_wait(run, a->pause_before_ms) < 0)
+		if (a->pause_before_ms > 0 && run_pause(run, a->pause_before_ms, must_finish) < 0)
 			return error_set(err, EINTR, "interrupted");
-		r = activity_run(run, a, err);
+		r = activity_run(run, a, must_finish, err);
 		history_append(run->history, &(struct op){.kind = OP_PROBE,
 						 .type = r ? OP_FAIL : OP_OK,
 						 .pair = OP_NONE,
@@ -215,7 +243,7 @@ int activities_run(struct run *run, const struct spec_activities *activities, st
 						 .detail = r ? err->text : ""});
 		if (r)
 			return -1;
-		if (a->pause_after_ms > 0 && run_wait(run, a->pause_after_ms) < 0)
+		if (a->pause_after_ms > 0 && run_pause(run, a->pause_after_ms, must_finish) < 0)
 			return error_set(err, EINTR, "interrupted");
 	}
 	return 0;

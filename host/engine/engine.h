@@ -38,6 +38,7 @@ struct engine_options {
 struct engine_case {
 	char name[128];
 	const char *experiment; /* file */
+	const char *problem;    /* why it cannot be read; NULL: it can, or run_once will see */
 	const char *system;     /* manifest: a file, or a name in a systems/ folder; NULL: the experiment's own */
 	const struct spec_strings *arguments; /* may be NULL */
 	const char *bug;                      /* may be NULL */
@@ -62,10 +63,15 @@ void engine_run(const struct engine_options *options, const struct engine_case *
  * Starts a system and leaves it running until a signal or `tritone halt` comes, for faults by hand. `ready` is called once it is. Returns
  * the verdict: HELD when it ended as asked.
  */
+struct engine_place {
+	const char *run_dir, *state_dir, *gateway_url, *socket;
+	const char *submit,
+	    *outcome; /* "POST http://...": how a task is handed in, and what became of them; NULL: not declared */
+};
 struct engine_up {
 	const char *system; /* manifest, by file or by name in systems/ beside the working directory or fixtures/ */
 	bool syscall_filter;
-	void (*ready)(void *arg, const char *run_dir, const char *gateway_url, const char *socket);
+	void (*ready)(void *arg, const struct engine_place *place);
 	void *arg;
 };
 enum verdict engine_up(const struct engine_options *options, const struct engine_up *up, struct error *err);

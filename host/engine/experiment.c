@@ -101,6 +101,15 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 			run_once(options, c, &again);
 			result->reruns++;
 			result->reproduced += again.verdict == VERDICT_DEVIATED && again.ok == result->ok;
+			/* What a repetition has left behind is left behind. */
+			result->left_behind += again.left_behind;
+			if (again.verdict == VERDICT_UNDO_INCOMPLETE) {
+				result->verdict = again.verdict;
+				result->ok = false;
+				snprintf(result->reason, sizeof result->reason, "when it was run again: %.280s",
+				    again.reason);
+				i = reruns;
+			}
 			result_finish(&again);
 		}
 	}

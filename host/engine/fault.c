@@ -160,7 +160,8 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 	if (plugin_params_check(fault->info, (const char *const *)fault->params, fault->param_count, &err))
 		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: %s", run->x->file, spec->line, spec->column, err.text);
 	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
-		return run_fail(run, VERDICT_ERROR, "fault %s is pathological and needs --pathological", spec->name);
+		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s is pathological and needs --pathological",
+		    run->x->file, spec->line, spec->column, spec->name);
 	if (fault->info->capabilities & TRITONE_CAP_ERRNO)
 		run->syscall_filter = true;
 	return 0;
@@ -179,6 +180,7 @@ int fault_start(struct run_fault *fault)
 	    .undo = run->undo,
 	    .seed = run->options->seed,
 	    .duration_ms = fault->spec->duration_ms,
+	    .hook_timeout_ms = fault->spec->hook_timeout_ms,
 	    .allow_pathological = run->options->allow_pathological,
 	    .evidence = take_evidence,
 	    .arg = fault,
@@ -190,7 +192,7 @@ int fault_start(struct run_fault *fault)
 	for (i = 0; i < fault->param_count; i++) {
 		char *expanded;
 
-		if (spec_expand(&expanded, fault->params[i], system_lookup, run->system, &err))
+		if (spec_expand(&expanded, fault->params[i], run_lookup, run, &err))
 			return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s: %s", run->x->file, fault->spec->line,
 			    fault->spec->column, fault->spec->name, err.text);
 		free(fault->params[i]);
@@ -233,6 +235,13 @@ static void say(struct run_fault *fault, enum op_type type, const char *text)
 		.detail = text});
 }
 
+static void note(const struct run_fault *fault, const char *what)
+{
+	const struct engine_options *options = fault->run->options;
+
+	progress_note(options->progress, options->lane, "%s %s", fault->spec->name, what);
+}
+
 static void revert(struct run_fault *fault)
 {
 	struct run *run = fault->run;
@@ -244,6 +253,7 @@ static void revert(struct run_fault *fault)
 	    &(struct op){.kind = OP_REVERT, .type = OP_INVOKE, .pair = OP_NONE, .actor = fault->result->id});
 	ok = runner_revert(fault->runner, &err) == 0;
 	fault->result->reverted = ok;
+	run->result->left_behind += !ok;
 	history_complete(run->history, invoke,
 	    &(struct op){.kind = OP_REVERT,
 		.type = ok ? OP_OK : OP_FAIL,
@@ -251,6 +261,7 @@ static void revert(struct run_fault *fault)
 		.detail = ok ? "" : err.text});
 	fault->state = FAULT_OVER;
 	release(fault);
+	note(fault, ok ? "undone" : "NOT undone");
 	if (!ok)
 		run_fail(run, VERDICT_UNDO_INCOMPLETE, "fault %s could not be undone: %s", fault->spec->name, err.text);
 }
@@ -276,6 +287,7 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 		revert(fault);
 		return;
 	}
+	note(fault, "injected");
 	fault->result->injected = true;
 	fault->result->reverted = false;
 	fault->verify_gap_us = VERIFY_GAP_US;
@@ -300,6 +312,7 @@ static bool verify(struct run_fault *fault, uint64_t now_us)
 	switch (proof.felt) {
 	case TRITONE_FELT:
 		fault->result->felt = true;
+		note(fault, "felt");
 		say(fault, OP_OK, proof.text);
 		return true;
 	case TRITONE_NEVER:

@@ -9,10 +9,12 @@ int stage_gate(struct run *run)
 
 	run->started = true;
 	if (system_start(run->system, &err)) {
+		run_stopped(run); /* if that was why, it is the reason */
 		run_stage_end(run, stage, false);
 		return run_fail(run, VERDICT_GATE_FAILED, "the system did not start: %s", err.text);
 	}
-	if (activities_run(run, &run->x->hypothesis, &err)) {
+	if (activities_run(run, &run->x->hypothesis, false, &err)) {
+		run_stopped(run);
 		run_stage_end(run, stage, false);
 		return run_fail(
 		    run, VERDICT_GATE_FAILED, "the steady state does not hold before the fault: %s", err.text);

@@ -36,6 +36,7 @@ int run_open(struct run *run, struct error *err)
 	    .run_dir = run->dir,
 	    .seed = run->options->seed,
 	    .syscall_filter = run->syscall_filter,
+	    .interrupt_fd = interrupt_fd(run->options->interrupt),
 	};
 	char path[PATH_MAX];
 

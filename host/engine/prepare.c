@@ -39,6 +39,8 @@ static int load_files(struct run *run)
 	char path[PATH_MAX];
 	struct error err;
 
+	if (c->problem)
+		return run_fail(run, VERDICT_ERROR, "%s", c->problem);
 	if (spec_experiment_load(&run->x, c->experiment, &err))
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	snprintf(run->result->title, sizeof run->result->title, "%s", run->x->title ? run->x->title : "");

@@ -115,10 +115,14 @@ void run_shut(struct run *run);
 /* services.c: what the fault runners get from this run, at run->socket */
 int services_start(struct run *run, struct error *err);
 
+/* activity.c: a spec_lookup_fn over a run: what the experiment's configuration and secrets define, then the system's variables. */
+const char *run_lookup(void *run, const char *name);
+
 /* activity.c: probes and actions of the experiment file. 0 within tolerance, 1 not (err->text says what was found), -1 could not be done. */
-int activity_run(struct run *run, const struct spec_activity *activity, struct error *err);
-/* All of them, with their pauses and PROBE operations. 0, or -1 with the first that failed. */
-int activities_run(struct run *run, const struct spec_activities *activities, struct error *err);
+int activity_run(struct run *run, const struct spec_activity *activity, bool must_finish, struct error *err);
+/* All of them, with their pauses and PROBE operations. 0, or -1 with the first that failed. Signals and halt files end it, but not when it
+ * `must_finish`. */
+int activities_run(struct run *run, const struct spec_activities *activities, bool must_finish, struct error *err);
 
 /* The stages. Each 0, or -1 with the verdict and the reason set in run->result. */
 int stage_prepare(struct run *run); /* prepare.c: files, plugins, directory, gateway, services; --dry-run ends here */
@@ -132,6 +136,10 @@ void stage_judge(struct run *run); /* judge.c */
 int run_wait(struct run *run, int64_t timeout_ms);
 /* Tasks that were given up are only known by asking: asks when nothing has happened for a while. */
 void run_ask_when_quiet(struct run *run);
+/* A signal has come or a halt file is there: -1, and the verdict is `aborted`. */
+int run_stopped(struct run *run);
+/* Lets so much time pass; -1 as run_stopped says, unless it `must_finish`. */
+int run_pause(struct run *run, int64_t ms, bool must_finish);
 
 int run_fail(struct run *run, enum verdict verdict, const char *format, ...) __attribute__((format(printf, 3, 4)));
 uint64_t run_stage_begin(struct run *run, const char *stage);

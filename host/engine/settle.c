@@ -17,9 +17,8 @@ static int until_settled(struct run *run, size_t count)
 
 		if (quiet_us < from_us)
 			quiet_us = from_us;
-		if (interrupt_signal(run->options->interrupt))
-			return run_fail(run, VERDICT_ABORTED, "interrupted by signal %d",
-			    interrupt_signal(run->options->interrupt));
+		if (run_stopped(run))
+			return -1;
 		if (workload_done(run->workload) && tracker_settled(&run->tracker, count) &&
 		    run->tracker.red_count == 0)
 			return 0;
@@ -34,17 +33,7 @@ static int until_settled(struct run *run, size_t count)
 /* The SLOs must stay green for a window: time has to pass. */
 static int stay(struct run *run)
 {
-	uint64_t until_us = history_now_us(run->history) + run->config.slo_window_us;
-
-	for (;;) {
-		uint64_t now_us = history_now_us(run->history);
-
-		if (now_us >= until_us)
-			return 0;
-		if (run_wait(run, (int64_t)((until_us - now_us + 999) / 1000)) < 0)
-			return run_fail(run, VERDICT_ABORTED, "interrupted by signal %d",
-			    interrupt_signal(run->options->interrupt));
-	}
+	return run_pause(run, (int64_t)((run->config.slo_window_us + 999) / 1000), false);
 }
 
 static int settle(struct run *run)
@@ -94,7 +83,7 @@ int stage_close(struct run *run)
 		run->result->left_behind += (uint64_t)killed;
 	if (run->started && r == 0 && run->result->verdict == VERDICT_HELD && system_audit(run->system, &err))
 		r = run_fail(run, VERDICT_ERROR, "the system's state could not be looked over: %s", err.text);
-	if (run->started && activities_run(run, &run->x->rollbacks, &err))
+	if (run->started && activities_run(run, &run->x->rollbacks, true, &err))
 		r = run_fail(run, VERDICT_UNDO_INCOMPLETE, "a rollback failed: %s", err.text);
 	return r;
 }

@@ -61,6 +61,16 @@ static struct engine_case *add(struct list *list)
 	return &list->cases[list->count++];
 }
 
+static int add_like(struct list *list, const struct engine_case *like, struct error *err)
+{
+	struct engine_case *c = add(list);
+
+	if (!c)
+		return error_set(err, ENOMEM, "no memory for the suite's cases");
+	*c = *like;
+	return 0;
+}
+
 static int unroll(struct list *list, const struct engine_case *like, const struct spec_experiment *x, struct error *err)
 {
 	size_t i, n = x->sweep.argument ? x->sweep.values.count : 1;
@@ -87,15 +97,18 @@ static int add_case(struct list *list, const struct spec_suite *suite, const str
     bool control, struct error *err)
 {
 	struct engine_case like = {.experiment = s->experiment, .system = system ? system : suite->system};
-	struct spec_experiment *x;
+	struct spec_experiment *x = NULL;
+	struct error why;
 	int r;
 
-	if (spec_experiment_load(&x, s->experiment, err))
-		return -1;
+	/* One that cannot be read is a case that fails with the reason, and the others are run. */
+	like.problem = s->problem;
+	if ((s->problem || spec_experiment_load(&x, s->experiment, &why)) && control)
+		return 0; /* the case with the bug says why */
 	if (control) {
-		snprintf(like.name, sizeof like.name, "%.100s (no bug)", x->name);
+		snprintf(like.name, sizeof like.name, "%.100s (no bug)", x ? x->name : s->name);
 	} else {
-		snprintf(like.name, sizeof like.name, "%.120s", s->name ? s->name : x->name);
+		snprintf(like.name, sizeof like.name, "%.120s", s->name);
 		like.arguments = &s->arguments;
 		like.bug = s->bug;
 		like.has_expect = s->has_expect;
@@ -103,7 +116,10 @@ static int add_case(struct list *list, const struct spec_suite *suite, const str
 		like.may = &s->expect_may;
 		like.vacuous = &s->expect_vacuous;
 	}
-	r = unroll(list, &like, x, err);
+	if (x)
+		r = unroll(list, &like, x, err);
+	else
+		r = add_like(list, &like, err);
 	spec_experiment_free(x);
 	return r;
 }

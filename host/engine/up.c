@@ -23,6 +23,36 @@ static int manifest_path(char *path, size_t size, const char *system, struct err
 	return -1;
 }
 
+/* "POST http://...", malloc'ed; NULL when it is not declared or cannot be said. */
+static char *request(struct run *run, const char *method, const char *url)
+{
+	char *expanded, *text = NULL;
+	struct error err;
+
+	if (!url || spec_expand(&expanded, url, system_lookup, run->system, &err))
+		return NULL;
+	if (asprintf(&text, "%s %s", method, expanded) < 0)
+		text = NULL;
+	free(expanded);
+	return text;
+}
+
+static void tell(struct run *run, const struct engine_up *up)
+{
+	const struct spec_manifest *m = run->manifest;
+	char *submit = request(run, m->submit.method ? m->submit.method : "POST", m->submit.url);
+	char *outcome = request(run, "GET", m->outcome.url);
+
+	up->ready(up->arg, &(struct engine_place){.run_dir = run->dir,
+			       .state_dir = run->state_dir,
+			       .gateway_url = gateway_url(run->gateway),
+			       .socket = run->socket,
+			       .submit = submit,
+			       .outcome = outcome});
+	free(submit);
+	free(outcome);
+}
+
 static void wait_for_the_end(struct run *run)
 {
 	struct pollfd p = {.fd = interrupt_fd(run->options->interrupt), .events = POLLIN};
@@ -52,7 +82,7 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 		run_fail(&run, VERDICT_GATE_FAILED, "the system did not start: %s", err->text);
 		(void)system_stop(run.system, STOP_GRACE_MS, err);
 	} else {
-		up->ready(up->arg, run.dir, gateway_url(run.gateway), run.socket);
+		tell(&run, up);
 		wait_for_the_end(&run);
 		if (system_stop(run.system, STOP_GRACE_MS, err) < 0)
 			run_fail(&run, VERDICT_ERROR, "the system could not be stopped: %s", err->text);

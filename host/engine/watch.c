@@ -3,6 +3,7 @@
  * The watch: the workload runs, each fault is injected at its moment, proven and taken back, and the kill switch is looked at. It waits on the
  * history alone: whatever happens is an operation there.
  */
+#include <poll.h>
 #include <stdio.h>
 
 #include "engine/run.h"
@@ -50,6 +51,22 @@ void run_ask_when_quiet(struct run *run)
 	(void)system_outcomes(run->system, &err); /* a system that does not answer has said nothing */
 }
 
+int run_pause(struct run *run, int64_t ms, bool must_finish)
+{
+	uint64_t until_us = history_now_us(run->history) + (ms > 0 ? (uint64_t)ms * 1000 : 0), now_us;
+
+	while ((now_us = history_now_us(run->history)) < until_us) {
+		int64_t left_ms = (int64_t)((until_us - now_us + 999) / 1000);
+
+		if (!must_finish && run_stopped(run))
+			return -1;
+		/* What happens meanwhile is taken in, and does not shorten it. */
+		if (run_wait(run, left_ms < SWITCH_GAP_MS ? left_ms : SWITCH_GAP_MS) < 0 && must_finish)
+			poll(NULL, 0, (int)(left_ms < SWITCH_GAP_MS ? left_ms : SWITCH_GAP_MS));
+	}
+	return 0;
+}
+
 static void progress(const struct run *run, const char *stage)
 {
 	char text[96];
@@ -61,17 +78,25 @@ static void progress(const struct run *run, const char *stage)
 
 /* ---- the kill switch ---- */
 
+int run_stopped(struct run *run)
+{
+	int sig = interrupt_signal(run->options->interrupt);
+	char why[256];
+
+	if (sig)
+		return run_fail(run, VERDICT_ABORTED, "interrupted by signal %d", sig);
+	if (rundir_halted(run, why, sizeof why))
+		return run_fail(run, VERDICT_ABORTED, "%s", why);
+	return 0;
+}
+
 static int look_at_switch(struct run *run, uint64_t now_us)
 {
 	const struct tracker *t = &run->tracker;
-	char why[256];
 	double rate;
 
-	if (interrupt_signal(run->options->interrupt))
-		return run_fail(
-		    run, VERDICT_ABORTED, "interrupted by signal %d", interrupt_signal(run->options->interrupt));
-	if (rundir_halted(run, why, sizeof why))
-		return run_fail(run, VERDICT_ABORTED, "%s", why);
+	if (run_stopped(run))
+		return -1;
 	rate = t->submissions ? (double)t->refused / (double)t->submissions : 0;
 	if (run->x->stop.error_rate > 0 && t->submissions >= 10 && rate > run->x->stop.error_rate)
 		return run_fail(run, VERDICT_ABORTED,
@@ -173,7 +198,7 @@ int stage_watch(struct run *run)
 			(void)fault_advance(&run->faults[i], history_now_us(run->history));
 	if (r == 0 && workload_start(&run->workload, run->system, run->x, 0, run->x->workload.tasks, &err))
 		r = run_fail(run, VERDICT_ERROR, "%s", err.text);
-	if (r == 0 && activities_run(run, &run->x->method, &err))
+	if (r == 0 && activities_run(run, &run->x->method, false, &err))
 		r = run_fail(run, VERDICT_ABORTED, "the method could not be carried out: %s", err.text);
 	if (r == 0)
 		r = watch(run);

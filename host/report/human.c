@@ -111,11 +111,11 @@ static void put_faults(FILE *out, const struct result *result)
 	for (i = 0; i < result->fault_count; i++) {
 		const struct result_fault *fault = &result->faults[i];
 
-		fprintf(out, "      fault %s: %s%s: %s\n", text_clean(name, sizeof name, fault->name),
+		fprintf(out, "      fault %s: %s%s%s%s\n", text_clean(name, sizeof name, fault->name),
 		    fault->felt       ? "felt"
 		    : fault->injected ? "injected, not felt"
 				      : "not injected",
-		    fault->injected && !fault->reverted ? ", NOT UNDONE" : "",
+		    fault->injected && !fault->reverted ? ", NOT UNDONE" : "", *fault->proof ? ": " : "",
 		    text_clean(text, sizeof text, fault->proof));
 		for (j = 0; j < fault->evidence_count; j++)
 			fprintf(out, "        %s: %s\n", text_clean(name, sizeof name, fault->evidence[j].name),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is going on, on standard error: one line that rewrites itself on a terminal; elsewhere a line for each stage. */
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -158,6 +159,23 @@ void progress_stage(struct progress *progress, unsigned lane, const char *stage,
 	snprintf(l->stage, sizeof l->stage, "%s", stage);
 	snprintf(l->detail, sizeof l->detail, "%s", detail ? detail : "");
 	if (l->number && (progress->terminal || is_new)) /* a log wants the stages, not every count within one */
+		show(progress, l);
+	pthread_mutex_unlock(&progress->lock);
+}
+
+void progress_note(struct progress *progress, unsigned lane, const char *format, ...)
+{
+	struct lane *l;
+	va_list args;
+
+	if (!progress || progress->quiet || lane >= PROGRESS_LANES)
+		return;
+	pthread_mutex_lock(&progress->lock);
+	l = &progress->lanes[lane];
+	va_start(args, format);
+	vsnprintf(l->detail, sizeof l->detail, format, args);
+	va_end(args);
+	if (l->number)
 		show(progress, l);
 	pthread_mutex_unlock(&progress->lock);
 }

@@ -108,6 +108,9 @@ struct progress *progress_create(FILE *err, bool quiet, size_t experiments);
 void progress_begin(struct progress *progress, unsigned lane, const char *name);
 /* stage, detail: e.g. "watch", "17 of 24 committed" */
 void progress_stage(struct progress *progress, unsigned lane, const char *stage, const char *detail);
+/* Something that happened within a stage: a line of its own in a log; on a terminal it stands in the line until the next stage. */
+void progress_note(struct progress *progress, unsigned lane, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void progress_end(struct progress *progress, unsigned lane);
 void progress_erase(
     struct progress *progress); /* before something else is printed on the terminal; the next stage draws it again */

@@ -147,6 +147,15 @@ static const struct node_field fault_fields[] = {
 	.type = NODE_DURATION,
 	FAULT_IN(proof_ms),
 	.help = "How long its proof may take; the plugin's own time when not given."},
+    {.key = "hook-timeout",
+	.type = NODE_DURATION,
+	.min = 50,
+	.max = 600000,
+	.fallback = "10s",
+	FAULT_IN(hook_timeout_ms),
+	.help = "A hook of the plugin that has not answered by then is ended with its process; what it did is undone "
+		"by a fresh "
+		"one."},
     {.key = NULL},
 };
 const struct node_table spec_fault_table = {

@@ -366,6 +366,39 @@ static const struct node_field manifest_fields[] = {
 };
 const struct node_table spec_manifest_table = {.fields = manifest_fields, .finish = manifest_finish};
 
+/* What a run will know: those of the run, and those of a task, which only "submit" has. */
+static const char *known_variable(void *arg, const char *name)
+{
+	static const char *const names[] = {
+	    "run", "state", "bin", "gateway", "seed", "task", "key", "role", "after", "prompt", NULL};
+	size_t i;
+
+	(void)arg;
+	if (!strncmp(name, "port.", 5) && name[5])
+		return "";
+	for (i = 0; names[i]; i++)
+		if (!strcmp(names[i], name))
+			return "";
+	return NULL;
+}
+
+/* A variable that does not exist is found here, with its place, and not when the system is started. */
+static int check_variables(struct node_file *file)
+{
+	yaml_node_t *description = node_get(file, node_root(file), "description"), *node;
+	struct error why;
+	char *text;
+
+	for (node = file->document.nodes.start; node < file->document.nodes.top; node++) {
+		if (node->type != YAML_SCALAR_NODE || node == description)
+			continue;
+		if (spec_expand(&text, (const char *)node->data.scalar.value, known_variable, NULL, &why) != 0)
+			return node_fail(file, node, "%s", why.text);
+		free(text);
+	}
+	return 0;
+}
+
 int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err)
 {
 	struct loaded_manifest *loaded = calloc(1, sizeof *loaded);
@@ -379,6 +412,8 @@ int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, st
 		loaded->manifest.file = arena_text(&loaded->arena, path, strlen(path));
 		rc = loaded->manifest.file ? node_top(&file, &spec_manifest_table, &loaded->manifest)
 					   : node_no_memory(&file);
+		if (rc == 0)
+			rc = check_variables(&file);
 		node_close(&file);
 	}
 	if (rc != 0) {

@@ -133,9 +133,10 @@ struct spec_fault {
 	char *plugin;
 	struct spec_pairs arguments; /* for the plugin */
 	struct spec_when when;
-	struct spec_when until; /* event NONE and after 0: `duration` rules */
-	int64_t duration_ms;    /* 0: reverted once the workload is over or `until` comes */
-	int64_t proof_ms;       /* 0: the plugin's own */
+	struct spec_when until;  /* event NONE and after 0: `duration` rules */
+	int64_t duration_ms;     /* 0: reverted once the workload is over or `until` comes */
+	int64_t proof_ms;        /* 0: the plugin's own */
+	int64_t hook_timeout_ms; /* 0: the runner's own */
 	unsigned line, column;
 };
 
@@ -212,8 +213,9 @@ void spec_experiment_free(struct spec_experiment *experiment);
  * fixtures/suites/NAME.yaml ---- */
 
 struct spec_case {
-	char *experiment;              /* path of the file, resolved */
-	char *name;                    /* shown, unique; by default the bug's name, or the experiment's */
+	char *experiment; /* path of the file, resolved */
+	char *problem;    /* why it cannot be read; NULL: it can. The other cases are none the worse for it */
+	char *name;       /* shown, unique; by default the bug's name, or the experiment's */
 	struct spec_strings arguments; /* for the first process */
 	char *bug;                     /* to be added as --bug NAME: it is not in `arguments`; NULL: none */
 	bool has_expect;               /* the case says what it expects: overrides the experiment's */

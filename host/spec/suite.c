@@ -136,8 +136,12 @@ static int read_case(struct node_file *file, yaml_node_t *node, void *out)
 	stem = spec_stem(file->arena, item->experiment);
 	if (!path || !stem)
 		return node_no_memory(file);
-	if (access(path, R_OK) != 0)
-		return node_fail(file, at, "the experiment %s: %s", path, strerror(errno));
+	if (access(path, R_OK) != 0) {
+		node_fail(file, at, "the experiment %s: %s", path, strerror(errno));
+		item->problem = arena_text(file->arena, file->err->text, strlen(file->err->text));
+		if (!item->problem)
+			return node_no_memory(file);
+	}
 	item->experiment = path;
 	if (!item->name)
 		item->name = item->bug ? item->bug : stem;

@@ -2,6 +2,7 @@
 /* Commands that run to their end: what the manifest calls prepare, replay and recover. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,7 @@ int command_run(struct keeper *keeper, const struct command *command, int *ret_s
 {
 	int64_t deadline = now_ms() + command->timeout_ms;
 	struct keeper_event event;
-	bool killed = false;
+	bool killed = false, interrupted = false;
 	pid_t pid;
 
 	if (keeper_spawn(keeper,
@@ -35,8 +36,18 @@ int command_run(struct keeper *keeper, const struct command *command, int *ret_s
 		return error_context(err, "%s", command->name);
 	for (;;) {
 		int64_t left = deadline - now_ms();
-		int got = keeper_next_event(keeper, killed ? -1 : left > 0 ? (int)left : 0, &event, err);
+		struct pollfd fds[2] = {
+		    {.fd = command->interrupt_fd > 0 ? command->interrupt_fd : -1, .events = POLLIN},
+		    {.fd = keeper_event_fd(keeper), .events = POLLIN}};
+		int got;
 
+		if (!killed && command->interrupt_fd > 0) {
+			poll(fds, 2, left > 0 ? (int)left : 0);
+			interrupted = fds[0].revents != 0;
+			if (interrupted || !fds[1].revents)
+				left = 0;
+		}
+		got = keeper_next_event(keeper, killed ? -1 : left > 0 ? (int)left : 0, &event, err);
 		if (got < 0)
 			return error_context(err, "%s", command->name);
 		if (got == 1 && event.pid == pid)
@@ -49,6 +60,8 @@ int command_run(struct keeper *keeper, const struct command *command, int *ret_s
 				return error_set(err, error.code, "%s: %s", command->name, error.text);
 		}
 	}
+	if (interrupted)
+		return error_set(err, ECANCELED, "%s was interrupted", command->name);
 	if (killed)
 		return error_set(err, ETIMEDOUT, "%s: %s did not end within %" PRId64 " ms", command->name,
 		    command->argv[0], command->timeout_ms);

@@ -27,6 +27,7 @@ struct system {
 	struct gateway *gateway;
 	char *run_dir, *state_dir, *log_dir;
 	bool syscall_filter;
+	int interrupt_fd;
 	struct variables *variables;
 	struct faultpoints *faultpoints;
 	struct keeper *keeper;
@@ -57,6 +58,7 @@ struct command {
 	const char *directory;
 	const char *output; /* file for standard output; NULL: the log */
 	int64_t timeout_ms;
+	int interrupt_fd; /* readable: it is killed, ECANCELED; 0 or -1: none */
 };
 /* 0 with the status as from waitpid; -1: it could not be started, or took too long (and was killed). */
 int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err);

@@ -297,12 +297,18 @@ static int await_ready(struct process *process, struct error *err)
 	if (process->ready_file && watch_file(&watch, process->ready_file, err) != 0)
 		return -1;
 	for (;;) {
-		struct pollfd fds[2] = {
-		    {.fd = process->wake, .events = POLLIN}, {.fd = watch ? watch_fd(watch) : -1, .events = POLLIN}};
+		int interrupt_fd = process->all->options.interrupt_fd;
+		struct pollfd fds[3] = {{.fd = process->wake, .events = POLLIN},
+		    {.fd = interrupt_fd > 0 ? interrupt_fd : -1, .events = POLLIN},
+		    {.fd = watch ? watch_fd(watch) : -1, .events = POLLIN}};
 		int64_t left = deadline - now_ms();
 
 		if (life_of(process) != ALIVE) {
 			result = 0;
+			break;
+		}
+		if (poll(&fds[1], 1, 0) > 0) {
+			error_set(err, ECANCELED, "process %s: interrupted before it was ready", process->spec->name);
 			break;
 		}
 		if (left <= 0) {
@@ -314,7 +320,7 @@ static int await_ready(struct process *process, struct error *err)
 		if (watch)
 			watch_dispatch(watch, NULL);
 		if (process->ready_file && access(process->ready_file, F_OK) != 0) {
-			poll(fds, 2, left > 1000 ? 1000 : (int)left);
+			poll(fds, 3, left > 1000 ? 1000 : (int)left);
 			continue;
 		}
 		if (!process->ready_http || answers(process, left)) {
@@ -322,7 +328,7 @@ static int await_ready(struct process *process, struct error *err)
 			break;
 		}
 		/* Nothing tells when a port is listened at: it has to be asked. */
-		poll(fds, 1, READY_EVERY_MS);
+		poll(fds, 2, READY_EVERY_MS);
 	}
 	watch_destroy(watch);
 	return result;

@@ -28,6 +28,7 @@ struct processes_options {
 	void *lookup_arg;
 	const char *state_dir, *log_dir, *faultpoints;
 	bool filter;
+	int interrupt_fd;           /* readable: processes_start gives up; 0 or -1: none */
 	void (*crashed)(void *arg); /* the first one is dead and not started again yet; may be NULL */
 	void *crashed_arg;
 };

@@ -42,6 +42,7 @@ int system_create(struct system **ret_system, const struct system_options *optio
 	system->history = options->history;
 	system->gateway = options->gateway;
 	system->syscall_filter = options->syscall_filter;
+	system->interrupt_fd = options->interrupt_fd;
 	if (options->run_dir[0] != '/' || options->manifest->process_count == 0) {
 		error_set(err, EINVAL, "%s: the run directory must be absolute, and there must be a process",
 		    options->run_dir);
@@ -103,7 +104,8 @@ static int prepare_one(struct system *system, size_t index, struct error *err)
 		.argv = argv,
 		.environment = environment,
 		.directory = system->state_dir,
-		.timeout_ms = PREPARE_TIMEOUT_MS},
+		.timeout_ms = PREPARE_TIMEOUT_MS,
+		.interrupt_fd = system->interrupt_fd},
 	    &status, err);
 	if (result == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
 		command_status(status, how, sizeof how);
@@ -212,6 +214,7 @@ static int start_observers(struct system *system, struct error *err)
 		    .log_dir = system->log_dir,
 		    .faultpoints = faultpoints_path(system->faultpoints),
 		    .filter = system->syscall_filter,
+		    .interrupt_fd = system->interrupt_fd,
 		    .crashed = on_crash,
 		    .crashed_arg = system},
 		err) != 0)

@@ -31,6 +31,7 @@ struct system_options {
 	const char *run_dir;     /* absolute, exists: ${run}; ${state} is run_dir/state */
 	uint64_t seed;
 	bool syscall_filter;
+	int interrupt_fd; /* readable: a start that goes on gives up with ECANCELED; 0 or -1: none */
 };
 
 /* Variables: ${run} ${state} ${bin} (the program's directory) ${gateway} ${seed} ${port.NAME} (a
