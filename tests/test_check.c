@@ -353,6 +353,20 @@ static void test_agents_and_breaker(void **state)
 	expect(JUDGE("bounded-effort"), DEVIATED);
 }
 
+static void test_a_client_that_hangs_up_is_no_failure_of_the_provider(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		SAY(&f->story, 10, CALL, INFO, .task = "a", .actor = "claude", .detail = "the client went away");
+	SAY(&f->story, 400, CALL, INVOKE, .task = "b", .actor = "claude", .attempt = 1);
+	expect(JUDGE("bounded-effort"), HELD);
+	for (i = 0; i < 3; i++)
+		f->story.ops[i].detail = "reset";
+	expect(JUDGE("bounded-effort"), DEVIATED);
+}
+
 static void test_findings_are_bounded_and_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -391,6 +405,7 @@ int main(void)
 	    CASE(test_progress_waits_a_fault_out),
 	    CASE(test_effort),
 	    CASE(test_agents_and_breaker),
+	    CASE(test_a_client_that_hangs_up_is_no_failure_of_the_provider),
 	    CASE(test_findings_are_bounded_and_counted),
 	};
 

@@ -43,7 +43,7 @@ static size_t provider_of(const struct check_config *config, const char *name)
 	return i;
 }
 
-/* Server errors, resets and silence count; a 429 is the throttle's business. */
+/* Server errors, resets and silence count; a 429 is the throttle's business, and a killed agent hangs up on a healthy provider. */
 static void judge_breaker(
     struct breaker *b, const struct op *op, const struct check_config *config, struct check_result *result)
 {
@@ -60,7 +60,7 @@ static void judge_breaker(
 	} else if (op->type == OP_OK) {
 		b->failures = 0;
 		b->tripped_at = OP_NONE;
-	} else if (op->status != 429) {
+	} else if (op->status != 429 && strcmp(op->detail, OP_CLIENT_GONE) != 0) {
 		b->failures++;
 		if (b->failures == config->breaker_threshold ||
 		    (b->failures > config->breaker_threshold && op->time_us >= b->open_until_us)) {

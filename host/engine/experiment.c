@@ -60,6 +60,21 @@ static void finish(struct run *run)
 	free(run->arguments.items);
 }
 
+/* What came out, beside what was observed, for whoever opens a kept run. */
+static void store_result(struct run *run)
+{
+	const struct report_options options = {.verbosity = 2};
+	char path[PATH_MAX];
+	struct error err;
+	FILE *out;
+
+	if (!run->dir[0] || snprintf(path, sizeof path, "%s/result.json", run->dir) >= (int)sizeof path)
+		return;
+	out = fopen(path, "we");
+	if (!out || report_json(out, &options, run->result, 1, &err) || fclose(out) != 0)
+		run_fail(run, VERDICT_ERROR, "%s could not be written", path);
+}
+
 static void run_once(const struct engine_options *options, const struct engine_case *c, struct result *result)
 {
 	struct run run = {.options = options, .c = c, .result = result};
@@ -81,6 +96,7 @@ static void run_once(const struct engine_options *options, const struct engine_c
 	}
 	finish(&run);
 	result->duration_us = now_us() - began;
+	store_result(&run);
 	if (run.dir[0] && result->ok && !options->keep && rundir_remove(run.dir) == 0)
 		result->run_dir[0] = '\0';
 }

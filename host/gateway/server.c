@@ -161,7 +161,7 @@ static void record_completion(struct request *request, bool sent)
 	    .status = request->status,
 	    .kind = request->route == ROUTE_CHAT ? OP_CALL : OP_NOTIFY,
 	    .number = request->retry_after_ms < 0 ? -1 : (double)request->retry_after_ms / 1000};
-	const char *what = request->lost ? request->lost : sent ? "" : "the client went away";
+	const char *what = request->lost ? request->lost : sent ? "" : OP_CLIENT_GONE;
 	char detail[192];
 
 	if (!sent)

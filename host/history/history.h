@@ -22,35 +22,32 @@ enum op_type {
 };
 
 /*
- * Which fields an operation carries (strings are never NULL, "" when there is nothing; numbers are
- * 0):
+ * Which fields an operation carries (strings are never NULL, "" when there is nothing; numbers are 0):
  *
- *  SUBMIT     a task handed to the system. task, key (idempotency key). invoke; ok = accepted; fail
- * = refused (status); info = unknown OUTCOME    what the system *says* became of a task, asked
- * after the settling. task; ok = done, fail = given up (detail: reason), info = still open COMMIT
- * a commit seen in the ledger, always ok. task, attempt, epoch, key = commit id, value = 0-based
- * place in the ledger DELETION   a file that a commit deleted against its parent, always ok. task,
- * key = commit id, actor = path CALL       a request to a model provider. actor = provider, key =
- * model, task, attempt (0: unknown); invoke on arrival; ok (status 2xx, value = tokens), fail
- * (status; number = Retry-After in seconds, < 0: none; value = microseconds before this operation at
- * which the answer left: the client may count from there), info (never answered, or reset) NOTIFY a
- * request to the notification sink. task, key = the deduplication key; invoke; ok (2xx sent), fail
- * (status), info AGENT      an agent process. actor = agent id, task, value = pid; invoke = seen
- * alive, ok = gone SYSTEM     the orchestrator's main process. value = pid; invoke = started, ok =
- * ready, info = died (status: exit status, or 128 + signal), fail = did not become ready. actor =
- * process name. detail = why (start, restart, stop) FAULT      actor = fault id, key = plugin;
- * invoke = inject called, ok = felt (detail: proof), fail = not injected (detail: why), info = in
- * force but nobody came across it EVIDENCE   one fact of a fault, always ok. actor = fault id, key
- * = name, detail = value REVERT     actor = fault id; invoke, ok = undone, fail = could not be
- * (detail) CLAIM      the system's own words, always ok. actor = name of the SLO or status, number
- * = current value, value = 1 met / 0 not, detail = status word; one operation each time the claim
- * was published anew STATEFILE  a state file looked at. actor = path relative to the state
- * directory; ok = parses; fail = half-written, not parsable, or a temporary file left over (detail)
- *  WAL        a check of the system's own log. actor = "verify" | "replay" | "recover-twice"; ok
- * (value = records) or fail (detail) SLO        the harness's own measurement. actor = name, number
- * = current value, value = 0 green, 1 yellow, 2 red PROBE      a steady-state probe. actor = name;
- * ok = within tolerance, fail (detail) STAGE      the experiment's life. actor = stage name; invoke
- * = begins, ok = ends, fail (detail)
+ *  SUBMIT     a task handed to the system. task, key (idempotency key). invoke; ok = accepted; fail = refused (status); info = unknown
+ *  OUTCOME    what the system *says* became of a task, when it was asked. task; ok = done, fail = given up (detail: reason),
+ *             info = still open
+ *  COMMIT     a commit seen in the ledger, always ok. task, attempt, epoch, key = commit id, value = 0-based place in the ledger
+ *  DELETION   a file that a commit deleted against its parent, always ok. task, key = commit id, actor = path
+ *  CALL       a request to a model provider. actor = provider, key = model, task, attempt (0: unknown); invoke on arrival; ok
+ *             (status 2xx, value = tokens), fail (status; number = Retry-After in seconds, < 0: none; value = microseconds before
+ *             this operation at which the answer left: the client may count from there), info (never answered, reset, or
+ *             OP_CLIENT_GONE; detail says which)
+ *  NOTIFY     a request to the notification sink. task, key = the deduplication key; invoke; ok (2xx sent), fail (status), info
+ *  AGENT      an agent process. actor = agent id, task, value = pid; invoke = seen alive, ok = gone
+ *  SYSTEM     the orchestrator's main process. value = pid; invoke = started, ok = ready, info = died (status: exit status, or
+ *             128 + signal), fail = did not become ready. actor = process name. detail = why (start, restart, stop)
+ *  FAULT      actor = fault id, key = plugin; invoke = inject called, ok = felt (detail: proof), fail = not injected (detail:
+ *             why), info = in force but nobody came across it
+ *  EVIDENCE   one fact of a fault, always ok. actor = fault id, key = name, detail = value
+ *  REVERT     actor = fault id; invoke, ok = undone, fail = could not be (detail)
+ *  CLAIM      the system's own words, always ok. actor = name of the SLO or status, number = current value, value = 1 met / 0 not,
+ *             detail = status word; one operation each time the claim was published anew
+ *  STATEFILE  a state file looked at. actor = path relative to the state directory; ok = parses; fail = half-written, not parsable, or
+ *             a temporary file left over (detail)
+ *  WAL        a check of the system's own log. actor = "verify" | "replay" | "recover-twice"; ok (value = records) or fail (detail)
+ *  PROBE      a steady-state probe. actor = name; ok = within tolerance, fail (detail)
+ *  STAGE      the experiment's life. actor = stage name; invoke = begins, ok = ends, fail (detail)
  */
 enum op_kind {
 	OP_SUBMIT = 1,
@@ -67,12 +64,14 @@ enum op_kind {
 	OP_CLAIM,
 	OP_STATEFILE,
 	OP_WAL,
-	OP_SLO,
 	OP_PROBE,
 	OP_STAGE,
 };
 
 #define OP_NONE UINT64_MAX
+
+/* The detail of a CALL or NOTIFY info whose client hung up before it was answered: no failure of the other side. */
+#define OP_CLIENT_GONE "the client went away"
 
 struct op {
 	uint64_t index;   /* 0-based place in the history */

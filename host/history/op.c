@@ -26,7 +26,6 @@ static const struct kind_words {
     [OP_CLAIM] = {"claim", NULL, "met", "current", true},
     [OP_STATEFILE] = {"statefile", NULL, NULL, NULL, false},
     [OP_WAL] = {"wal", NULL, "records", NULL, false},
-    [OP_SLO] = {"slo", NULL, NULL, "current", false},
     [OP_PROBE] = {"probe", NULL, NULL, "current", false},
     [OP_STAGE] = {"stage", NULL, NULL, NULL, false},
 };
@@ -116,9 +115,7 @@ void op_format(const struct op *op, char *buf, size_t size)
 		line_add(&line, " %s %lld", words->status, (long long)op->status);
 	if (words->value && (op->value || (words->zero_value && done)))
 		line_add(&line, " %s %lld", words->value, (long long)op->value);
-	if (op->kind == OP_SLO)
-		line_word(&line, op->value == 0 ? "green" : op->value == 1 ? "yellow" : "red");
-	if (words->number && (fpclassify(op->number) != FP_ZERO || op->kind == OP_CLAIM || op->kind == OP_SLO) &&
+	if (words->number && (fpclassify(op->number) != FP_ZERO || op->kind == OP_CLAIM) &&
 	    !(op->kind == OP_CALL && op->number < 0))
 		line_add(&line, " %s %g", words->number, op->number);
 	if (op->detail && *op->detail)
