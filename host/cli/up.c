@@ -2,6 +2,7 @@
 /* `tritone up`: starts a system and keeps it running, so that faults can be fired at it by hand. */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/options.h"
@@ -14,6 +15,7 @@ static const char usage[] =
     "until SIGINT or\n"
     "`tritone halt`. `tritone inject NAME --state RUN` then fires one fault at it.\n\n"
     "      --syscall-filter   start it under the system-call filter (disk-full needs it)\n"
+    "      --load RATE        hand in so many tasks a second all the while, in chains of plan, write and review\n"
     "      --seed N           the gateway's seed\n"
     "      --keep             keep the run directory afterwards\n"
     "  -h, --help\n\n"
@@ -36,6 +38,7 @@ int verb_up(int argc, char **argv)
 {
 	static const struct option options[] = {
 	    {"syscall-filter", no_argument, NULL, 'f'},
+	    {"load", required_argument, NULL, 'l'},
 	    {"seed", required_argument, NULL, 'S'},
 	    {"keep", no_argument, NULL, 'k'},
 	    {"help", no_argument, NULL, 'h'},
@@ -46,6 +49,7 @@ int verb_up(int argc, char **argv)
 	const char *seed = NULL;
 	enum verdict verdict;
 	struct error err;
+	char *end;
 	int c;
 
 	optind = 1;
@@ -53,6 +57,11 @@ int verb_up(int argc, char **argv)
 		switch (c) {
 		case 'f':
 			up.syscall_filter = true;
+			break;
+		case 'l':
+			up.load = strtod(optarg, &end);
+			if (*end || end == optarg || !(up.load > 0 && up.load <= 1000))
+				return cli_usage("up", "--load wants tasks a second, up to 1000, found '%s'", optarg);
 			break;
 		case 'S':
 			seed = optarg;

@@ -71,6 +71,7 @@ struct engine_place {
 struct engine_up {
 	const char *system; /* manifest, by file or by name in systems/ beside the working directory or fixtures/ */
 	bool syscall_filter;
+	double load; /* tasks a second that are handed in all the while; 0: none */
 	void (*ready)(void *arg, const struct engine_place *place);
 	void *arg;
 };

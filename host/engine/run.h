@@ -40,9 +40,12 @@ bool tracker_settled(const struct tracker *tracker, size_t count);
 /* ---- workload.c: hands tasks in, on a thread of its own, as a patient client does ---- */
 
 struct workload;
-/* Tasks first..first+count-1; those that are refused are tried again with the same key until workload_stop. */
-int workload_start(struct workload **ret_workload, struct system *system, const struct spec_experiment *x, size_t first,
-    size_t count, struct error *err);
+/*
+ * Tasks first..first+count-1, `rate` a second (0: as fast as they are accepted), in chains of `roles`, which must outlive it. What is refused is
+ * tried again with the same key until workload_stop.
+ */
+int workload_start(struct workload **ret_workload, struct system *system, const struct spec_strings *roles, double rate,
+    size_t first, size_t count, struct error *err);
 bool workload_done(struct workload *workload);
 void workload_stop(struct workload *workload); /* joins and frees; NULL is fine */
 

@@ -47,8 +47,8 @@ static int settle(struct run *run)
 	workload_stop(run->workload);
 	run->workload = NULL;
 	if (run->x->workload.tail) {
-		if (workload_start(
-			&run->workload, run->system, run->x, run->x->workload.tasks, run->x->workload.tail, &err))
+		if (workload_start(&run->workload, run->system, &run->x->workload.roles, run->x->workload.rate,
+			run->x->workload.tasks, run->x->workload.tail, &err))
 			return run_fail(run, VERDICT_ERROR, "%s", err.text);
 		if (until_settled(run, all))
 			return -1;

@@ -53,6 +53,8 @@ static void tell(struct run *run, const struct engine_up *up)
 	free(outcome);
 }
 
+#define LOAD_TASKS 1000000 /* nobody stays up for so long */
+
 static void wait_for_the_end(struct run *run)
 {
 	struct pollfd p = {.fd = interrupt_fd(run->options->interrupt), .events = POLLIN};
@@ -67,7 +69,9 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 	struct result result = {.recovered_us = -1};
 	struct engine_case c = {.experiment = ""};
 	struct run run = {.options = options, .c = &c, .result = &result, .syscall_filter = up->syscall_filter};
-	char path[PATH_MAX], why[256];
+	char path[PATH_MAX], why[256], plan[] = "plan", write[] = "write", review[] = "review";
+	char *names[] = {plan, write, review, NULL};
+	const struct spec_strings roles = {names, 3};
 
 	if (manifest_path(path, sizeof path, up->system, err) || spec_manifest_load(&run.manifest, path, err))
 		return VERDICT_ERROR;
@@ -83,7 +87,12 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 		(void)system_stop(run.system, STOP_GRACE_MS, err);
 	} else {
 		tell(&run, up);
-		wait_for_the_end(&run);
+		/* So that there are agents to break. */
+		if (up->load > 0 && workload_start(&run.workload, run.system, &roles, up->load, 0, LOAD_TASKS, err))
+			run_fail(&run, VERDICT_ERROR, "%s", err->text);
+		else
+			wait_for_the_end(&run);
+		workload_stop(run.workload);
 		if (system_stop(run.system, STOP_GRACE_MS, err) < 0)
 			run_fail(&run, VERDICT_ERROR, "the system could not be stopped: %s", err->text);
 	}

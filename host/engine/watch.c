@@ -196,7 +196,8 @@ int stage_watch(struct run *run)
 	for (i = 0; r == 0 && i < run->fault_count; i++)
 		if (run->x->faults[i].when.event == SPEC_EVENT_NONE && run->x->faults[i].when.after_ms == 0)
 			(void)fault_advance(&run->faults[i], history_now_us(run->history));
-	if (r == 0 && workload_start(&run->workload, run->system, run->x, 0, run->x->workload.tasks, &err))
+	if (r == 0 && workload_start(&run->workload, run->system, &run->x->workload.roles, run->x->workload.rate, 0,
+			  run->x->workload.tasks, &err))
 		r = run_fail(run, VERDICT_ERROR, "%s", err.text);
 	if (r == 0 && activities_run(run, &run->x->method, false, &err))
 		r = run_fail(run, VERDICT_ABORTED, "the method could not be carried out: %s", err.text);

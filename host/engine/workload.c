@@ -92,8 +92,8 @@ static void *hand_in(void *arg)
 	return NULL;
 }
 
-int workload_start(struct workload **ret_workload, struct system *system, const struct spec_experiment *x, size_t first,
-    size_t count, struct error *err)
+int workload_start(struct workload **ret_workload, struct system *system, const struct spec_strings *roles, double rate,
+    size_t first, size_t count, struct error *err)
 {
 	struct workload *w = calloc(1, sizeof *w);
 	pthread_condattr_t attr;
@@ -102,8 +102,8 @@ int workload_start(struct workload **ret_workload, struct system *system, const 
 	if (!w)
 		return error_set(err, ENOMEM, "no memory for the workload");
 	w->system = system;
-	w->roles = &x->workload.roles;
-	w->rate = x->workload.rate;
+	w->roles = roles;
+	w->rate = rate;
 	w->first = first;
 	w->count = count;
 	pthread_mutex_init(&w->lock, NULL);
