@@ -145,6 +145,7 @@ static void judge_expectation(struct run *run)
 		struct result_check *k = &result->checks[i];
 		const char *name = k->check->name;
 
+		k->named = in(deviated, name);
 		switch (k->result.verdict) {
 		case CHECK_DEVIATED:
 			k->expected = in(deviated, name) || in(may, name);

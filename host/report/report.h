@@ -47,6 +47,7 @@ struct result_fault {
 struct result_check {
 	const struct check *check;
 	struct check_result result;
+	bool named;    /* it is named as one that must deviate: it comes first in the line */
 	bool expected; /* it held, deviated, or was vacuous, as it should or may */
 };
 

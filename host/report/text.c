@@ -85,7 +85,8 @@ static const struct result_check *foremost(const struct result *result, uint32_t
 		if (result->ok ? !deviated : !result_check_failed(check))
 			continue;
 		others += first != NULL;
-		if (!first || (deviated && first->result.verdict != CHECK_DEVIATED))
+		if (!first ||
+		    (deviated && (first->result.verdict != CHECK_DEVIATED || (check->named && !first->named))))
 			first = check;
 	}
 	*ret_others = others;
