@@ -96,6 +96,24 @@ static void test_provider_error(void **state)
 	plugin_revert(p);
 }
 
+/* To a rule 0 means always: nobody who writes it means that. */
+static void test_a_probability_of_nothing_is_refused(void **state)
+{
+	static const char *const names[] = {"rate-limit", "provider-error", "disk-full"};
+	struct plugin *p = *state;
+	unsigned found = 0;
+	size_t i;
+	uint32_t k;
+
+	for (i = 0; i < 3; i++) {
+		plugin_use(p, names[i], NULL);
+		for (k = 0; k < p->fault->param_count; k++)
+			if (!strcmp(p->fault->params[k].name, "probability") && p->fault->params[k].min > 0)
+				found++;
+	}
+	assert_int_equal(found, 3);
+}
+
 /* Two faults of one run, whose ids are as long as they may be and differ at the end alone. */
 static void test_keys_do_not_collide(void **state)
 {
@@ -307,6 +325,7 @@ int main(int argc, char **argv)
 #define T(name) cmocka_unit_test_setup_teardown(name, plugin_setup, plugin_teardown)
 	    T(test_rate_limit),
 	    T(test_provider_error),
+	    T(test_a_probability_of_nothing_is_refused),
 	    T(test_keys_do_not_collide),
 	    T(test_disk_full),
 	    T(test_disk_full_stays_inside),

@@ -17,7 +17,7 @@ static const char usage[] =
     "usage: tritone plugin list [--json]                  the faults that can be found\n"
     "       tritone plugin show [--json | --scd] NAME     what one does, may touch, and takes\n\n"
     "      --json    print one JSON document\n"
-    "      --scd     print the parameters as a section of an scdoc manual page\n"
+    "      --scd     print blast radius and parameters as sections of an scdoc manual page\n"
     "  -h, --help\n\n"
     "NAME is looked up in the directories of TRITONE_PLUGIN_PATH, beside the program, and where plugins are "
     "installed;\n"
@@ -245,7 +245,12 @@ static int show_scd(const struct plugin_info *info)
 {
 	uint32_t i;
 
-	puts("# PARAMETERS\n");
+	printf("# BLAST RADIUS\n\n_%s_. Capabilities:", plugin_blast_name(info->blast));
+	for (i = 0; i < CAPABILITY_COUNT; i++)
+		if (info->capabilities & capabilities[i].bit)
+			printf(" _%s_", capabilities[i].name);
+	printf("%s. The proof has %lld ms, where the experiment does not say otherwise.\n\n# PARAMETERS\n\n",
+	    info->capabilities ? "" : " none", (long long)info->proof_ms);
 	if (!info->param_count)
 		puts("None.\n");
 	for (i = 0; i < info->param_count; i++) {

@@ -44,7 +44,12 @@ static const struct tritone_param params[] = {
 	.max = 1e12,
 	.unit = "calls",
 	.help = "at most so many; 0: all"},
-    {.name = "probability", .type = TRITONE_PARAM_DOUBLE, .fallback = "1", .min = 0, .max = 1, .help = "of each call"},
+    {.name = "probability",
+	.type = TRITONE_PARAM_DOUBLE,
+	.fallback = "1",
+	.min = 0.0001,
+	.max = 1,
+	.help = "of each call"},
 };
 enum { PATH, MODE, ERROR, CALLS, FIRST, EVERY, COUNT, PROBABILITY };
 

@@ -22,7 +22,7 @@ static const struct tritone_param params[] = {
     {.name = "probability",
 	.type = TRITONE_PARAM_DOUBLE,
 	.fallback = "1",
-	.min = 0,
+	.min = 0.0001,
 	.max = 1,
 	.help = "of each request"},
 };
