@@ -75,11 +75,13 @@ int stage_close(struct run *run)
 	struct error err;
 	int r = 0, killed = 0;
 
+	progress_stage(run->options->progress, run->options->lane, "stop", "");
 	workload_stop(run->workload);
 	run->workload = NULL;
 	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
 		r = run_fail(run, VERDICT_ERROR, "the system could not be stopped: %s", err.text);
-	if (killed > 0)
+	/* A system that was cut off in the middle owes nobody an orderly end. */
+	if (killed > 0 && run->result->verdict != VERDICT_ABORTED && run->result->verdict != VERDICT_GATE_FAILED)
 		run->result->left_behind += (uint64_t)killed;
 	if (run->started && r == 0 && run->result->verdict == VERDICT_HELD && system_audit(run->system, &err))
 		r = run_fail(run, VERDICT_ERROR, "the system's state could not be looked over: %s", err.text);

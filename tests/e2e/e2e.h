@@ -32,8 +32,8 @@ struct world {
 	char state[96]; /* TRITONE_STATE */
 	char build[3840];
 	struct ran *rans;
-	uid_t uid;            /* as whom tritone runs; 0: as the test does */
-	const char *limit_at; /* free for the tests */
+	uid_t uid;       /* as whom tritone runs; 0: as the test does */
+	char noted[512]; /* free for the tests */
 };
 
 /* cmocka fixtures of a `struct world`. The teardown ends what a failed test has left and removes everything. */

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state directory as it may be found: not writable, full, in use, halted, far down. Refused with the reason, or it works. */
+#include "e2e.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NOBODY 65534
+
+static const char *quick(struct world *world)
+{
+	return world_write(world, "quick.yaml",
+	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+	    "workload: {tasks: 1, tail: 0}\n"
+	    "invariants: [no-lost-task]\n");
+}
+
+/* It is watching, and will be for a while: nothing happens before models answer. */
+static struct ran *start_slow(struct world *world)
+{
+	struct ran *ran;
+
+	world_manifest(world, "slow.yaml", "latency: 20ms", "latency: 5s");
+	ran = tritone_start(world, "test",
+	    world_write(world, "x.yaml",
+		"system: slow.yaml\n"
+		"workload: {tasks: 2, tail: 0}\n"
+		"faults: [{plugin: agent-pause, duration: 100s, when: {event: provider-request, hold: true}}]\n"),
+	    NULL);
+	ran_says(ran, "agent-pause felt");
+	return ran;
+}
+
+static const char *only_run(struct world *world, char *path, size_t size)
+{
+	char pattern[160];
+
+	snprintf(pattern, sizeof pattern, "%s/runs/*[a-z]", world->state);
+	assert_int_equal(world_matches(pattern, path, size), 1);
+	return strrchr(path, '/') + 1;
+}
+
+static void be_nobody(struct world *world)
+{
+	char program[4096];
+
+	if (geteuid() != 0)
+		return;
+	snprintf(program, sizeof program, "%s/tritone", world->build);
+	assert_int_equal(chmod(world->dir, 0755), 0);
+	world->uid = NOBODY;
+}
+
+static void test_not_writable(void **state)
+{
+	struct world *world = *state;
+	const char *file = quick(world);
+	struct ran *ran;
+
+	be_nobody(world);
+	assert_int_equal(mkdir(world->state, 0555), 0);
+	ran = tritone(world, "test", file, NULL);
+	if (ran->status == 126) {
+		print_message("# skipped: the program cannot be run by nobody from where it was built\n");
+		skip();
+	}
+	ran_status(ran, 2);
+	ran_has(ran, "Permission denied");
+	ran_has(ran, world->state);
+	ran = tritone(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	ran_status(ran, 2);
+	ran_has(ran, "Permission denied");
+	ran = tritone(world, "halt", "--all", NULL);
+	ran_status(ran, 2);
+	ran_has(ran, "Permission denied");
+	ran_status(tritone(world, "status", NULL), 0);
+	world_quiet(world);
+}
+
+/* Everything without root, from beginning to end. */
+static void test_as_nobody(void **state)
+{
+	struct world *world = *state;
+	const char *file = world_write(world, "x.yaml",
+	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+	    "workload: {tasks: 3, tail: 1}\n"
+	    "faults: [{plugin: disk-full, duration: 300ms, when: {event: provider-request, nth: 2, hold: true}}]\n"
+	    "invariants: [no-lost-task, no-duplicate-commit]\n");
+	struct ran *ran;
+
+	be_nobody(world);
+	assert_int_equal(mkdir(world->state, 0755), 0);
+	if (world->uid)
+		assert_int_equal(chown(world->state, NOBODY, NOBODY), 0);
+	ran = tritone(world, "test", "-v", file, NULL);
+	if (ran->status == 126) {
+		print_message("# skipped: the program cannot be run by nobody from where it was built\n");
+		skip();
+	}
+	ran_status(ran, 0);
+	world_quiet(world);
+	world_clean(world);
+}
+
+static void test_a_file_in_its_place(void **state)
+{
+	struct world *world = *state;
+	const char *file = quick(world);
+	struct ran *ran;
+
+	world_write(world, "state", "a file");
+	ran = tritone(world, "test", file, NULL);
+	ran_status(ran, 2);
+	ran_has(ran, world->state);
+	world_quiet(world);
+}
+
+/* With a full disk of its own, of a size from too small for anything to too small for a run: never a hang, never silence. */
+static void test_disk_of_the_harness_is_full(void **state)
+{
+	static const char *const sizes[] = {"size=8k", "size=64k", "size=256k", "size=512k"};
+	struct world *world = *state;
+	const char *file = quick(world);
+	size_t i;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+		print_message("# skipped: no mounts can be made here: %s\n", strerror(errno));
+		skip();
+	}
+	assert_int_equal(mkdir(world->state, 0755), 0);
+	for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		struct ran *ran;
+
+		if (mount("tmpfs", world->state, "tmpfs", 0, sizes[i]) != 0) {
+			print_message("# skipped: no tmpfs here: %s\n", strerror(errno));
+			skip();
+		}
+		ran = tritone(world, "test", "--reruns", "0", file, NULL);
+		if (ran_end(ran) == 0 || ran->status > 5 || !(ran_said(ran, "No space left") || ran_said(ran, "full")))
+			print_error("# with %s\n", sizes[i]);
+		assert_in_range(ran->status, 1, 5);
+		if (!ran_said(ran, "No space left"))
+			ran_has(ran, "full");
+		world_quiet(world);
+		assert_int_equal(umount(world->state), 0);
+	}
+}
+
+/* A control socket's path holds 107 bytes; a state directory may be further down than that. */
+static void test_far_down(void **state)
+{
+	struct world *world = *state;
+	const char *file = quick(world);
+	char deep[96] = "";
+
+	memset(deep, 'd', 90);
+	assert_int_equal(chdir(world->dir), 0);
+	assert_int_equal(mkdir(deep, 0755), 0);
+	assert_int_equal(symlink(deep, "state"), 0);
+	ran_status(tritone(world, "test", file, NULL), 0);
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* ---- in use ---- */
+
+static void test_run_that_is_at_work(void **state)
+{
+	struct world *world = *state;
+	struct ran *busy = start_slow(world), *ran;
+	char path[256], pid[32];
+
+	only_run(world, path, sizeof path);
+	snprintf(pid, sizeof pid, "pid %d", (int)busy->pid);
+	ran = tritone(world, "status", NULL);
+	ran_status(ran, 0);
+	ran_has(ran, pid);
+	ran_has(ran, "active: agent-pause");
+	ran = tritone(world, "recover", path, NULL);
+	ran_status(ran, 5);
+	ran_has(ran, "in use");
+	ran_has(ran, pid);
+	ran_status(tritone(world, "recover", NULL), 0);
+	/* Another run beside it is none of its business. */
+	ran_status(tritone(world, "test", quick(world), NULL), 0);
+	ran_has(tritone(world, "status", NULL), "active: agent-pause");
+	assert_false(busy->ended);
+	ran_signal(busy, SIGTERM);
+	ran_status(busy, 143);
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* ---- halted ---- */
+
+static void test_halt_file_blocks_every_start(void **state)
+{
+	struct world *world = *state;
+	const char *file = quick(world);
+	struct ran *ran;
+
+	ran_status(tritone(world, "halt", "--all", NULL), 0);
+	ran = tritone(world, "test", file, NULL);
+	ran_status(ran, 6);
+	ran_has(ran, "tritone halt --clear");
+	ran = tritone(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	ran_status(ran, 6);
+	ran_has(ran, "tritone halt --clear");
+	ran = tritone(world, "inject", "agent-kill", "--pid", "2", NULL);
+	ran_status(ran, 6);
+	ran_has(ran, "tritone halt --clear");
+	assert_int_equal(world_runs(world), 0);
+	ran_status(tritone(world, "halt", "--clear", NULL), 0);
+	ran_status(tritone(world, "test", file, NULL), 0);
+	world_quiet(world);
+}
+
+static void test_halt_ends_one_run(void **state)
+{
+	struct world *world = *state;
+	struct ran *busy = start_slow(world);
+	char path[256];
+
+	ran_status(tritone(world, "halt", only_run(world, path, sizeof path), NULL), 0);
+	ran_status(busy, 6);
+	ran_has(busy, "ABORTED   this run was halted by hand");
+	ran_has(busy, "agent-pause undone");
+	ran_has(busy, ", 0 left behind");
+	world_quiet(world);
+	world_clean(world);
+	ran_status(tritone(world, "test", quick(world), NULL), 0); /* the others may go on */
+}
+
+static void test_halt_all_ends_a_run_that_settles(void **state)
+{
+	struct world *world = *state;
+	struct ran *busy = tritone_start(world, "test",
+	    world_write(world, "x.yaml",
+		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+		"workload: {tasks: 1, tail: 0}\n"
+		"invariants: [{slo-returns: {window: 100s}}]\n"),
+	    NULL);
+
+	ran_says(busy, ": settle");
+	ran_status(tritone(world, "halt", "--all", NULL), 0);
+	ran_status(busy, 6);
+	ran_has(busy, "the halt file ");
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* The experiment's own kill switch. */
+static void test_halt_file_of_the_experiment(void **state)
+{
+	struct world *world = *state;
+	struct ran *busy;
+
+	busy = tritone_start(world, "test",
+	    world_write(world, "x.yaml",
+		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+		"workload: {tasks: 1, tail: 0}\n"
+		"stop: {halt-file: %s/enough}\n"
+		"invariants: [{slo-returns: {window: 100s}}]\n",
+		world->dir),
+	    NULL);
+	ran_says(busy, ": settle");
+	world_write(world, "enough", "enough");
+	ran_status(busy, 6);
+	ran_has(busy, "the experiment's halt file ");
+	world_quiet(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_not_writable, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_as_nobody, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_file_in_its_place, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_far_down, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_run_that_is_at_work, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_halt_file_blocks_every_start, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_halt_ends_one_run, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_halt_all_ends_a_run_that_settles, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_halt_file_of_the_experiment, world_create, world_destroy),
+	    /* The last one: the process has mounts of its own afterwards. */
+	    cmocka_unit_test_setup_teardown(test_disk_of_the_harness_is_full, world_create, world_destroy),
+	};
+
+	return cmocka_run_group_tests_name("state", tests, NULL, NULL);
+}
