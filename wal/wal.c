@@ -13,6 +13,7 @@
 
 #define MAP_SIZE_DEFAULT     ((size_t)16 << 20)
 #define MAP_SIZE_MAX_DEFAULT ((size_t)64 << 30)
+#define LMDB_LOCK_SIZE       8192
 #define SNAPSHOT_TRIES       100 /* each is lost only when a writer commits twice in between */
 
 static const char format_text[] = "tritone wal 1\n";
@@ -207,6 +208,26 @@ static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_
 	return 0;
 }
 
+/*
+ * LMDB makes its lock file sparse and maps it: on a full disk the first touch of it would be a SIGBUS. Its blocks are asked for before,
+ * where that can be refused. The size is what LMDB takes for its 126 readers; a file that is longer is fine with it.
+ */
+static int reserve_lock(const struct wal *wal, const struct opening *opening, struct error *err)
+{
+	int fd = openat(opening->dir_fd, WAL_LMDB_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	int code;
+
+	if (fd < 0)
+		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_LMDB_LOCK, strerror(errno));
+	do
+		code = posix_fallocate(fd, 0, LMDB_LOCK_SIZE);
+	while (code == EINTR);
+	close(fd);
+	if (code == ENOSPC || code == EDQUOT || code == EFBIG)
+		return error_set(err, code, "%s/%s: %s", wal->dir, WAL_LMDB_LOCK, strerror(code));
+	return 0; /* a file system that cannot reserve is no worse than before */
+}
+
 static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 {
 	unsigned flags = MDB_NOTLS; /* a reader's slot is the transaction's, not the thread's */
@@ -217,6 +238,8 @@ static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 	rc = mdb_env_set_maxdbs(wal->env, 2);
 	if (!rc)
 		rc = mdb_env_set_mapsize(wal->env, wal->map_size);
+	if (!rc && !wal->read_only && reserve_lock(wal, opening, err) < 0)
+		return -1;
 	if (wal->read_only) {
 		flags |= MDB_RDONLY;
 		/* Without a lock file LMDB would make one, and reading changes nothing on disk; it is needed only

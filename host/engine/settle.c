@@ -80,8 +80,8 @@ int stage_close(struct run *run)
 	run->workload = NULL;
 	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
 		r = run_fail(run, VERDICT_ERROR, "the system could not be stopped: %s", err.text);
-	/* A system that was cut off in the middle owes nobody an orderly end. */
-	if (killed > 0 && run->result->verdict != VERDICT_ABORTED && run->result->verdict != VERDICT_GATE_FAILED)
+	/* A system that was cut off in the middle, or whose disk is full with ours, owes nobody an orderly end. */
+	if (killed > 0 && run->result->verdict == VERDICT_HELD)
 		run->result->left_behind += (uint64_t)killed;
 	if (run->started && r == 0 && run->result->verdict == VERDICT_HELD && system_audit(run->system, &err))
 		r = run_fail(run, VERDICT_ERROR, "the system's state could not be looked over: %s", err.text);

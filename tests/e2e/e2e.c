@@ -155,6 +155,7 @@ struct ran *program_start(struct world *world, char *const *argv)
 		setenv("TRITONE_STATE", world->state, 1);
 		unsetenv("TRITONE_SEED");
 		unsetenv("TRITONE_PLUGIN_PATH");
+		setenv("HOME", world->dir, 1); /* nobody's configuration of git */
 		become(world);
 		execv(argv[0], argv);
 		_exit(126);

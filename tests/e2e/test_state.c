@@ -123,10 +123,14 @@ static void test_a_file_in_its_place(void **state)
 	world_quiet(world);
 }
 
-/* With a full disk of its own, of a size from too small for anything to too small for a run: never a hang, never silence. */
+/*
+ * A disk of its own, of every size from too small for a directory to almost enough: never silence, a signal or a hang. Below 4 pages LMDB
+ * says EIO of a short write.
+ */
 static void test_disk_of_the_harness_is_full(void **state)
 {
-	static const char *const sizes[] = {"size=8k", "size=64k", "size=256k", "size=512k"};
+	static const char *const sizes[] = {
+	    "size=4k", "size=8k", "size=12k", "size=16k", "size=24k", "size=32k", "size=64k", "size=128k"};
 	struct world *world = *state;
 	const char *file = quick(world);
 	size_t i;
@@ -143,12 +147,11 @@ static void test_disk_of_the_harness_is_full(void **state)
 			print_message("# skipped: no tmpfs here: %s\n", strerror(errno));
 			skip();
 		}
+		print_message("# %s\n", sizes[i]);
 		ran = tritone(world, "test", "--reruns", "0", file, NULL);
-		if (ran_end(ran) == 0 || ran->status > 5 || !(ran_said(ran, "No space left") || ran_said(ran, "full")))
-			print_error("# with %s\n", sizes[i]);
-		assert_in_range(ran->status, 1, 5);
-		if (!ran_said(ran, "No space left"))
-			ran_has(ran, "full");
+		ran_status(ran, 2);
+		if (!ran_said(ran, "Input/output error"))
+			ran_has(ran, "No space left on device");
 		world_quiet(world);
 		assert_int_equal(umount(world->state), 0);
 	}
