@@ -100,9 +100,7 @@ static void serve(struct room *room)
 	const char *const words[] = {room->program, "serve", "--state", room->state, "--listen", "127.0.0.1:0",
 	    "--gateway", gateway, "--notify", sink, "--set", "lease-ms=600", "--set", "beat-ms=100", "--set",
 	    "backoff-base-ms=20", "--set", "backoff-max-ms=200", "--set", "notify-backoff-ms=50", "--set",
-	    "notify-backoff-max-ms=400", "--set", "kill-grace-ms=300", "--set", "role-timeout-ms=10000",
-	    /* An attempt that the conductor's own death has ended counts too. */
-	    "--set", "attempts-max=10"};
+	    "notify-backoff-max-ms=400", "--set", "kill-grace-ms=300", "--set", "role-timeout-ms=10000"};
 	char *arguments[sizeof words / sizeof words[0] + 1];
 	size_t i, used = 0;
 	int pair[2];

@@ -45,7 +45,7 @@ static bool agents_bounded(struct world *w, const struct core_effect *e)
 		alive += w->agents[i].alive;
 	if (alive >= w->options.policy.agents)
 		fail_msg("%zu agents are alive when one more is started", alive);
-	assert_true(e->attempt <= w->options.policy.attempts_max);
+	assert_true(e->attempt <= w->options.policy.attempts_max + w->options.policy.interruptions_max);
 	return false;
 }
 
@@ -143,6 +143,8 @@ static void chaos(void **state)
 
 		world_options(&options);
 		options.seed = s;
+		options.policy.attempts_max = 2; /* so that some are used up */
+		options.policy.interruptions_max = 4;
 		w = world_create(&options);
 		w->on_effect = agents_bounded;
 		submit_some(w, &seed);

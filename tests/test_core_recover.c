@@ -299,6 +299,124 @@ static void damaged_records_are_named(void **state)
 	core_destroy(core);
 }
 
+/* A task at work whose conductor dies so often. */
+static struct world *interrupted(uint64_t attempts_max, uint64_t interruptions_max, unsigned times)
+{
+	struct core_options options;
+	struct world *w;
+
+	world_options(&options);
+	options.policy.attempts_max = attempts_max;
+	options.policy.interruptions_max = interruptions_max;
+	w = world_create(&options);
+	w->call_ms = 100000;
+	world_submit(w, 1, "a", "write", NULL);
+	world_run(w, SECOND);
+	for (unsigned i = 0; i < times; i++) {
+		assert_string_equal(world_state(w, "a"), "running");
+		world_restart(w, 0);
+		world_run(w, SECOND);
+	}
+	return w;
+}
+
+static void own_deaths_cost_the_task_no_attempt(void **state)
+{
+	struct world *w = interrupted(2, 6, 6);
+
+	(void)state;
+	assert_string_equal(world_state(w, "a"), "running");
+	assert_int_equal(w->agents[w->agent_count - 1].attempt, 7);
+	w->call_ms = 20;
+	world_die(w, (int)w->agent_count - 1, 139); /* the first of two that are its own */
+	world_run(w, 5 * SECOND);
+	assert_string_equal(world_state(w, "a"), "done");
+	assert_true(core_digest(w->core) == world_replayed(w));
+	world_destroy(w);
+}
+
+static void own_deaths_are_bounded(void **state)
+{
+	struct world *w = interrupted(5, 3, 4);
+	struct core_task_view view;
+
+	(void)state;
+	core_task(w->core, 0, &view);
+	assert_string_equal(view.state, "failed");
+	assert_string_equal(view.reason, "interrupted");
+	assert_int_equal(view.attempts, 4);
+	world_destroy(w);
+}
+
+static bool disk_is_full(struct world *w, const struct core_effect *e)
+{
+	if (e->kind != CORE_SPAWN || w->user[0] == 0)
+		return false;
+	w->user[0]--;
+	world_later(w, WORLD_MS, -1,
+	    (struct core_event){.kind = CORE_SPAWN_FAILED,
+		.task = e->task,
+		.attempt = e->attempt,
+		.fault_class = w->user[1] ? CORE_CLASS_INTERRUPTED : CORE_CLASS_NONE,
+		.text = "the worktree could not be made"});
+	return true;
+}
+
+/* A disk that is full for a while is not the task's doing; a program that does not start counts. */
+static void full_disk_costs_the_task_no_attempt(void **state)
+{
+	struct core_options options;
+
+	(void)state;
+	for (unsigned full = 0; full < 2; full++) {
+		struct world *w;
+
+		world_options(&options);
+		options.policy.attempts_max = 2;
+		w = world_create(&options);
+		w->on_effect = disk_is_full;
+		w->user[0] = 5;
+		w->user[1] = full;
+		world_submit(w, 1, "a", "write", NULL);
+		world_run(w, 10 * SECOND);
+		assert_string_equal(world_state(w, "a"), full ? "done" : "failed");
+		world_destroy(w);
+	}
+}
+
+static bool note_restore(struct world *w, const struct core_effect *e)
+{
+	if (e->kind == CORE_SPAWN)
+		w->user[e->attempt] = (uint64_t)e->restore + 1;
+	return disk_is_full(w, e);
+}
+
+/* The attempt that was to restore the file never began: the next one has to. */
+static void restoring_is_not_forgotten(void **state)
+{
+	struct core_options options;
+	struct world *w;
+
+	(void)state;
+	world_options(&options);
+	w = world_create(&options);
+	w->on_effect = note_restore;
+	world_submit(w, 1, "a", "write", NULL);
+	world_run(w, 10 * WORLD_MS);
+	w->user[0] = 1; /* the next spawn fails */
+	world_step(w, (struct core_event){.kind = CORE_FAILED,
+			  .task = "a",
+			  .attempt = 1,
+			  .epoch = w->epoch,
+			  .fault_class = CORE_CLASS_WORKTREE,
+			  .text = "README.md"});
+	world_run(w, 10 * SECOND);
+	assert_int_equal(w->user[2], 2);
+	assert_int_equal(w->user[3], 2);
+	assert_string_equal(world_state(w, "a"), "done");
+	world_destroy(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +427,10 @@ int main(void)
 	    cmocka_unit_test(late_result_after_restart),
 	    cmocka_unit_test(left_over_agents_count),
 	    cmocka_unit_test(damaged_records_are_named),
+	    cmocka_unit_test(own_deaths_cost_the_task_no_attempt),
+	    cmocka_unit_test(own_deaths_are_bounded),
+	    cmocka_unit_test(full_disk_costs_the_task_no_attempt),
+	    cmocka_unit_test(restoring_is_not_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -349,7 +349,7 @@ static void test_manifest_of_the_reference(void **state)
 	assert_int_equal(config.provider_count, 4);
 	assert_string_equal(config.providers[0], "claude");
 	assert_true(config.promises_exactly_once);
-	assert_int_equal(config.attempts_max, 5);
+	assert_int_equal(config.attempts_max, 10);
 	assert_int_equal(config.breaker_reset_us, 800000);
 	assert_true(config.slo_task_success == 0.90);
 	spec_manifest_free(m);
