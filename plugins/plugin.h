@@ -73,6 +73,7 @@ static inline int undo_read(
 {
 	uint32_t found = 0;
 
+	memset(ret_record, 0, size);
 	if (undo->size >= sizeof found)
 		memcpy(&found, undo->bytes, sizeof found);
 	if (undo->size != size || found != version)

@@ -230,18 +230,17 @@ int plugin_teardown(void **state)
 	return 0;
 }
 
-void plugin_use(struct plugin *plugin, const char *name, ...)
+void plugin_load(struct plugin *plugin, const char *const *words)
 {
-	const char *pairs[8], *slash;
+	const char *slash;
 	tritone_fault_fn entry;
 	char *const *module;
 	struct error err;
 	char file[64];
 	size_t count = 0;
-	va_list args;
 
 	unload(plugin);
-	snprintf(file, sizeof file, "%s.so", name);
+	snprintf(file, sizeof file, "%s.so", words[0]);
 	for (module = modules; *module; module++) {
 		slash = strrchr(*module, '/');
 		if (!strcmp(slash ? slash + 1 : *module, file))
@@ -255,11 +254,12 @@ void plugin_use(struct plugin *plugin, const char *name, ...)
 	*(void **)&entry = dlsym(plugin->handle, TRITONE_FAULT_SYMBOL);
 	assert_non_null(entry);
 	plugin->fault = entry();
-	va_start(args, name);
-	while (count < 8 && (pairs[count] = va_arg(args, const char *)))
+	if (!plugin->fault)
+		fail_msg("%s has no descriptor", file);
+	while (words[count + 1])
 		count++;
-	va_end(args);
-	if (params_parse(&plugin->values, plugin->fault->params, plugin->fault->param_count, pairs, count, &err) < 0) {
+	if (params_parse(&plugin->values, plugin->fault->params, plugin->fault->param_count, words + 1, count, &err) <
+	    0) {
 		plugin->fault = NULL;
 		fail_msg("%s", err.text);
 	}
@@ -343,8 +343,7 @@ static uint64_t start_time(pid_t pid)
 	p = strrchr(text, ')');
 	for (field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
-	assert_non_null(p);
-	return strtoull(p, NULL, 10);
+	return p ? strtoull(p, NULL, 10) : 0;
 }
 
 struct agent *agent_start(struct plugin *plugin, bool deaf)

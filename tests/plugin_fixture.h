@@ -70,8 +70,9 @@ int plugin_fixture_main(int argc, char **argv, const struct CMUnitTest *tests, s
 /* With a directory of its own: state, keep, outside. For setup and teardown. */
 int plugin_setup(void **state);
 int plugin_teardown(void **state);
-/* Loads NAME; parameters as name=value, NULL at the end; again for other ones. */
-void plugin_use(struct plugin *plugin, const char *name, ...) __attribute__((sentinel));
+/* Loads a plugin, for which NAME and parameters as name=value are given, NULL at the end; again for other ones. */
+#define plugin_use(plugin, ...) plugin_load(plugin, (const char *const[]){__VA_ARGS__})
+void plugin_load(struct plugin *plugin, const char *const *words);
 struct tritone_target *plugin_target(struct plugin *plugin, uint32_t kind, const char *id);
 
 /* Each must succeed; the undo record goes from plan to the others. */

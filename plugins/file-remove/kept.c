@@ -128,7 +128,7 @@ int kept_remove(const struct tritone_call *call, int root, const char *path, con
     uint64_t *ret_bytes, struct tritone_error *error)
 {
 	struct file_identity now;
-	struct stat before, after;
+	struct stat before = {0}, after;
 	int from, r;
 
 	from = worktree_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, error);

@@ -188,7 +188,7 @@ int worktree_pick(const struct tritone_call *call, int root, const char *pattern
 	int r;
 
 	r = walk(root, "", pattern, 0, &files, error);
-	if (r == 0 && !files.count)
+	if (r == 0 && (!files.paths || !files.count))
 		r = fail(error, ENOENT, "no file of the worktree matches '%s'", pattern);
 	if (r == 0) {
 		qsort(files.paths, files.count, sizeof *files.paths, by_name);
