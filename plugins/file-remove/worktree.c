@@ -188,8 +188,10 @@ int worktree_pick(const struct tritone_call *call, int root, const char *pattern
 	int r;
 
 	r = walk(root, "", pattern, 0, &files, error);
-	if (r == 0 && (!files.paths || !files.count))
-		r = fail(error, ENOENT, "no file of the worktree matches '%s'", pattern);
+	if (r == 0 && (!files.paths || !files.count)) {
+		fail(error, ENOENT, "no file of the worktree matches '%s'", pattern);
+		r = -1;
+	}
 	if (r == 0) {
 		qsort(files.paths, files.count, sizeof *files.paths, by_name);
 		path = files.paths[call->services->random(call->host, files.count)];
