@@ -27,41 +27,6 @@ static bool listed(const struct run *run, const char *name)
 	return false;
 }
 
-/* From the fault felt to what it broke working again, the longest over all faults; -1 when there is nothing to measure. */
-static int64_t recovery_us(const struct history_view *view)
-{
-	int64_t longest = -1;
-	uint64_t i, k;
-
-	for (i = 0; i < view->count; i++) {
-		const struct op *broke = &view->ops[i];
-		bool system = broke->kind == OP_SYSTEM && broke->type == OP_INFO;
-		bool revert = broke->kind == OP_REVERT && broke->type == OP_OK;
-		bool felt = broke->kind == OP_FAULT && broke->type == OP_OK;
-
-		if (!system && !revert && !felt)
-			continue;
-		for (k = i + 1; k < view->count; k++) {
-			const struct op *op = &view->ops[k];
-			bool again = system ? op->kind == OP_SYSTEM && op->type == OP_OK
-				     : felt ? broke->task[0] && op->kind == OP_CALL && op->type == OP_OK &&
-						  !strcmp(op->task, broke->task)
-					    : op->kind == OP_COMMIT;
-
-			if (again) {
-				int64_t took = (int64_t)(op->time_us - broke->time_us);
-
-				if (took > longest && !revert)
-					longest = took;
-				else if (revert && longest < 0)
-					longest = took;
-				break;
-			}
-		}
-	}
-	return longest;
-}
-
 static void count(struct result *result, const struct history_view *view)
 {
 	size_t i;

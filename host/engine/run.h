@@ -135,6 +135,9 @@ int stage_settle(struct run *run); /* settle.c: recovery finishes on its own, ta
 int stage_close(struct run *run);  /* settle.c: the system is stopped and audited, whatever happened before */
 void stage_judge(struct run *run); /* judge.c */
 
+/* recovery.c: the longest time that something broken needed to work again, in microseconds; -1: nothing to measure. Pure. */
+int64_t recovery_us(const struct history_view *view);
+
 /* watch.c: waits for operations, feeding tracker and faults, until `timeout_ms` or something needs attention. -1 when interrupted. */
 int run_wait(struct run *run, int64_t timeout_ms);
 /* Tasks that were given up are only known by asking: asks when nothing has happened for a while. */
