@@ -233,6 +233,7 @@ int plugin_teardown(void **state)
 void plugin_load(struct plugin *plugin, const char *const *words)
 {
 	const char *slash;
+	const struct tritone_fault *fault;
 	tritone_fault_fn entry;
 	char *const *module;
 	struct error err;
@@ -253,20 +254,18 @@ void plugin_load(struct plugin *plugin, const char *const *words)
 		fail_msg("%s", dlerror());
 	*(void **)&entry = dlsym(plugin->handle, TRITONE_FAULT_SYMBOL);
 	assert_non_null(entry);
-	plugin->fault = entry();
-	if (!plugin->fault) {
+	fault = entry();
+	if (!fault) {
 		fail_msg("%s has no descriptor", file);
 		return; /* never reached, which the analyzer does not know */
 	}
 	while (words[count + 1])
 		count++;
-	if (params_parse(&plugin->values, plugin->fault->params, plugin->fault->param_count, words + 1, count, &err) <
-	    0) {
-		plugin->fault = NULL;
+	if (params_parse(&plugin->values, fault->params, fault->param_count, words + 1, count, &err) < 0)
 		fail_msg("%s", err.text);
-	}
+	plugin->fault = fault;
 	plugin->call.values = plugin->values;
-	plugin->call.value_count = plugin->fault->param_count;
+	plugin->call.value_count = fault->param_count;
 }
 
 struct tritone_target *plugin_target(struct plugin *plugin, uint32_t kind, const char *id)

@@ -202,7 +202,7 @@ int worktree_pick(const struct tritone_call *call, int root, const char *pattern
 		if (r == 0)
 			snprintf(ret_path, size, "%s", path);
 	}
-	for (i = 0; i < files.count; i++)
+	for (i = 0; files.paths && i < files.count; i++)
 		free(files.paths[i]);
 	free(files.paths);
 	return r;
