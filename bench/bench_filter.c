@@ -65,6 +65,7 @@ static int measured(const char *path)
 struct bench {
 	char dir[64], file[96], result[96], program[PATH_MAX];
 	struct keeper *keeper;
+	int rounds;
 };
 
 enum { FREE, NO_RULE, OTHER_RULE, REFUSED, STRACE_SEES, STRACE_REFUSES, CASES };
@@ -153,22 +154,22 @@ static int run_all(struct bench *bench, int count, struct error *err)
 	double medians[CASES][ROUNDS], highs[CASES][ROUNDS];
 	int round, i;
 
-	for (round = 0; round < ROUNDS; round++)
+	for (round = 0; round < bench->rounds; round++)
 		for (i = 0; i < count; i++)
 			if (run_case(bench, i, &medians[i][round], &highs[i][round], err) < 0)
 				return -1;
-	printf("pwrite of 512 bytes, %d calls, median of %d rounds\n", CALLS, ROUNDS);
+	printf("pwrite of 512 bytes, %d calls, median of %d rounds\n", CALLS, bench->rounds);
 	printf("%-34s %9s %9s %9s\n", "", "us", "p99 us", "ratio");
 	for (i = 0; i < count; i++) {
-		qsort(medians[i], ROUNDS, sizeof(double), by_double);
-		qsort(highs[i], ROUNDS, sizeof(double), by_double);
-		printf("%-34s %9.2f %9.2f %9.1f\n", cases[i].title, medians[i][ROUNDS / 2], highs[i][ROUNDS / 2],
-		    medians[i][ROUNDS / 2] / medians[FREE][ROUNDS / 2]);
+		qsort(medians[i], (size_t)bench->rounds, sizeof(double), by_double);
+		qsort(highs[i], (size_t)bench->rounds, sizeof(double), by_double);
+		printf("%-34s %9.2f %9.2f %9.1f\n", cases[i].title, medians[i][bench->rounds / 2],
+		    highs[i][bench->rounds / 2], medians[i][bench->rounds / 2] / medians[FREE][bench->rounds / 2]);
 	}
-	printf("a notified call, no rule: %.2f us of the %.0f allowed", medians[NO_RULE][ROUNDS / 2], LIMIT);
+	printf("a notified call, no rule: %.2f us of the %.0f allowed", medians[NO_RULE][bench->rounds / 2], LIMIT);
 	if (count > STRACE_SEES)
 		printf("; strace takes %.1f times as long",
-		    medians[STRACE_SEES][ROUNDS / 2] / medians[NO_RULE][ROUNDS / 2]);
+		    medians[STRACE_SEES][bench->rounds / 2] / medians[NO_RULE][bench->rounds / 2]);
 	printf("\n");
 	return 0;
 }
@@ -200,7 +201,7 @@ static int prepare(struct bench *bench, struct error *err)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = {.dir = "/tmp/tritone-bench-XXXXXX"};
+	struct bench bench = {.dir = "/tmp/tritone-bench-XXXXXX", .rounds = ROUNDS};
 	struct error err = {0};
 	char command[128];
 	int r;
@@ -209,6 +210,12 @@ int main(int argc, char **argv)
 		return keeper_main(argc - 1, argv + 1);
 	if (argc > 2 && !strcmp(argv[1], "measured"))
 		return measured(argv[2]);
+	if (argc == 2 && !strcmp(argv[1], "--quick")) {
+		bench.rounds = 1;
+	} else if (argc > 1) {
+		fputs("usage: bench_filter [--quick]\n", stderr);
+		return 2;
+	}
 	if (system_can_filter(&err) < 0) {
 		printf("not measured: %s\n", err.text);
 		return 0;

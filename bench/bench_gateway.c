@@ -160,8 +160,9 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	const int rounds = argc == 2 && strcmp(argv[1], "--quick") == 0 ? 1 : ROUNDS;
 	struct gateway_options options = {.seed = 1, .providers = {"claude"}, .task_header = "X-Task-Id"};
 	static char plain[PLAIN];
 	double rates[2][ROUNDS];
@@ -172,6 +173,10 @@ int main(void)
 	uint16_t ports[2];
 	int i, r = 1;
 
+	if (argc > 1 && rounds == ROUNDS) {
+		fputs("usage: bench_gateway [--quick]\n", stderr);
+		return 2;
+	}
 	memset(plain, 'x', sizeof plain);
 	response = MHD_create_response_from_buffer(sizeof plain, plain, MHD_RESPMEM_PERSISTENT);
 	peer = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, hello, response, MHD_OPTION_END);
@@ -181,20 +186,20 @@ int main(void)
 	}
 	ports[0] = MHD_get_daemon_info(peer, MHD_DAEMON_INFO_BIND_PORT)->port;
 	ports[1] = (uint16_t)atoi(strrchr(gateway_url(gateway), ':') + 1);
-	for (i = 0; i < ROUNDS * 2; i++) {
+	for (i = 0; i < rounds * 2; i++) {
 		rates[i % 2][i / 2] = measure(ports[i % 2]);
 		if (rates[i % 2][i / 2] < 0) {
 			fprintf(stderr, "bench_gateway: a request failed\n");
 			goto end;
 		}
 	}
-	qsort(rates[0], ROUNDS, sizeof(double), by_size);
-	qsort(rates[1], ROUNDS, sizeof(double), by_size);
+	qsort(rates[0], (size_t)rounds, sizeof(double), by_size);
+	qsort(rates[1], (size_t)rounds, sizeof(double), by_size);
 	printf(
 	    "gateway: %.0f requests/s with the history kept, %.0f with a fixed answer from libmicrohttpd: ratio %.2f "
 	    "(%d connections, median of %d)\n",
-	    rates[1][ROUNDS / 2], rates[0][ROUNDS / 2], rates[1][ROUNDS / 2] / rates[0][ROUNDS / 2],
-	    THREADS * CONNECTIONS, ROUNDS);
+	    rates[1][rounds / 2], rates[0][rounds / 2], rates[1][rounds / 2] / rates[0][rounds / 2],
+	    THREADS * CONNECTIONS, rounds);
 	r = 0;
 end:
 	gateway_destroy(gateway);
