@@ -284,6 +284,35 @@ static void test_worktree_edges(void **state)
 	assert_int_equal(access("/etc/passwd", F_OK), 0);
 }
 
+/* Its tree was there when the record was written, and somebody has removed it: it would be tried for ever. */
+static void test_a_result_that_is_gone_never_lands(void **state)
+{
+	struct room *room = *state;
+	char commit[REPO_ID_SIZE], tree[REPO_ID_SIZE] = "00112233445566778899aabbccddeeff00112233";
+	struct landing landing = landing_of(room, "t1", tree, 3);
+
+	assert_int_equal(repo_take_epoch(room->repo, 3, &room->err), 0);
+	assert_int_equal(repo_land(room->repo, &landing, commit, &room->err), REPO_CONFLICT);
+	assert_int_equal(count_commits(room), 1);
+	make_result(room, "a.txt", "a", tree);
+	assert_int_equal(repo_land(room->repo, &landing, commit, &room->err), REPO_LANDED);
+}
+
+static void test_a_killed_init_is_made_good(void **state)
+{
+	struct room *room = *state;
+	char head[REPO_ID_SIZE];
+
+	/* It was killed while it made main, and had it locked. */
+	run("rm %s/refs/heads/main && touch %s/refs/heads/main.lock", room->git, room->git);
+	assert_int_equal(repo_init(room->git, &room->err), 0);
+	assert_int_equal(repo_head(room->repo, head, &room->err), 0);
+	/* But a repository at work is not touched. */
+	run("touch %s/refs/heads/main.lock", room->git);
+	assert_int_equal(repo_init(room->git, &room->err), 0);
+	assert_true(there(room->git, "refs/heads/main.lock"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +324,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_an_unwritable_repository_is_unknown, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_a_vanished_file_is_no_deletion, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_worktree_edges, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_result_that_is_gone_never_lands, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_killed_init_is_made_good, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
