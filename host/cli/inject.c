@@ -148,6 +148,7 @@ int verb_inject(int argc, char **argv)
 	a.shot.param_count = (size_t)(argc - optind);
 	a.shot.pids = a.pids;
 	a.engine.seed = cli_seed(a.seed);
+	setvbuf(stdout, NULL, _IOLBF, 0); /* what happens is said when it happens, through a pipe too */
 	if (interrupt_begin(&a.engine.interrupt, &err)) {
 		fprintf(stderr, "tritone inject: %s\n", err.text);
 		return 2;

@@ -186,8 +186,8 @@ static int finish(struct arguments *a, const struct result *results, size_t coun
 		fprintf(stderr, "tritone test: %s\n", err.text);
 		status = status ? status : 2;
 	}
-	if (fflush(stdout) != 0) {
-		perror("tritone test: standard output");
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fputs("tritone test: standard output could not be written\n", stderr);
 		status = status ? status : 2;
 	}
 	return status;
