@@ -197,6 +197,8 @@ static void on_event(void *arg, const char *path, uint32_t mask)
 
 	if (mask && !(mask & (IN_CLOSE_WRITE | IN_MOVED_TO)))
 		return;
+	/* Whose death made room for the one that is met now has died before: else there would seem to be one too many. */
+	agents_dispatch(agents);
 	if (pathglob_capture(agents->pid_files, path, id, sizeof id)) {
 		meet(agents, path, id);
 	} else if ((agents->task_files && pathglob_capture(agents->task_files, path, id, sizeof id)) ||
