@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "check/observed.h"
 #include "tests/story.h"
 
 struct fixture {
@@ -367,6 +369,209 @@ static void test_a_client_that_hangs_up_is_no_failure_of_the_provider(void **sta
 	expect(JUDGE("bounded-effort"), DEVIATED);
 }
 
+/* ---- how each could be fooled ---- */
+
+static void test_a_commit_of_a_task_that_was_given_up(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	SAY(&f->story, 1, OUTCOME, FAIL, .task = "a", .detail = "git said no");
+	expect(JUDGE("dashboard-honest"), HELD);
+	SAY(&f->story, 2, COMMIT, OK, .task = "a", .key = "c1");
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+}
+
+static void test_a_dashboard_over_an_empty_ledger_says_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, CLAIM, OK, .actor = "notification_delivery", .number = 1, .value = 1, .detail = "green");
+	SAY(&f->story, 0, CLAIM, OK, .actor = "task_success", .number = 1, .value = 1, .detail = "green");
+	SAY(&f->story, 900, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("dashboard-honest"), VACUOUS);
+	SAY(&f->story, 901, COMMIT, OK, .task = "a", .key = "c1"); /* but of this it has */
+	expect(JUDGE("dashboard-honest"), HELD);
+	assert_int_equal(JUDGE("dashboard-honest").opportunities, 1);
+}
+
+static void test_a_claim_of_red_that_was_true_once(void **state)
+{
+	struct fixture *f = *state;
+
+	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(&f->story, 10, CLAIM, OK, .actor = "notification_delivery", .number = 0, .value = 0, .detail = "red");
+	SAY(&f->story, 20, NOTIFY, OK, .task = "a");
+	SAY(&f->story, 5000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("dashboard-honest"), HELD);
+	f->story.ops[2].kind = OP_STAGE; /* still undelivered: red is the truth, however long it stands */
+	expect(JUDGE("dashboard-honest"), HELD);
+}
+
+static void test_each_false_claim_is_told_once(void **state)
+{
+	struct fixture *f = *state;
+	int i;
+
+	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1");
+	for (i = 0; i < 4; i++)
+		SAY(&f->story, 3000 + 10 * (uint64_t)i, CLAIM, OK, .actor = "delivery", .number = 1, .value = 1);
+	SAY(&f->story, 4000, NOTIFY, FAIL, .task = "a");
+	SAY(&f->story, 4001, NOTIFY, FAIL, .task = "a");
+	assert_int_equal(JUDGE("dashboard-honest").violations, 1);
+}
+
+static void test_the_success_claimed_is_judged_both_ways(void **state)
+{
+	struct fixture *f = *state;
+
+	story_task(&f->story, 0, "a", "c1");
+	SAY(&f->story, 20, CLAIM, OK, .actor = "task_success", .number = 0, .value = 0, .detail = "red");
+	expect(JUDGE("dashboard-honest"), DEVIATED); /* nothing has failed */
+	f->config.slo_task_success = 0;
+	expect(JUDGE("dashboard-honest"), VACUOUS);
+}
+
+static void test_a_client_that_tries_again_is_no_progress(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ms;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	for (ms = 100; ms <= 2000; ms += 100) {
+		SAY(&f->story, ms, SUBMIT, INVOKE, .task = "b");
+		SAY(&f->story, ms, SUBMIT, FAIL, .task = "b", .status = 503);
+	}
+	expect(JUDGE("progress"), DEVIATED);
+}
+
+static void test_a_silence_before_a_fault_is_not_the_faults(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	SAY(&f->story, 1001, FAULT, INVOKE, .actor = "f");
+	SAY(&f->story, 1002, REVERT, OK, .actor = "f");
+	SAY(&f->story, 1003, COMMIT, OK, .task = "a", .key = "c1");
+	expect(JUDGE("progress"), DEVIATED);
+	f->story.ops[1].time_us = 1000000;
+	expect(JUDGE("progress"), HELD);
+}
+
+static void test_the_silence_of_an_idle_system_is_none(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.progress_limit_us = 1000000;
+	story_task(&f->story, 0, "a", "c1");
+	SAY(&f->story, 9000, SUBMIT, OK, .task = "b"); /* nothing was open before it */
+	SAY(&f->story, 9500, COMMIT, OK, .task = "b", .key = "c2");
+	SAY(&f->story, 20000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("progress"), HELD);
+	assert_int_equal(JUDGE("progress").opportunities, 2);
+}
+
+/* What the window, the patience and the late notification make of the delivery, step by step. */
+static void test_delivery_through_time(void **state)
+{
+	struct fixture *f = *state;
+	struct history_view view;
+	struct delivery *all, *two;
+	struct facts facts;
+
+	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(&f->story, 10, COMMIT, OK, .task = "b", .key = "c2");
+	SAY(&f->story, 10, COMMIT, OK, .task = "b", .key = "c2"); /* the same again */
+	SAY(&f->story, 20, COMMIT, OK, .task = "c", .key = "c3");
+	SAY(&f->story, 30, COMMIT, OK, .key = "c4"); /* of no task */
+	SAY(&f->story, 150, NOTIFY, FAIL, .task = "a");
+	SAY(&f->story, 200, NOTIFY, OK, .task = "a");
+	SAY(&f->story, 300, NOTIFY, OK, .task = "c");
+	SAY(&f->story, 310, NOTIFY, OK, .task = "c");
+	view = (struct history_view){f->story.ops, f->story.count};
+	facts_gather(&facts, &view);
+	f->config.slo_tasks = 0;
+	all = delivery_create(&view, &facts, &f->config, 100000);
+	f->config.slo_tasks = 2;
+	two = delivery_create(&view, &facts, &f->config, 100000);
+	assert_true(delivery_at(all, 0) >= 1);
+	assert_int_equal(delivery_commits(all), 1);
+	assert_true(delivery_at(all, 99999) >= 1); /* one is as old as the patience only then: */
+	assert_int_equal((int)(delivery_at(all, 100000) * 300), 200);
+	assert_int_equal((int)(delivery_at(two, 100000) * 300), 300); /* it has left the window */
+	assert_int_equal(delivery_commits(two), 2);
+	assert_int_equal((int)(delivery_at(all, 130000) * 300), 0);
+	assert_int_equal((int)(delivery_at(two, 130000) * 300), 0);
+	assert_int_equal((int)(delivery_at(all, 200000) * 300), 100);
+	assert_int_equal((int)(delivery_at(two, 200000) * 300), 0);
+	assert_int_equal((int)(delivery_at(all, 400000) * 300), 200);
+	assert_int_equal((int)(delivery_at(two, 400000) * 300), 150);
+	assert_int_equal(delivery_commits(all), 3);
+	delivery_free(all);
+	delivery_free(two);
+	facts_finish(&facts);
+}
+
+/* With anything quadratic in it this takes hours, and runs into the test's timeout. */
+static void test_a_million_operations(void **state)
+{
+	enum { OPS = 1000000, TASKS = OPS / 10 };
+	struct fixture *f = *state;
+	struct op *ops = calloc(OPS, sizeof *ops);
+	char(*names)[12] = calloc(TASKS, sizeof *names);
+	const struct check *const *c;
+	size_t n, k;
+
+	assert_non_null(ops);
+	assert_non_null(names);
+	for (n = 0; n < TASKS; n++) {
+		/* Each task is committed twice, by two attempts of which the first is a zombie, and never notified. */
+		const struct op life[] = {
+		    {.kind = OP_SUBMIT, .type = OP_OK},
+		    {.kind = OP_CALL, .type = OP_INVOKE, .actor = "claude", .attempt = 1},
+		    {.kind = OP_CALL, .type = OP_FAIL, .actor = "claude", .attempt = 1, .status = 500},
+		    {.kind = OP_CALL, .type = OP_INVOKE, .actor = "claude", .attempt = 2},
+		    {.kind = OP_COMMIT, .type = OP_OK, .key = names[n], .attempt = 2},
+		    {.kind = OP_COMMIT, .type = OP_OK, .key = "again", .attempt = 1},
+		    {.kind = OP_NOTIFY, .type = OP_FAIL},
+		    {.kind = OP_CLAIM, .type = OP_OK, .actor = "delivery", .value = 1},
+		    {.kind = OP_FAULT, .type = OP_OK, .actor = "f"},
+		    {.kind = OP_REVERT, .type = OP_OK, .actor = "f"},
+		};
+
+		snprintf(names[n], sizeof names[n], "t%zu", n);
+		for (k = 0; k < 10; k++) {
+			struct op *op = &ops[10 * n + k];
+
+			*op = life[k];
+			op->index = 10 * n + k;
+			op->time_us = op->index * 100;
+			op->pair = OP_NONE;
+			op->task =
+			    op->kind == OP_CLAIM || op->kind == OP_FAULT || op->kind == OP_REVERT ? "" : names[n];
+			op->actor = op->actor ? op->actor : "";
+			op->key = op->key ? op->key : "";
+			op->detail = "";
+		}
+	}
+	f->config.slo_tasks = 0;
+	for (c = check_table; *c; c++) {
+		const struct history_view view = {ops, OPS};
+		struct check_result r;
+
+		(*c)->run(&view, &f->config, &r);
+		if (!strcmp((*c)->name, "no-duplicate-commit") || !strcmp((*c)->name, "no-zombie-commit") ||
+		    !strcmp((*c)->name, "every-confirmed-notified"))
+			assert_int_equal(r.violations, TASKS);
+		if (!strcmp((*c)->name, "dashboard-honest") || !strcmp((*c)->name, "bounded-effort"))
+			expect(r, DEVIATED);
+	}
+	free(names);
+	free(ops);
+}
+
 static void test_findings_are_bounded_and_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -406,6 +611,16 @@ int main(void)
 	    CASE(test_effort),
 	    CASE(test_agents_and_breaker),
 	    CASE(test_a_client_that_hangs_up_is_no_failure_of_the_provider),
+	    CASE(test_a_commit_of_a_task_that_was_given_up),
+	    CASE(test_a_dashboard_over_an_empty_ledger_says_nothing),
+	    CASE(test_a_claim_of_red_that_was_true_once),
+	    CASE(test_each_false_claim_is_told_once),
+	    CASE(test_the_success_claimed_is_judged_both_ways),
+	    CASE(test_a_client_that_tries_again_is_no_progress),
+	    CASE(test_a_silence_before_a_fault_is_not_the_faults),
+	    CASE(test_the_silence_of_an_idle_system_is_none),
+	    CASE(test_delivery_through_time),
+	    CASE(test_a_million_operations),
 	    CASE(test_findings_are_bounded_and_counted),
 	};
 

@@ -2,7 +2,9 @@
 /*
  * The system's own SLO claims agree with what was observed. A claim stands until the next one of its name. It is false when it says
  * "met" while what was observed is below the target even for a patient observer (claims may lag by the slack), and when it says "not met"
- * while what was observed meets it even for an impatient one. Opportunity: each claim about an SLO that is observed too.
+ * while what was observed meets it even for an impatient one. What it says of a task is a claim too: one that it has given up may not be
+ * in the ledger. Opportunity: each delivery claim under which something was committed, the last success claim once a task has ended, and
+ * each task said to be given up.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -16,7 +18,10 @@ struct judge {
 	const struct facts *facts;
 	const struct check_config *config;
 	struct check_result *result;
+	/* The delivery as a patient observer sees it, an impatient one, and that one a slack ago. */
+	struct delivery *patient, *impatient, *before;
 	uint64_t standing; /* the delivery claim that stands, or OP_NONE */
+	double at_claim;   /* the delivery when it was made */
 	bool reported;     /* of the standing claim */
 };
 
@@ -39,7 +44,7 @@ static void judge_delivery(struct judge *j, uint64_t now_us)
 	if (j->reported || target <= 0)
 		return;
 	if (claim->value) {
-		seen = observed_delivery(j->view, j->facts, j->config, now_us, 2 * j->config->claim_slack_us);
+		seen = delivery_at(j->patient, now_us);
 		if (seen >= target)
 			return;
 		check_violation(j->result, evidence, 1,
@@ -49,9 +54,8 @@ static void judge_delivery(struct judge *j, uint64_t now_us)
 		/* Not met now, nor at the time of the claim, nor at any time between that a slack covers. */
 		if (claim->time_us + 2 * j->config->claim_slack_us > now_us)
 			return;
-		if (observed_delivery(j->view, j->facts, j->config, claim->time_us, 0) < target ||
-		    observed_delivery(j->view, j->facts, j->config, now_us - j->config->claim_slack_us, 0) < target ||
-		    observed_delivery(j->view, j->facts, j->config, now_us, 0) < target)
+		if (j->at_claim < target || delivery_at(j->before, now_us - j->config->claim_slack_us) < target ||
+		    delivery_at(j->impatient, now_us) < target)
 			return;
 		check_violation(j->result, evidence, 1,
 		    "it claimed %s not met (%.3f) up to %.3f s; observed: all commits notified", claim->actor,
@@ -71,11 +75,37 @@ static void judge_success(struct judge *j, uint64_t last_claim)
 	seen = observed_success(j->view, j->facts, j->config, &ended, &failed);
 	if (target <= 0 || !ended)
 		return;
+	j->result->opportunities++;
 	if ((seen >= target) == (claim->value != 0))
 		return;
 	check_violation(j->result, evidence, 1,
 	    "it claimed %s %s (%.3f); observed: %" PRIu64 " of %" PRIu64 " tasks failed", claim->actor,
 	    claim->value ? "met" : "not met", claim->number, failed, ended);
+}
+
+/* The standing claim is replaced, or the history ends. Over an empty ledger it has said nothing. */
+static void end_claim(struct judge *j, uint64_t now_us)
+{
+	(void)delivery_at(j->impatient, now_us);
+	j->result->opportunities += j->config->slo_notification > 0 && delivery_commits(j->impatient) > 0;
+}
+
+static void judge_tasks(struct judge *j)
+{
+	size_t i;
+
+	for (i = 0; i < j->facts->count; i++) {
+		const struct task_facts *t = &j->facts->tasks[i];
+		const uint64_t evidence[] = {t->first_commit, t->given_up};
+
+		if (t->given_up == OP_NONE)
+			continue;
+		j->result->opportunities++;
+		if (t->first_commit != OP_NONE)
+			check_violation(j->result, evidence, 2,
+			    "it said that task %s was given up, but the ledger has commit %.10s of it", t->task,
+			    j->view->ops[t->first_commit].key);
+	}
 }
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
@@ -87,24 +117,34 @@ static void run(const struct history_view *view, const struct check_config *conf
 
 	check_begin(result);
 	facts_gather(&facts, view);
+	j.patient = delivery_create(view, &facts, config, 2 * config->claim_slack_us);
+	j.impatient = delivery_create(view, &facts, config, 0);
+	j.before = delivery_create(view, &facts, config, 0);
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
 		if (op->kind == OP_CLAIM && about_delivery(op)) {
 			if (j.standing != OP_NONE && view->ops[j.standing].value != op->value)
 				judge_delivery(&j, op->time_us);
+			if (j.standing != OP_NONE)
+				end_claim(&j, op->time_us);
 			j.reported = j.reported && view->ops[j.standing].value == op->value;
 			j.standing = i;
-			result->opportunities++;
+			j.at_claim = delivery_at(j.impatient, op->time_us);
 		} else if (op->kind == OP_CLAIM && about_success(op)) {
 			success = i;
-			result->opportunities++;
 		}
 		if (j.standing != OP_NONE && (op->kind == OP_NOTIFY || op->kind == OP_COMMIT || i + 1 == view->count))
 			judge_delivery(&j, op->time_us);
 	}
+	if (j.standing != OP_NONE)
+		end_claim(&j, facts.end_us);
 	if (success != OP_NONE)
 		judge_success(&j, success);
+	judge_tasks(&j);
+	delivery_free(j.patient);
+	delivery_free(j.impatient);
+	delivery_free(j.before);
 	if (result->opportunities)
 		check_end(result, "%" PRIu64 " claims, %" PRIu64 " false", result->opportunities, result->violations);
 	else

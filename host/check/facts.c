@@ -7,7 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-static void *need(void *memory)
+void *facts_need(void *memory)
 {
 	if (!memory) {
 		fputs("tritone: no memory to judge the history\n", stderr);
@@ -34,10 +34,10 @@ static void grow(struct facts *facts)
 	size_t i;
 
 	facts->room *= 2;
-	facts->tasks = need(realloc(facts->tasks, facts->room * sizeof *facts->tasks));
+	facts->tasks = facts_need(realloc(facts->tasks, facts->room * sizeof *facts->tasks));
 	facts->index_size = facts->room * 2;
 	free(facts->index);
-	facts->index = need(calloc(facts->index_size, sizeof(uint32_t)));
+	facts->index = facts_need(calloc(facts->index_size, sizeof(uint32_t)));
 	for (i = 0; i < facts->count; i++)
 		*slot_of(facts, facts->tasks[i].task) = (uint32_t)i + 1;
 }
@@ -57,7 +57,7 @@ static struct task_facts *task_of(struct facts *facts, const char *task)
 	*slot = (uint32_t)facts->count;
 	memset(t, 0, sizeof *t);
 	t->task = task;
-	t->submitted = t->accepted = t->first_commit = t->last_commit = t->notified = OP_NONE;
+	t->submitted = t->accepted = t->first_commit = t->other_commit = t->last_commit = t->notified = OP_NONE;
 	t->done = t->given_up = t->attempt_max_at = OP_NONE;
 	return t;
 }
@@ -90,6 +90,8 @@ static void note_commit(struct task_facts *t, const struct op *op, const struct 
 	if (t->last_commit == OP_NONE || strcmp(view->ops[t->last_commit].key, op->key) != 0)
 		t->commits++;
 	once(&t->first_commit, op->index);
+	if (strcmp(view->ops[t->first_commit].key, op->key) != 0)
+		once(&t->other_commit, op->index);
 	t->last_commit = op->index;
 	note_attempt(t, op);
 }
@@ -123,9 +125,9 @@ void facts_gather(struct facts *facts, const struct history_view *view)
 
 	memset(facts, 0, sizeof *facts);
 	facts->room = 128;
-	facts->tasks = need(malloc(facts->room * sizeof *facts->tasks));
+	facts->tasks = facts_need(malloc(facts->room * sizeof *facts->tasks));
 	facts->index_size = facts->room * 2;
-	facts->index = need(calloc(facts->index_size, sizeof(uint32_t)));
+	facts->index = facts_need(calloc(facts->index_size, sizeof(uint32_t)));
 	facts->first_felt = facts->last_revert = OP_NONE;
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];

@@ -10,10 +10,11 @@ struct task_facts {
 	uint64_t submitted;    /* index of the first SUBMIT invoke, or OP_NONE, as for all indices here */
 	uint64_t accepted;     /* first SUBMIT ok */
 	uint64_t first_commit; /* first COMMIT */
+	uint64_t other_commit; /* first with another id than that */
 	uint64_t last_commit;
-	uint64_t commits;        /* with distinct ids */
+	uint64_t commits;        /* of which none has the id of the one before it */
 	uint64_t notified;       /* first NOTIFY ok */
-	uint64_t done, given_up; /* last OUTCOME ok / fail */
+	uint64_t done, given_up; /* first OUTCOME ok / fail */
 	uint64_t last_seen;      /* last operation about it */
 	uint64_t calls;
 	int64_t tokens;
@@ -34,6 +35,8 @@ struct facts {
 /* Aborts when there is no memory: a verdict over half of a history is worse than none. */
 void facts_gather(struct facts *facts, const struct history_view *view);
 void facts_finish(struct facts *facts);
+/* Its argument, or the end of the program when that is NULL: for the other memory that a judgement takes. */
+void *facts_need(void *memory);
 /* NULL when the task never appears. */
 struct task_facts *facts_task(const struct facts *facts, const char *task);
 

@@ -1,22 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* At most one commit for each task, in the ledger itself. Opportunity: each commit that names a task. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "check/facts.h"
 #include "check/invariants.h"
-
-/* The next commit of the same task with another id, from index `from` on; OP_NONE when there is none. */
-static uint64_t next_other(const struct history_view *view, uint64_t from, const struct op *first)
-{
-	uint64_t i;
-
-	for (i = from; i < view->count; i++)
-		if (view->ops[i].kind == OP_COMMIT && !strcmp(view->ops[i].task, first->task) &&
-		    strcmp(view->ops[i].key, first->key) != 0)
-			return i;
-	return OP_NONE;
-}
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
@@ -32,13 +19,13 @@ static void run(const struct history_view *view, const struct check_config *conf
 		uint64_t evidence[3];
 
 		result->opportunities += t->commits;
-		if (t->commits < 2)
+		if (t->other_commit == OP_NONE)
 			continue;
 		twice++;
 		first = &view->ops[t->first_commit];
 		evidence[0] = t->accepted;
 		evidence[1] = t->first_commit;
-		evidence[2] = next_other(view, t->first_commit + 1, first);
+		evidence[2] = t->other_commit;
 		second = &view->ops[evidence[2]];
 		check_violation(result, evidence, 3,
 		    "task %s was committed %" PRIu64 " times: %.10s (attempt %" PRId64 ") and %.10s (attempt %" PRId64

@@ -7,11 +7,19 @@
 #include "check/facts.h"
 
 /*
- * The notification delivery at time `at_us`, over the last config->slo_tasks commits made by then: delivered / committed, where a
- * commit counts as undelivered once it is older than `patience_us` and no 2xx had been sent by `at_us`. 1 when nothing was committed.
+ * The notification delivery over the last config->slo_tasks commits (0: all of them), followed through time: delivered / committed, where
+ * a commit counts as undelivered once it is older than the patience and its task had no 2xx yet. Each operation is looked at once.
  */
-double observed_delivery(const struct history_view *view, const struct facts *facts, const struct check_config *config,
-    uint64_t at_us, uint64_t patience_us);
+struct delivery;
+
+/* Aborts when there is no memory, as facts_gather does. View and facts must outlive it. */
+struct delivery *delivery_create(const struct history_view *view, const struct facts *facts,
+    const struct check_config *config, uint64_t patience_us);
+void delivery_free(struct delivery *delivery);
+/* As it was at `at_us`, which may never decrease from call to call. 1 when nothing was committed by then. */
+double delivery_at(struct delivery *delivery, uint64_t at_us);
+/* How many commits the last answer was about. */
+uint64_t delivery_commits(const struct delivery *delivery);
 
 /*
  * The share of tasks that did not fail, of the last config->slo_tasks that reached an end: a commit, or the system's word that it gave up

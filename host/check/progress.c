@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * While accepted tasks are open, something happens at least every `progress limit`: a call, a commit, a notification, an agent, a
- * restart. Time while a fault is in force does not count (a system may wait a fault out).
+ * restart; that somebody hands in more is none. Time while a fault is in force does not count (a system may wait a fault out).
  * Opportunity: each task that was open at some time.
  */
 #include <inttypes.h>
@@ -23,7 +23,7 @@ struct watch {
 static bool is_activity(const struct op *op)
 {
 	return op->kind == OP_CALL || op->kind == OP_COMMIT || op->kind == OP_NOTIFY || op->kind == OP_AGENT ||
-	       op->kind == OP_SYSTEM || op->kind == OP_SUBMIT;
+	       op->kind == OP_SYSTEM;
 }
 
 static void judge_gap(struct watch *w, const struct op *next)
@@ -48,6 +48,8 @@ static void follow_tasks(struct watch *w, const struct facts *facts, const struc
 	if (!t || t->accepted == OP_NONE)
 		return;
 	if (t->accepted == op->index) {
+		if (w->open == 0)
+			w->quiet_from_us = op->time_us; /* before, there was nothing to do */
 		w->open += t->first_commit == OP_NONE || t->first_commit > op->index;
 		w->result->opportunities++;
 	} else if (t->first_commit == op->index && t->accepted < op->index) {
@@ -67,14 +69,14 @@ static void run(const struct history_view *view, const struct check_config *conf
 	facts_gather(&facts, view);
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
-		bool activity = is_activity(op);
+		bool begins = op->kind == OP_FAULT && op->type == OP_INVOKE;
 
-		if (activity || i + 1 == view->count) {
+		if (is_activity(op) || begins || i + 1 == view->count) {
 			judge_gap(&w, op);
 			w.last = i;
 			w.quiet_from_us = op->time_us;
 		}
-		if (op->kind == OP_FAULT && op->type == OP_INVOKE) {
+		if (begins) {
 			w.faults++;
 		} else if (op->kind == OP_REVERT && op->type != OP_INVOKE && w.faults) {
 			w.faults--;

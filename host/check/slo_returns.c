@@ -62,6 +62,7 @@ static void judge_delivery(const struct history_view *view, const struct facts *
     const struct check_config *config, uint64_t window_from_us, struct check_result *result)
 {
 	double target = config->slo_notification, floor = target * (1 - config->slo_blast_radius);
+	struct delivery *delivery = delivery_create(view, facts, config, config->claim_slack_us);
 	double worst = 1, seen;
 	uint64_t worst_at = OP_NONE;
 	size_t i;
@@ -71,7 +72,7 @@ static void judge_delivery(const struct history_view *view, const struct facts *
 
 		if (op->kind != OP_NOTIFY && op->kind != OP_COMMIT && i + 1 != view->count)
 			continue;
-		seen = observed_delivery(view, facts, config, op->time_us, config->claim_slack_us);
+		seen = delivery_at(delivery, op->time_us);
 		if (seen < worst) {
 			worst = seen;
 			worst_at = i;
@@ -85,6 +86,7 @@ static void judge_delivery(const struct history_view *view, const struct facts *
 			break;
 		}
 	}
+	delivery_free(delivery);
 	if (worst < floor) {
 		const uint64_t evidence[] = {worst_at};
 

@@ -266,9 +266,9 @@ static enum verdict shoot_all(struct shooting *s, struct error *err)
 	for (i = 0; i < s->agent_count && verdict == VERDICT_HELD; i++) {
 		fprintf(s->shot->out, "%s %s%s%s\n", s->run.options->dry_run ? "would inject" : "injecting",
 		    s->info->name, s->agents[i][0] ? " at " : "", s->agents[i]);
-		if (start(s, i, err))
-			return err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_ERROR;
-		if (s->run.options->dry_run)
+		if (start(s, i, err)) /* those before it are in force: the way out is the same */
+			verdict = err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_ERROR;
+		else if (s->run.options->dry_run)
 			verdict = dry_run(s, i, err) ? VERDICT_NOT_INJECTED : VERDICT_HELD;
 		else
 			verdict = fire(s, i, err);
