@@ -408,6 +408,28 @@ static void test_a_claim_of_red_that_was_true_once(void **state)
 	expect(JUDGE("dashboard-honest"), HELD);
 }
 
+static void test_the_claim_of_a_dead_system_is_not_its_word(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	SAY(s, 0, CLAIM, OK, .actor = "delivery", .number = 1, .value = 1, .detail = "green");
+	SAY(s, 100, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(s, 200, SYSTEM, INFO, .actor = "main", .status = 137);
+	SAY(s, 5000, COMMIT, OK, .task = "b", .key = "c2");
+	SAY(s, 6000, SYSTEM, OK, .actor = "main");
+	SAY(s, 6999, NOTIFY, FAIL, .task = "a");
+	expect(JUDGE("dashboard-honest"), HELD);
+	SAY(s, 7000, NOTIFY, FAIL, .task = "a"); /* it has been up for twice the slack, and still says so */
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+	f->story.ops[2].time_us = 5000000 - 1; /* nor does its death excuse what it said before */
+	f->story.ops[2].kind = OP_STAGE;
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+	f->story.ops[2].kind = OP_SYSTEM;
+	f->story.count = 3;
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+}
+
 static void test_each_false_claim_is_told_once(void **state)
 {
 	struct fixture *f = *state;
@@ -614,6 +636,7 @@ int main(void)
 	    CASE(test_a_commit_of_a_task_that_was_given_up),
 	    CASE(test_a_dashboard_over_an_empty_ledger_says_nothing),
 	    CASE(test_a_claim_of_red_that_was_true_once),
+	    CASE(test_the_claim_of_a_dead_system_is_not_its_word),
 	    CASE(test_each_false_claim_is_told_once),
 	    CASE(test_the_success_claimed_is_judged_both_ways),
 	    CASE(test_a_client_that_tries_again_is_no_progress),

@@ -2,7 +2,8 @@
 /*
  * The system's own SLO claims agree with what was observed. A claim stands until the next one of its name. It is false when it says
  * "met" while what was observed is below the target even for a patient observer (claims may lag by the slack), and when it says "not met"
- * while what was observed meets it even for an impatient one. What it says of a task is a claim too: one that it has given up may not be
+ * while what was observed meets it even for an impatient one. A system that is down can take nothing back: what stands then is judged
+ * again once it is up and had its time. What it says of a task is a claim too: one that it has given up may not be
  * in the ledger. Opportunity: each delivery claim under which something was committed, the last success claim once a task has ended, and
  * each task said to be given up.
  */
@@ -23,6 +24,7 @@ struct judge {
 	uint64_t standing; /* the delivery claim that stands, or OP_NONE */
 	double at_claim;   /* the delivery when it was made */
 	bool reported;     /* of the standing claim */
+	uint64_t mute_us;  /* until then it could not have published another one */
 };
 
 static bool about_delivery(const struct op *op)
@@ -41,7 +43,7 @@ static void judge_delivery(struct judge *j, uint64_t now_us)
 	const uint64_t evidence[] = {j->standing};
 	double target = j->config->slo_notification, seen;
 
-	if (j->reported || target <= 0)
+	if (j->reported || target <= 0 || now_us < j->mute_us)
 		return;
 	if (claim->value) {
 		seen = delivery_at(j->patient, now_us);
@@ -134,8 +136,13 @@ static void run(const struct history_view *view, const struct check_config *conf
 		} else if (op->kind == OP_CLAIM && about_success(op)) {
 			success = i;
 		}
-		if (j.standing != OP_NONE && (op->kind == OP_NOTIFY || op->kind == OP_COMMIT || i + 1 == view->count))
+		if (j.standing != OP_NONE &&
+		    (op->kind == OP_NOTIFY || op->kind == OP_COMMIT || op->kind == OP_SYSTEM || i + 1 == view->count))
 			judge_delivery(&j, op->time_us);
+		if (op->kind == OP_SYSTEM && op->type == OP_INFO)
+			j.mute_us = UINT64_MAX;
+		else if (op->kind == OP_SYSTEM && op->type == OP_OK)
+			j.mute_us = op->time_us + 2 * config->claim_slack_us;
 	}
 	if (j.standing != OP_NONE)
 		end_claim(&j, facts.end_us);
