@@ -153,6 +153,10 @@ fail:
 		close(c[0]);
 		close(c[1]);
 	}
+	if (e[0] >= 0) {
+		close(e[0]);
+		close(e[1]);
+	}
 	return -1;
 }
 

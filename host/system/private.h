@@ -40,13 +40,18 @@ struct system {
 	struct statefiles *statefiles;
 	struct agents *agents; /* agents_each from any thread */
 	struct processes *processes;
-	struct observer *observer;
 	bool started, stopped;
 	bool crash_kept; /* by the thread that restarts the first process; read after the stop */
+
+	pthread_mutex_t looking;   /* of `observer`; held while somebody waits for it to look. Taken before `lock` */
+	struct observer *observer; /* NULL: not there yet, or no more */
 
 	pthread_mutex_t lock; /* of what follows */
 	char event_task[256];
 };
+
+/* services.c: waits until all that has happened by now was seen. 1: there is no observer; from any thread. */
+int system_look(struct system *system, struct error *err);
 
 /* audit.c: the orchestrator is dead and not started again yet: keeps its state for the audit. */
 void audit_crashed(struct system *system);

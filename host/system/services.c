@@ -69,15 +69,31 @@ static int mark_ours(void *arg, const struct keeper_node *node)
 	return 0;
 }
 
+int system_look(struct system *system, struct error *err)
+{
+	int result = 1;
+
+	pthread_mutex_lock(&system->looking);
+	if (system->observer)
+		result = observer_look(system->observer, err);
+	pthread_mutex_unlock(&system->looking);
+	return result;
+}
+
 /* 1: the visitor has had enough. */
 static int agent_targets(struct system *system, tritone_target_fn visit, void *arg, struct error *err)
 {
 	struct inventory inventory = {.event_task = ""};
 	char event_task[sizeof system->event_task];
-	int result = -1;
+	int result;
 
+	/* The agent of the event may be so new that its request was quicker than its pid file. */
+	result = system_look(system, err);
+	if (result != 0)
+		return result < 0 ? -1 : 0;
 	if (!system->agents)
 		return 0;
+	result = -1;
 	pthread_mutex_lock(&system->lock);
 	memcpy(event_task, system->event_task, sizeof event_task);
 	pthread_mutex_unlock(&system->lock);

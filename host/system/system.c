@@ -37,6 +37,7 @@ int system_create(struct system **ret_system, const struct system_options *optio
 	if (!system)
 		return error_set(err, ENOMEM, "no memory for the system");
 	pthread_mutex_init(&system->lock, NULL);
+	pthread_mutex_init(&system->looking, NULL);
 	system->manifest = options->manifest;
 	system->arguments = options->arguments;
 	system->history = options->history;
@@ -199,6 +200,8 @@ static void on_crash(void *arg)
 /* The observers are there before the first process, so that nothing it does goes unseen. */
 static int start_observers(struct system *system, struct error *err)
 {
+	struct observer *observer;
+
 	if (watch_create(&system->watch, err) != 0 || create_ledger(system, err) != 0 ||
 	    create_claims(system, err) != 0 || create_statefiles(system, err) != 0 || create_agents(system, err) != 0)
 		return -1;
@@ -219,13 +222,18 @@ static int start_observers(struct system *system, struct error *err)
 		    .crashed_arg = system},
 		err) != 0)
 		return -1;
-	return observer_start(&system->observer,
-	    &(struct observer_parts){.keeper = system->keeper,
-		.watch = system->watch,
-		.processes = system->processes,
-		.agents = system->agents,
-		.ledger = system->ledger},
-	    err);
+	if (observer_start(&observer,
+		&(struct observer_parts){.keeper = system->keeper,
+		    .watch = system->watch,
+		    .processes = system->processes,
+		    .agents = system->agents,
+		    .ledger = system->ledger},
+		err) != 0)
+		return -1;
+	pthread_mutex_lock(&system->looking);
+	system->observer = observer;
+	pthread_mutex_unlock(&system->looking);
+	return 0;
 }
 
 int system_start(struct system *system, struct error *err)
@@ -243,9 +251,7 @@ int system_start(struct system *system, struct error *err)
 
 int system_observe(struct system *system, struct error *err)
 {
-	if (!system->observer)
-		return 0;
-	return observer_look(system->observer, err);
+	return system_look(system, err) < 0 ? -1 : 0;
 }
 
 static int count_node(void *arg, const struct keeper_node *node)
@@ -267,8 +273,10 @@ int system_stop(struct system *system, int64_t grace_ms, struct error *err)
 	if (system->processes)
 		processes_no_more(system->processes);
 	result = keeper_stop(system->keeper, grace_ms, &killed, err);
+	pthread_mutex_lock(&system->looking);
 	observer_stop(system->observer); /* sees all that happened up to here */
 	system->observer = NULL;
+	pthread_mutex_unlock(&system->looking);
 	system->stopped = true;
 	if (result != 0)
 		return -1;
@@ -294,6 +302,7 @@ void system_destroy(struct system *system)
 	http_destroy(system->http);
 	faultpoints_destroy(system->faultpoints);
 	variables_destroy(system->variables);
+	pthread_mutex_destroy(&system->looking);
 	pthread_mutex_destroy(&system->lock);
 	free(system->run_dir);
 	free(system->state_dir);
