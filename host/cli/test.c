@@ -32,6 +32,7 @@ static const char usage[] =
     "printed)\n"
     "      --only PATTERN    only the experiments whose name contains PATTERN\n"
     "      --reruns N        run an unexpected deviation again N times (default 2); an expected one is run again once\n"
+    "  -j, --jobs N          so many experiments beside each other (default: 2 where there are two processors)\n"
     "      --keep            keep the run directory of each run, not only of those that failed\n"
     "      --dry-run         stop after the plan; touch nothing\n"
     "      --pathological    allow faults that may take the machine down\n"

@@ -4,14 +4,15 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pcre2.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,68 +81,109 @@ static int64_t now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* Waits for one of the two, and no longer than the deadline or an interrupt: false then. */
+static bool wait_for(int fd, int64_t deadline, int interrupt_at)
+{
+	for (;;) {
+		struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = interrupt_at, .events = POLLIN}};
+		int64_t left = deadline - now_ms();
+		int r = poll(p, 2, left < 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0 || p[1].revents)
+			return false;
+		return true;
+	}
+}
+
 /* Reads until end of file, the deadline or an interrupt; true when the end came in time. */
 static bool drain(int fd, int64_t deadline, int interrupt_at, struct output *out)
 {
 	char chunk[4096];
 
-	for (;;) {
-		struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = interrupt_at, .events = POLLIN}};
-		int64_t left = deadline - now_ms();
-		ssize_t n;
+	while (wait_for(fd, deadline, interrupt_at)) {
+		ssize_t n = read(fd, chunk, sizeof chunk);
 
-		if (left <= 0 || poll(p, 2, (int)left) == 0 || p[1].revents)
-			return false;
-		n = read(fd, chunk, sizeof chunk);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return true;
 		take(chunk, 1, (size_t)n, out);
 	}
+	return false;
+}
+
+/* Between fork and exec of a host with threads: async-signal-safe calls only. (execvp is glibc's, which allocates nothing.) */
+static void become(char *const *argv, int null, int out, pid_t host) __attribute__((noreturn));
+static void become(char *const *argv, int null, int out, pid_t host)
+{
+	const struct sigaction normal = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may not outlive the harness */
+	setpgid(0, 0);
+	sigaction(SIGPIPE, &normal, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (getppid() != host || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
+		_exit(127);
+	execvp(argv[0], argv);
+	_exit(127);
+}
+
+/* Its output to the end and then its own end, both within the time: who closes its output may still hang. */
+static int await_end(pid_t pid, const char *name, int out_fd, int64_t timeout_ms, const struct interrupt *interrupt,
+    struct output *out, int64_t *ret_status, struct error *err)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+	int pidfd = pidfd_open(pid, 0), status;
+	bool ended = drain(out_fd, deadline, interrupt_fd(interrupt), out) && pidfd >= 0 &&
+		     wait_for(pidfd, deadline, interrupt_fd(interrupt));
+
+	if (pidfd >= 0)
+		close(pidfd);
+	kill(-pid,
+	    SIGKILL); /* what it has left behind, too: it is not waited for yet, so that the group is still its own */
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!ended && interrupt_signal(interrupt))
+		return error_set(err, ECANCELED, "%s was interrupted", name);
+	if (!ended)
+		return error_set(err, ETIMEDOUT, "%s did not end within %lld ms", name, (long long)timeout_ms);
+	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return 0;
 }
 
 static int do_process(char *const *argv, int64_t timeout_ms, const struct interrupt *interrupt, struct output *out,
     int64_t *ret_status, struct error *err)
 {
-	int64_t deadline = now_ms() + timeout_ms;
-	int fds[2], status;
-	bool ended;
-	pid_t pid;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), fds[2] = {-1, -1}, r;
+	pid_t pid, host = getpid();
 
-	if (pipe2(fds, O_CLOEXEC))
-		return error_set(err, errno, "a pipe: %s", strerror(errno));
+	if (null < 0 || pipe2(fds, O_CLOEXEC)) {
+		r = error_set(err, errno, "descriptors for %s: %s", argv[0], strerror(errno));
+		goto out;
+	}
 	pid = fork();
+	if (pid == 0)
+		become(argv, null, fds[1], host);
 	if (pid < 0) {
-		close(fds[0]);
-		close(fds[1]);
-		return error_set(err, errno, "fork: %s", strerror(errno));
+		r = error_set(err, errno, "fork: %s", strerror(errno));
+		goto out;
 	}
-	if (pid == 0) {
-		sigset_t none;
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may not outlive the harness */
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		setpgid(0, 0);
-		if (dup2(fds[1], STDOUT_FILENO) < 0)
-			_exit(127);
-		execvp(argv[0], argv);
-		_exit(127);
-	}
+	setpgid(pid, pid); /* by both, so that it is done whoever is first */
 	close(fds[1]);
-	ended = drain(fds[0], deadline, interrupt_fd(interrupt), out);
-	close(fds[0]);
-	if (!ended)
-		kill(-pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!ended && interrupt_signal(interrupt))
-		return error_set(err, ECANCELED, "%s was interrupted", argv[0]);
-	if (!ended)
-		return error_set(err, ETIMEDOUT, "%s did not end within %lld ms", argv[0], (long long)timeout_ms);
-	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	return 0;
+	fds[1] = -1;
+	r = await_end(pid, argv[0], fds[0], timeout_ms, interrupt, out, ret_status, err);
+out:
+	if (fds[0] >= 0)
+		close(fds[0]);
+	if (fds[1] >= 0)
+		close(fds[1]);
+	if (null >= 0)
+		close(null);
+	return r;
 }
 
 static int judge_regex(const struct spec_activity *a, const struct output *out, struct error *err)

@@ -48,12 +48,39 @@ static uint64_t us(int64_t ms)
 	return ms > 0 ? (uint64_t)ms * 1000 : 0;
 }
 
+/* The request that the barrier holds, whichever the gateway counted as the n-th: its invoke says "held ID ID". */
+static bool is_held(const struct run_fault *fault, const struct op *op)
+{
+	const char *at = op->detail;
+	uint64_t id = 0;
+
+	if (op->type != OP_INVOKE || strncmp(at, "held", 4) != 0)
+		return false;
+	for (at += 4; *at == ' ' && id != fault->hold;) {
+		char *end;
+
+		id = strtoull(at, &end, 10);
+		at = end;
+	}
+	return id == fault->hold;
+}
+
+/* Whether its moment has come with this operation. */
+static bool is_moment(struct run_fault *fault, const struct op *op)
+{
+	const struct spec_when *when = &fault->spec->when;
+
+	if (fault->hold)
+		return is_held(fault, op);
+	return matches(when, op) && ++fault->when_seen == (when->nth ? when->nth : 1);
+}
+
 bool fault_see(struct run_fault *fault, const struct op *op)
 {
 	const struct spec_when *when = &fault->spec->when, *until = &fault->spec->until;
 
-	if (fault->state == FAULT_WAITING && matches(when, op)) {
-		if (++fault->when_seen != (when->nth ? when->nth : 1))
+	if (fault->state == FAULT_WAITING) {
+		if (!is_moment(fault, op))
 			return false;
 		fault->state = FAULT_DUE;
 		fault->due_us = op->time_us + us(when->after_ms);
@@ -287,6 +314,7 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 		revert(fault);
 		return;
 	}
+	now_us = history_now_us(run->history); /* the hooks have taken their time */
 	note(fault, "injected");
 	fault->result->injected = true;
 	fault->result->reverted = false;
@@ -294,7 +322,7 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 	fault->next_verify_us = now_us;
 	fault->proof_until_us = now_us + us(proof_ms ? proof_ms : PROOF_DEFAULT_MS);
 	if (fault->spec->duration_ms)
-		fault->end_us = history_now_us(run->history) + us(fault->spec->duration_ms);
+		fault->end_us = now_us + us(fault->spec->duration_ms);
 	release(fault);
 }
 
@@ -344,6 +372,14 @@ static bool verify(struct run_fault *fault, uint64_t now_us)
 	return true;
 }
 
+/* What is broken after the work is done has nothing to recover: its moment has not come in time. */
+static bool too_late(const struct run_fault *fault)
+{
+	const struct run *run = fault->run;
+
+	return run->workload && run->x->workload.tasks && run_all_done(run);
+}
+
 uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
 {
 	if (fault->state == FAULT_WAITING && fault->spec->when.event == SPEC_EVENT_NONE) {
@@ -351,6 +387,12 @@ uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
 		fault->due_us = fault->run->began_us + us(fault->spec->when.after_ms);
 	}
 	if (fault->state == FAULT_DUE) {
+		if (too_late(fault)) {
+			snprintf(fault->result->proof, sizeof fault->result->proof,
+			    "the workload was over before the moment to inject it came");
+			fault_end(fault);
+			return UINT64_MAX;
+		}
 		if (now_us < fault->due_us)
 			return fault->due_us;
 		inject(fault, now_us);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 struct interrupt {
 	pthread_t thread;
 	atomic_int first;
+	atomic_bool over;
 	int fd;
 	sigset_t set, before;
 };
@@ -29,8 +31,11 @@ static void *take_signals(void *arg)
 
 		if (sigwait(&in->set, &sig) != 0)
 			continue;
-		if (sig == SIGUSR2) /* interrupt_end */
-			return NULL;
+		if (sig == SIGUSR2) { /* interrupt_end, or somebody else's, which means nothing */
+			if (atomic_load(&in->over))
+				return NULL;
+			continue;
+		}
 		atomic_compare_exchange_strong(&in->first, &none, sig);
 		while (write(in->fd, &one, sizeof one) < 0 && errno == EINTR)
 			;
@@ -72,6 +77,7 @@ void interrupt_end(struct interrupt *in)
 {
 	if (!in)
 		return;
+	atomic_store(&in->over, true);
 	pthread_kill(in->thread, SIGUSR2);
 	pthread_join(in->thread, NULL);
 	pthread_sigmask(SIG_SETMASK, &in->before, NULL);

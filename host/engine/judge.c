@@ -75,7 +75,8 @@ static void judge_faults(struct run *run)
 			run_fail(run, VERDICT_VACUOUS, "%s was in force but never felt: %s", f->spec->name,
 			    f->result->proof);
 		else if (f->invoke == OP_NONE)
-			run_fail(run, VERDICT_NOT_INJECTED, "%s: the moment to inject it never came", f->spec->name);
+			run_fail(run, VERDICT_NOT_INJECTED, "%s: %s", f->spec->name,
+			    f->result->proof[0] ? f->result->proof : "the moment to inject it never came");
 		else
 			run_fail(run, VERDICT_NOT_INJECTED, "%s: %s", f->spec->name, f->result->proof);
 		return;
@@ -104,6 +105,7 @@ static void judge_expectation(struct run *run)
 	const struct spec_strings *vacuous = c->has_expect ? c->vacuous : &run->x->expect_vacuous;
 	struct result *result = run->result;
 	const char *missing = NULL, *surprise = NULL, *empty = NULL;
+	bool tested = false;
 	size_t i;
 
 	for (i = 0; i < result->check_count; i++) {
@@ -111,6 +113,7 @@ static void judge_expectation(struct run *run)
 		const char *name = k->check->name;
 
 		k->named = in(deviated, name);
+		tested = tested || k->result.verdict != CHECK_VACUOUS;
 		switch (k->result.verdict) {
 		case CHECK_DEVIATED:
 			k->expected = in(deviated, name) || in(may, name);
@@ -130,6 +133,8 @@ static void judge_expectation(struct run *run)
 			break;
 		}
 	}
+	if (!tested && !empty)
+		empty = "every invariant";
 	if (result->verdict == VERDICT_HELD && empty)
 		result->verdict = VERDICT_VACUOUS;
 	result->ok = !surprise && !missing && !empty;

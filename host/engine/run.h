@@ -140,6 +140,8 @@ int64_t recovery_us(const struct history_view *view);
 
 /* watch.c: waits for operations, feeding tracker and faults, until `timeout_ms` or something needs attention. -1 when interrupted. */
 int run_wait(struct run *run, int64_t timeout_ms);
+/* Every task of the workload, without its tail, was handed in and is at its end. */
+bool run_all_done(const struct run *run);
 /* Tasks that were given up are only known by asking: asks when nothing has happened for a while. */
 void run_ask_when_quiet(struct run *run);
 /* A signal has come or a halt file is there: -1, and the verdict is `aborted`. */

@@ -87,13 +87,40 @@ bool rundir_halted(const struct run *run, char *ret_why, size_t size)
 	return false;
 }
 
-int rundir_create(struct run *run, struct error *err)
+/* Makes a directory of its own below `runs`; run->dir stays empty when it cannot: what is named there is removed later. */
+static int make_own(struct run *run, const char *runs, struct error *err)
 {
-	char runs[PATH_MAX], root[PATH_MAX], slug[64], stamp[32];
+	char slug[64], stamp[32], dir[PATH_MAX];
 	struct timespec now;
 	struct tm tm;
 	unsigned n;
 	size_t i;
+
+	snprintf(slug, sizeof slug, "%.40s", run->c->name);
+	for (i = 0; slug[i]; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", slug[i]))
+			slug[i] = '-';
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
+	for (n = 0; n < 1000; n++) {
+		if (snprintf(dir, sizeof dir, "%s/%s-%03u-%s", runs, stamp, n, slug) >= (int)sizeof dir ||
+		    snprintf(run->state_dir, sizeof run->state_dir, "%s/state", dir) >= (int)sizeof run->state_dir ||
+		    snprintf(run->socket, sizeof run->socket, "%s/control.sock", dir) >= (int)sizeof run->socket)
+			return error_set(err, ENAMETOOLONG, "the path of %s is too long", runs);
+		if (mkdir(dir, 0755) == 0) {
+			memcpy(run->dir, dir, sizeof dir);
+			return make_dir(run->state_dir, err);
+		}
+		if (errno != EEXIST)
+			return error_set(err, errno, "cannot make the run directory %s: %s", dir, strerror(errno));
+	}
+	return error_set(err, EEXIST, "%s has a thousand runs of this second", runs);
+}
+
+int rundir_create(struct run *run, struct error *err)
+{
+	char runs[PATH_MAX], root[PATH_MAX];
 
 	if (make_dir(run->options->root, err))
 		return -1;
@@ -103,32 +130,7 @@ int rundir_create(struct run *run, struct error *err)
 		return error_set(err, ENAMETOOLONG, "the path of %s is too long", root);
 	if (make_dir(runs, err) || refuse_outstanding(runs, err))
 		return -1;
-	snprintf(slug, sizeof slug, "%.40s", run->c->name);
-	for (i = 0; slug[i]; i++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", slug[i]))
-			slug[i] = '-';
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
-	for (n = 0; n < 1000; n++) {
-		if (snprintf(run->dir, sizeof run->dir, "%s/%s-%03u-%s", runs, stamp, n, slug) >= (int)sizeof run->dir)
-			return error_set(err, ENAMETOOLONG, "the path of %s is too long", runs);
-		if (mkdir(run->dir, 0755) == 0)
-			break;
-		if (errno != EEXIST) {
-			int code = errno;
-
-			error_set(err, code, "cannot make the run directory %s: %s", run->dir, strerror(code));
-			run->dir[0] = '\0';
-			return -1;
-		}
-	}
-	if (n == 1000)
-		return error_set(err, EEXIST, "%s has a thousand runs of this second", runs);
-	if (snprintf(run->state_dir, sizeof run->state_dir, "%s/state", run->dir) >= (int)sizeof run->state_dir ||
-	    snprintf(run->socket, sizeof run->socket, "%s/control.sock", run->dir) >= (int)sizeof run->socket)
-		return error_set(err, ENAMETOOLONG, "the path of %s is too long", run->dir);
-	return make_dir(run->state_dir, err);
+	return make_own(run, runs, err);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)

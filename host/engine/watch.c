@@ -90,9 +90,20 @@ int run_stopped(struct run *run)
 	return 0;
 }
 
+bool run_all_done(const struct run *run)
+{
+	return workload_done(run->workload) && tracker_settled(&run->tracker, run->x->workload.tasks);
+}
+
+static uint64_t quiet_since(const struct run *run)
+{
+	return run->tracker.last_activity_us > run->began_us ? run->tracker.last_activity_us : run->began_us;
+}
+
 static int look_at_switch(struct run *run, uint64_t now_us)
 {
 	const struct tracker *t = &run->tracker;
+	uint64_t quiet_us = quiet_since(run);
 	double rate;
 
 	if (run_stopped(run))
@@ -102,10 +113,11 @@ static int look_at_switch(struct run *run, uint64_t now_us)
 		return run_fail(run, VERDICT_ABORTED,
 		    "kill switch: %.0f %% of the submissions failed, the limit is %.0f %%", 100 * rate,
 		    100 * run->x->stop.error_rate);
-	if (run->x->stop.unresponsive_ms > 0 && now_us > t->last_activity_us &&
-	    now_us - t->last_activity_us > (uint64_t)run->x->stop.unresponsive_ms * 1000)
+	/* A system that has nothing left to do is silent, not unresponsive. */
+	if (run->x->stop.unresponsive_ms > 0 && now_us > quiet_us &&
+	    now_us - quiet_us > (uint64_t)run->x->stop.unresponsive_ms * 1000 && !run_all_done(run))
 		return run_fail(run, VERDICT_ABORTED, "kill switch: nothing was observed for %.1f s",
-		    (double)(now_us - t->last_activity_us) / 1e6);
+		    (double)(now_us - quiet_us) / 1e6);
 	return 0;
 }
 
@@ -135,15 +147,13 @@ static struct pulse advance(struct run *run)
 /* The workload is at its end: it has settled, nothing happens any more, or it has taken too long. */
 static bool ended(const struct run *run, uint64_t now_us)
 {
-	uint64_t quiet_us =
-	    run->tracker.last_activity_us > run->began_us ? run->tracker.last_activity_us : run->began_us;
+	uint64_t quiet_us = quiet_since(run);
 
 	if (now_us - run->began_us > (uint64_t)run->x->workload.limit_ms * 1000)
 		return true;
 	if (!workload_done(run->workload))
 		return false;
-	return tracker_settled(&run->tracker, run->x->workload.tasks) ||
-	       (now_us > quiet_us && now_us - quiet_us > run->config.progress_limit_us);
+	return run_all_done(run) || (now_us > quiet_us && now_us - quiet_us > run->config.progress_limit_us);
 }
 
 /* A fault in force without an end of its own ends with the workload. */
