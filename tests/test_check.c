@@ -482,6 +482,87 @@ static void test_a_silence_before_a_fault_is_not_the_faults(void **state)
 	expect(JUDGE("progress"), HELD);
 }
 
+/* Each limit of the effort: at it is inside, one past it is not. */
+static void test_the_limits_of_effort(void **state)
+{
+	static const struct {
+		size_t member;
+		uint64_t just;
+	} rows[] = {
+	    {offsetof(struct check_config, calls_per_task_max), 2},
+	    {offsetof(struct check_config, tokens_per_task_max), 30},
+	    {offsetof(struct check_config, restarts_max), 2},
+	    {offsetof(struct check_config, attempts_max), 2},
+	    {offsetof(struct check_config, agents_max), 2},
+	};
+	struct fixture *f = *state;
+	size_t i;
+
+	f->config.attempts_max = f->config.agents_max = 0;
+	SAY(&f->story, 0, AGENT, INVOKE, .actor = "1");
+	SAY(&f->story, 0, CALL, INVOKE, .task = "a", .actor = "claude", .attempt = 1);
+	SAY(&f->story, 1, CALL, OK, .task = "a", .actor = "claude", .attempt = 1, .status = 200, .value = 10);
+	SAY(&f->story, 2, SYSTEM, INFO, .actor = "main");
+	SAY(&f->story, 3, AGENT, INVOKE, .actor = "2");
+	SAY(&f->story, 4, AGENT, OK, .actor = "1");
+	SAY(&f->story, 5, AGENT, INVOKE, .actor = "3");
+	SAY(&f->story, 6, CALL, INVOKE, .task = "a", .actor = "claude", .attempt = 2);
+	SAY(&f->story, 7, CALL, OK, .task = "a", .actor = "claude", .attempt = 2, .status = 200, .value = 20);
+	SAY(&f->story, 8, SYSTEM, OK, .actor = "main");
+	SAY(&f->story, 9, SYSTEM, INFO, .actor = "main");
+	SAY(&f->story, 10, SUBMIT, OK, .task = "idle");
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint64_t *limit = (uint64_t *)(void *)((char *)&f->config + rows[i].member);
+
+		expect(JUDGE("bounded-effort"), HELD);
+		assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
+		*limit = rows[i].just;
+		expect(JUDGE("bounded-effort"), HELD);
+		*limit = rows[i].just - 1;
+		expect(JUDGE("bounded-effort"), DEVIATED);
+		*limit = 0;
+	}
+}
+
+/* A breaker: what trips it, what closes it, and when it may be tried again. */
+static void test_a_breaker_by_and_by(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	SAY(s, 0, CALL, OK, .actor = "claude", .status = 200); /* not in a row */
+	for (i = 0; i < 3; i++)
+		SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 429); /* the throttle's business */
+	for (i = 0; i < 2; i++)
+		SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	SAY(s, 400, CALL, INVOKE, .task = "a", .actor = "claude");
+	SAY(s, 400, CALL, INVOKE, .task = "a", .actor = "elsewhere"); /* of which nobody has told */
+	expect(JUDGE("bounded-effort"), HELD);
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
+	SAY(s, 500, CALL, FAIL, .actor = "claude", .status = 500); /* the third: it is open until 1300 */
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 2);
+	SAY(s, 600, CALL, INVOKE, .task = "a", .actor = "claude"); /* was on its way */
+	SAY(s, 600, CALL, INVOKE, .task = "a", .actor = "codex");
+	SAY(s, 700, CALL, FAIL, .actor = "claude", .status = 500);  /* of one that was: it moves nothing */
+	SAY(s, 1300, CALL, INVOKE, .task = "a", .actor = "claude"); /* the trial */
+	expect(JUDGE("bounded-effort"), HELD);
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 2);
+	s->ops[s->count - 1].time_us--;
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->ops[s->count - 1].time_us++;
+	SAY(s, 1300, CALL, FAIL, .actor = "claude", .status = 500); /* open again, until 2100 */
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 3);
+	SAY(s, 1401, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->count--;
+	SAY(s, 1350, CALL, OK, .actor = "claude", .status = 200); /* closed */
+	SAY(s, 1401, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+}
+
 static void test_the_silence_of_an_idle_system_is_none(void **state)
 {
 	struct fixture *f = *state;
@@ -641,6 +722,8 @@ int main(void)
 	    CASE(test_the_success_claimed_is_judged_both_ways),
 	    CASE(test_a_client_that_tries_again_is_no_progress),
 	    CASE(test_a_silence_before_a_fault_is_not_the_faults),
+	    CASE(test_the_limits_of_effort),
+	    CASE(test_a_breaker_by_and_by),
 	    CASE(test_the_silence_of_an_idle_system_is_none),
 	    CASE(test_delivery_through_time),
 	    CASE(test_a_million_operations),

@@ -172,8 +172,6 @@ static void meet(struct agents *agents, const char *path, const char *id)
 	fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
 	if (fd < 0)
 		return;
-	/* It may have been started in the place of one that has died: that comes first, or one too many seems to be alive. */
-	agents_dispatch(agents);
 	if (textfile_start_time((pid_t)pid, &start_time, NULL) != 0 || known(agents, id, (pid_t)pid, start_time) ||
 	    !(agent = calloc(1, sizeof *agent))) {
 		close(fd);
@@ -205,10 +203,8 @@ static void on_event(void *arg, const char *path, uint32_t mask)
 		meet(agents, path, id);
 	} else if ((agents->task_files && pathglob_capture(agents->task_files, path, id, sizeof id)) ||
 		   (agents->worktree_files && pathglob_capture(agents->worktree_files, path, id, sizeof id))) {
-		struct agent *agent;
+		struct agent *agent = find(agents, id);
 
-		agents_dispatch(agents); /* as in meet(): the announcement may be due only now */
-		agent = find(agents, id);
 		if (agent)
 			announce(agents, agent, false);
 	}
