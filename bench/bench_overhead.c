@@ -175,14 +175,14 @@ static void print(struct bench *b)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = {.rounds = 7, .tasks = 60};
+	struct bench bench = {.rounds = 7, .tasks = 120};
 	struct error err;
 	char state[192];
 	int i, r;
 
 	if (argc == 2 && strcmp(argv[1], "--quick") == 0) {
-		bench.rounds = 2;
-		bench.tasks = 30;
+		bench.rounds = 3;
+		bench.tasks = 60;
 	} else if (argc > 1) {
 		fputs("usage: bench_overhead [--quick]\n", stderr);
 		return 2;

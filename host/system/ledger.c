@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define STRAIGHT_MAX 64 /* commits between two looks that are not walked to as a graph */
+
 struct ledger {
 	struct ledger_options options; /* strings below are its own */
 	char *repository, *reference;  /* "refs/heads/BRANCH" */
@@ -236,17 +238,65 @@ static int look_visit(void *arg, git_commit *commit, struct error *err)
 	return report(look->ledger, commit, look->rewritten, err);
 }
 
+/* How many commits, each with one parent, lead from `now` down to the last one seen; 0: it is not that simple. */
+static size_t straight_line(const struct ledger *ledger, const git_oid *now, git_oid *ret_ids)
+{
+	git_oid at = *now;
+	size_t count = 0;
+
+	while (count < STRAIGHT_MAX) {
+		git_commit *commit;
+		bool single;
+
+		if (git_commit_lookup(&commit, ledger->git, &at) != 0)
+			return 0;
+		ret_ids[count++] = at;
+		single = git_commit_parentcount(commit) == 1;
+		if (single)
+			git_oid_cpy(&at, git_commit_parent_id(commit, 0));
+		git_commit_free(commit);
+		if (!single)
+			return 0;
+		if (git_oid_equal(&at, &ledger->last))
+			return count;
+	}
+	return 0;
+}
+
+static int report_line(struct ledger *ledger, const git_oid *ids, size_t count, struct error *err)
+{
+	while (count-- > 0) {
+		git_commit *commit;
+		int result;
+
+		if (git_commit_lookup(&commit, ledger->git, &ids[count]) != 0)
+			return git_failed(err, ledger->reference);
+		result = report(ledger, commit, false, err);
+		git_commit_free(commit);
+		if (result != 0)
+			return -1;
+	}
+	return 0;
+}
+
 int ledger_look(struct ledger *ledger, struct error *err)
 {
 	struct look look = {.ledger = ledger};
 	const git_oid *hide = NULL;
-	git_oid now;
+	git_oid now, line[STRAIGHT_MAX];
 	int there = head(ledger, &now, err);
+	size_t count;
 
 	if (there <= 0)
 		return there;
 	if (ledger->has_last && git_oid_equal(&now, &ledger->last))
 		return 0;
+	/* A walk of the graph reads several times as many objects: while the system works, this is what is seen. */
+	count = ledger->has_last ? straight_line(ledger, &now, line) : 0;
+	if (count) {
+		ledger->last = now; /* moved on first, as below */
+		return report_line(ledger, line, count, err);
+	}
 	if (ledger->has_last && git_graph_descendant_of(ledger->git, &now, &ledger->last) == 1) {
 		hide = &ledger->last;
 	} else if (ledger->has_last) {
@@ -309,9 +359,12 @@ static bool descend_heads(void *arg, const char *dir)
 /* A failed look is tried again with the next event and at the end, where it is reported. */
 static void on_event(void *arg, const char *path, uint32_t mask)
 {
-	(void)path;
+	size_t size = strlen(path);
+
 	(void)mask;
-	ledger_look(arg, NULL);
+	/* A reference that is still being written changes nothing. */
+	if (size < 5 || strcmp(path + size - 5, ".lock") != 0)
+		ledger_look(arg, NULL);
 }
 
 int ledger_watch(struct ledger *ledger, struct watch *watch, struct error *err)
