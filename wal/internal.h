@@ -98,7 +98,7 @@ struct shape_found {
  * there any more: take a new one. */
 const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, char *reason, size_t reason_size);
 
-/* wal.c */
+/* env.c */
 int wal_mdb_code(int rc); /* an errno value for what LMDB returned */
 int wal_mdb_error(struct error *err, int rc, const struct wal *wal, const char *doing);
 int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err); /* takes `map` */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening and closing a log, and what touches LMDB on everyone's behalf. */
+/* Opening and closing a log. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -25,81 +25,6 @@ struct opening {
 	bool marked; /* the format file says that the log was once complete */
 	bool fresh;  /* nothing was ever written: initialise it */
 };
-
-int wal_mdb_code(int rc)
-{
-	switch (rc) {
-	case MDB_INVALID:
-	case MDB_CORRUPTED:
-	case MDB_PAGE_NOTFOUND:
-	case MDB_VERSION_MISMATCH:
-	case MDB_INCOMPATIBLE:
-	case MDB_NOTFOUND:
-		return EILSEQ;
-	case MDB_MAP_FULL:
-		return ENOSPC;
-	case MDB_READERS_FULL:
-		return EAGAIN;
-	default:
-		return rc > 0 ? rc : EIO;
-	}
-}
-
-int wal_mdb_error(struct error *err, int rc, const struct wal *wal, const char *doing)
-{
-	return error_set(err, wal_mdb_code(rc), "%s/%s: %s: %s", wal->dir, WAL_DATA_FILE, doing, mdb_strerror(rc));
-}
-
-int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err)
-{
-	int rc, dead, tries = 0;
-
-	pthread_rwlock_rdlock(&wal->map);
-	for (;;) {
-		rc = mdb_txn_begin(wal->env, NULL, MDB_RDONLY, ret_txn);
-		if (rc == 0)
-			return 0;
-		if (++tries > 2)
-			break;
-		if (rc == MDB_MAP_RESIZED && wal->read_only) /* the writer has grown it: follow */
-			rc = mdb_env_set_mapsize(wal->env, 0);
-		else if (rc == MDB_READERS_FULL)
-			rc = mdb_reader_check(wal->env, &dead);
-		if (rc)
-			break;
-	}
-	pthread_rwlock_unlock(&wal->map);
-	return wal_mdb_error(err, rc, wal, "cannot be read");
-}
-
-void wal_read_end(struct wal *wal, MDB_txn *txn)
-{
-	mdb_txn_abort(txn);
-	pthread_rwlock_unlock(&wal->map);
-}
-
-int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, struct error *err)
-{
-	char name[] = "state";
-	MDB_val key = {sizeof name - 1, name}, value;
-	int rc = mdb_get(txn, wal->meta, &key, &value);
-	const char *why;
-
-	if (rc && rc != MDB_NOTFOUND)
-		return wal_mdb_error(err, rc, wal, "cannot be read");
-	why = rc ? "its meta is empty" : state_decode(value.mv_data, value.mv_size, ret_state);
-	return why ? error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, why) : 0;
-}
-
-int wal_put_state(struct wal *wal, MDB_txn *txn, const struct wal_state *state)
-{
-	uint8_t bytes[WAL_STATE_SIZE];
-	char name[] = "state";
-	MDB_val key = {sizeof name - 1, name}, value = {sizeof bytes, bytes};
-
-	state_encode(bytes, state);
-	return mdb_put(txn, wal->meta, &key, &value, 0);
-}
 
 static int sync_dir(const char *path, struct error *err)
 {
