@@ -289,7 +289,7 @@ static double raw_scan(const char *dir, uint64_t *ret_sum)
 
 static void bench_replay(const struct scale *scale)
 {
-	double raw[ROUNDS_MAX], ours[ROUNDS_MAX], ratio[ROUNDS_MAX];
+	double raw[ROUNDS_MAX] = {0}, ours[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
 	uint64_t sums = 0;
 	char dir[64];
 	int i;

@@ -154,6 +154,7 @@ static int setup(void **state)
 
 	if (!room)
 		return -1;
+	*state = room;
 	room->program = getenv("CONDUCTOR");
 	if (!room->program)
 		return -1;
@@ -168,7 +169,6 @@ static int setup(void **state)
 	room->curl = curl_easy_init();
 	git_libgit2_init();
 	run_verb(room, "init", output, sizeof output);
-	*state = room;
 	return 0;
 }
 

@@ -59,6 +59,9 @@ static inline int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 
+	if (!f)
+		return -1;
+	*state = f;
 	snprintf(f->dir, sizeof f->dir, "/tmp/tritone-filter-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
@@ -67,7 +70,6 @@ static inline int setup(void **state)
 	snprintf(f->child, sizeof f->child, "%.*s/filter_child", PATH_MAX - 32, here);
 	if (mkdir(f->in, 0755) < 0 || mkdir(f->out, 0755) < 0)
 		return -1;
-	*state = f;
 	return start(f);
 }
 
@@ -110,8 +112,10 @@ static inline const char *content(const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 
-	if (n < 0)
+	if (n < 0) {
 		fail_msg("%s: %s", path, strerror(errno));
+		n = 0; /* never reached, which the analyzer does not know */
+	}
 	text[n] = '\0';
 	close(fd);
 	return text;

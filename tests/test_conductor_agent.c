@@ -72,6 +72,7 @@ static int setup(void **state)
 
 	if (!room)
 		return -1;
+	*state = room;
 	snprintf(room->dir, sizeof room->dir, "/tmp/test-conductor-agent-XXXXXX");
 	if (!mkdtemp(room->dir))
 		return -1;
@@ -88,7 +89,6 @@ static int setup(void **state)
 	snprintf(path, sizeof path, "%s/out", room->work);
 	if (symlink("..", path) != 0)
 		return -1;
-	*state = room;
 	return tree_open(&room->tree, room->work, &room->err);
 }
 

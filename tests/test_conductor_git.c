@@ -65,6 +65,7 @@ static int setup(void **state)
 
 	if (!room)
 		return -1;
+	*state = room;
 	snprintf(room->dir, sizeof room->dir, "/tmp/test-conductor-git-XXXXXX");
 	if (!mkdtemp(room->dir))
 		return -1;
@@ -75,7 +76,6 @@ static int setup(void **state)
 		fprintf(stderr, "%s\n", room->err.text);
 		return -1;
 	}
-	*state = room;
 	return 0;
 }
 

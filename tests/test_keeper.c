@@ -144,6 +144,9 @@ static int setup(void **state)
 	struct keeper_options options = {0};
 	struct error err = {0};
 
+	if (!f)
+		return -1;
+	*state = f;
 	snprintf(f->dir, sizeof f->dir, "/tmp/tritone-keeper-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
@@ -155,7 +158,6 @@ static int setup(void **state)
 		fprintf(stderr, "%s\n", err.text);
 		return -1;
 	}
-	*state = f;
 	return 0;
 }
 

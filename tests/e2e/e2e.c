@@ -446,6 +446,7 @@ int world_create(void **state)
 
 	if (!world)
 		return -1;
+	*state = world;
 	n = readlink("/proc/self/exe", world->build, sizeof world->build - 1);
 	if (n <= 0)
 		return -1;
@@ -455,7 +456,6 @@ int world_create(void **state)
 	if (!mkdtemp(world->dir))
 		return -1;
 	snprintf(world->state, sizeof world->state, "%s/state", world->dir);
-	*state = world;
 	return 0;
 }
 
