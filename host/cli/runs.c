@@ -48,7 +48,7 @@ int runs_list(char ***ret_dirs, size_t *ret_count, struct error *err)
 		r = error_set(err, ENOMEM, "no memory for the list of runs");
 	for (i = 0; i < n; i++) {
 		snprintf(path, sizeof path, "%s/%s", real, entries[i]->d_name);
-		if (r == 0 && !(dirs[count++] = strdup(path)))
+		if (dirs && r == 0 && !(dirs[count++] = strdup(path)))
 			r = error_set(err, ENOMEM, "no memory for the list of runs");
 		free(entries[i]);
 	}
