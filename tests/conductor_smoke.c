@@ -21,10 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "core/record.h"
 #include "gateway/gateway.h"
 #include "history/history.h"
+#include "wal/wal.h"
 
 #define CHAINS     8
 #define ROLES      3
@@ -513,6 +516,43 @@ static void test_agents_hang(void **state)
 	finish(room);
 }
 
+/* The log's last records are an hour ahead of the machine's clock, which was set back. One attempt was lost and waits for
+ * its pause to end: that is a moment, not the hour. */
+static void test_clock_set_back(void **state)
+{
+	static const uint32_t kinds[] = {CORE_RECORD_ACCEPT, CORE_RECORD_CLAIM, CORE_RECORD_FAIL};
+	static uint8_t bytes[RECORD_MAX];
+	struct room *room = *state;
+	uint64_t ahead_us = ((uint64_t)time(NULL) + 3600) * 1000000u;
+	struct record record;
+	struct wal *wal = NULL;
+	struct error err;
+	char path[96];
+	size_t i;
+
+	snprintf(path, sizeof path, "%s/wal", room->state);
+	assert_int_equal(wal_open(&wal, path, NULL, &err), 0);
+	for (i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		size_t size;
+
+		record_init(&record, kinds[i], "c0-plan", ahead_us);
+		record_copy(record.key, sizeof record.key, "k-c0-plan");
+		record.role = POLICY_ROLE_PLAN;
+		record.prompt = "";
+		record.attempt = 1;
+		record.epoch = wal_epoch(wal);
+		record.fault_class = CORE_CLASS_DIED;
+		record.until_us = ahead_us + 1000;
+		size = core_record_encode(&record, bytes, sizeof bytes);
+		assert_int_equal(wal_append(wal, kinds[i], bytes, size, NULL, &err), 0);
+	}
+	assert_int_equal(wal_sync(wal, 0, NULL, &err), 0);
+	wal_close(wal);
+	serve(room);
+	wait_delivered(room, 1);
+	assert_int_equal(stop(room, SIGTERM), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +562,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_told_to_end_while_agents_work, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_agents_killed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_agents_hang, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_clock_set_back, setup, teardown),
 	};
 
 	cmocka_set_test_filter(getenv("CONDUCTOR_SMOKE_ONLY"));
