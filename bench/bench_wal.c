@@ -134,7 +134,7 @@ static double durable_rate(int threads_count, double seconds)
 
 static void bench_group(const struct scale *scale)
 {
-	double one[ROUNDS_MAX], many[ROUNDS_MAX], ratio[ROUNDS_MAX];
+	double one[ROUNDS_MAX] = {0}, many[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
 	int i;
 
 	for (i = 0; i < scale->rounds; i++) {
@@ -229,7 +229,7 @@ static double wal_batches(unsigned batches)
 
 static void bench_batches(const struct scale *scale)
 {
-	double raw[ROUNDS_MAX], ours[ROUNDS_MAX], ratio[ROUNDS_MAX];
+	double raw[ROUNDS_MAX] = {0}, ours[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
 	int i;
 
 	for (i = 0; i < scale->rounds; i++) {

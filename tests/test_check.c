@@ -486,6 +486,30 @@ static void test_a_claim_of_red_that_was_true_once(void **state)
 	expect(JUDGE("dashboard-honest"), HELD);
 }
 
+/* "Not met" is false only once it was met at the claim, a slack ago and now, and the claim has had twice the slack. */
+static void test_when_a_claim_of_red_is_false(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	story_task(s, 0, "a", "c1");
+	SAY(s, 100, CLAIM, OK, .actor = "delivery", .number = 0, .value = 0, .detail = "red");
+	SAY(s, 1099, NOTIFY, FAIL, .task = "x");
+	expect(JUDGE("dashboard-honest"), HELD);
+	s->ops[s->count - 1].time_us = 1100000;
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+	s->count--;
+	SAY(s, 550, COMMIT, OK, .task = "b", .key = "c2"); /* undelivered a slack before the end */
+	SAY(s, 700, NOTIFY, OK, .task = "b");
+	SAY(s, 1100, NOTIFY, FAIL, .task = "x");
+	expect(JUDGE("dashboard-honest"), HELD);
+	SAY(s, 1200, NOTIFY, FAIL, .task = "x");
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+	s->count--;
+	SAY(s, 1250, COMMIT, OK, .task = "c", .key = "c3"); /* and at the end itself */
+	expect(JUDGE("dashboard-honest"), HELD);
+}
+
 static void test_the_claim_of_a_dead_system_is_not_its_word(void **state)
 {
 	struct fixture *f = *state;
@@ -797,6 +821,7 @@ int main(void)
 	    CASE(test_a_commit_of_a_task_that_was_given_up),
 	    CASE(test_a_dashboard_over_an_empty_ledger_says_nothing),
 	    CASE(test_a_claim_of_red_that_was_true_once),
+	    CASE(test_when_a_claim_of_red_is_false),
 	    CASE(test_the_claim_of_a_dead_system_is_not_its_word),
 	    CASE(test_each_false_claim_is_told_once),
 	    CASE(test_the_success_claimed_is_judged_both_ways),
