@@ -52,9 +52,8 @@ static void follow_tasks(struct watch *w, const struct facts *facts, const struc
 			w->quiet_from_us = op->time_us; /* before, there was nothing to do */
 		w->open += t->first_commit == OP_NONE || t->first_commit > op->index;
 		w->result->opportunities++;
-	} else if (t->first_commit == op->index && t->accepted < op->index) {
-		w->open--;
-	} else if (t->first_commit == OP_NONE && t->given_up == op->index) {
+	} else if ((t->first_commit == op->index && t->accepted < op->index) ||
+		   (t->first_commit == OP_NONE && t->given_up == op->index)) {
 		w->open--;
 	}
 }

@@ -159,12 +159,10 @@ static int list(int as_json)
 		free(names[i]);
 	}
 	free(names);
-	if (failed)
+	if (failed || (!as_json && i && scols_print_table(table) != 0))
 		status = no_memory();
 	else if (as_json)
 		status |= dump(json_incref(array));
-	else if (i && scols_print_table(table) != 0)
-		status = no_memory();
 	else if (!i && !status)
 		puts("no plugins are found; they are looked for as tritone plugin --help says");
 	json_decref(array);

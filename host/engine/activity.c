@@ -223,10 +223,10 @@ static int judge(const struct spec_activity *a, int64_t status, const struct out
 const char *run_lookup(void *arg, const char *name)
 {
 	struct run *run = arg;
-	const struct spec_pairs *all[] = {&run->x->configuration, &run->x->secrets};
+	const struct spec_pairs *all[2] = {&run->x->configuration, &run->x->secrets};
 	size_t i, k;
 
-	for (k = 0; k < sizeof all / sizeof *all; k++)
+	for (k = 0; k < 2; k++)
 		for (i = 0; i < all[k]->count; i++)
 			if (!strcmp(all[k]->items[i].name, name))
 				return all[k]->items[i].value;
@@ -249,15 +249,20 @@ int activity_run(struct run *run, const struct spec_activity *a, bool must_finis
 			r = do_http(url, a, timeout_ms, interrupt, out, &status, err);
 	} else {
 		argv = calloc(a->command.count + 1, sizeof *argv);
-		r = argv ? 0 : error_set(err, ENOMEM, "no memory");
+		if (!argv) {
+			error_set(err, ENOMEM, "no memory");
+			goto out;
+		}
+		r = 0;
 		for (i = 0; r == 0 && i < a->command.count; i++)
 			r = spec_expand(&argv[i], a->command.items[i], run_lookup, run, err);
 		if (r == 0)
 			r = do_process(argv, timeout_ms, interrupt, out, &status, err);
-		for (i = 0; argv && i < a->command.count; i++)
+		for (i = 0; i < a->command.count; i++)
 			free(argv[i]);
 		free(argv);
 	}
+out:
 	free(url);
 	if (r == 0)
 		r = judge(a, status, out, err);

@@ -72,7 +72,7 @@ static void progress(const struct run *run, const char *stage)
 	char text[96];
 
 	snprintf(text, sizeof text, "%zu of %llu committed", run->tracker.committed,
-	    (unsigned long long)(run->x->workload.tasks + run->x->workload.tail));
+	    (unsigned long long)run->x->workload.tasks + run->x->workload.tail);
 	progress_stage(run->options->progress, run->options->lane, stage, text);
 }
 

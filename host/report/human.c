@@ -173,19 +173,19 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 void report_human_summary(FILE *out, const struct report_options *options, const struct result *results, size_t count)
 {
 	static const struct {
-		enum verdict verdict;
 		const char *words;
+		enum verdict verdict;
 		bool always;
 	} rows[] = {
-	    {VERDICT_DEVIATED, "deviated", true},
-	    {VERDICT_HELD, "held against expectation", false},
-	    {VERDICT_VACUOUS, "vacuous", false},
-	    {VERDICT_NOT_INJECTED, "not injected", false},
-	    {VERDICT_GATE_FAILED, "gate failed", false},
-	    {VERDICT_ABORTED, "aborted", false},
-	    {VERDICT_UNAVAILABLE, "unavailable", false},
-	    {VERDICT_ERROR, "with errors", false},
-	    {VERDICT_UNDO_INCOMPLETE, "undo incomplete", false},
+	    {"deviated", VERDICT_DEVIATED, true},
+	    {"held against expectation", VERDICT_HELD, false},
+	    {"vacuous", VERDICT_VACUOUS, false},
+	    {"not injected", VERDICT_NOT_INJECTED, false},
+	    {"gate failed", VERDICT_GATE_FAILED, false},
+	    {"aborted", VERDICT_ABORTED, false},
+	    {"unavailable", VERDICT_UNAVAILABLE, false},
+	    {"with errors", VERDICT_ERROR, false},
+	    {"undo incomplete", VERDICT_UNDO_INCOMPLETE, false},
 	};
 	struct paint paint = paint_for(out);
 	uint64_t left = 0;
