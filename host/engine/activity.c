@@ -158,9 +158,12 @@ static int await_end(pid_t pid, const char *name, int out_fd, int64_t timeout_ms
 static int do_process(char *const *argv, int64_t timeout_ms, const struct interrupt *interrupt, struct output *out,
     int64_t *ret_status, struct error *err)
 {
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), fds[2] = {-1, -1}, r;
+	int null, fds[2] = {-1, -1}, r;
 	pid_t pid, host = getpid();
 
+	if (!argv[0])
+		return error_set(err, EINVAL, "there is no program to run");
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0 || pipe2(fds, O_CLOEXEC)) {
 		r = error_set(err, errno, "descriptors for %s: %s", argv[0], strerror(errno));
 		goto out;
