@@ -134,6 +134,11 @@ const char *bare_state(const struct bare *bare)
 	return bare->state;
 }
 
+pid_t bare_pid(const struct bare *bare)
+{
+	return bare->pid;
+}
+
 const char *bare_submit_url(const struct bare *bare)
 {
 	return bare->submit_url;
@@ -144,13 +149,13 @@ const char *bare_outcome_url(const struct bare *bare)
 	return bare->outcome_url;
 }
 
-int bare_stop(struct bare *bare, double *ret_cpu_s, struct error *err)
+int bare_stop(struct bare *bare, struct error *err)
 {
 	pid_t pid = bare->pid;
 
 	bare->pid = 0;
 	kill(pid, SIGTERM);
-	return child_wait(pid, STOP_MS, ret_cpu_s, err);
+	return child_wait(pid, STOP_MS, NULL, err);
 }
 
 void bare_free(struct bare *bare)
@@ -160,7 +165,7 @@ void bare_free(struct bare *bare)
 	if (!bare)
 		return;
 	if (bare->pid)
-		(void)bare_stop(bare, NULL, &ignored);
+		(void)bare_stop(bare, &ignored);
 	variables_destroy(bare->variables);
 	http_destroy(bare->http);
 	free(bare->submit_url);

@@ -7,6 +7,7 @@
 #define TRITONE_BENCH_BARE_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "spec/spec.h"
 #include "system/http.h"
@@ -17,10 +18,11 @@ struct bare;
 /* `gateway` is the URL of one that already answers. The manifest is borrowed. */
 int bare_start(struct bare **ret_bare, const struct spec_manifest *manifest, const char *gateway, struct error *err);
 const char *bare_state(const struct bare *bare);
+pid_t bare_pid(const struct bare *bare);
 const char *bare_submit_url(const struct bare *bare);
 const char *bare_outcome_url(const struct bare *bare);
-/* SIGTERM, and its end. *ret_cpu_s may be NULL. The files stay until bare_free. */
-int bare_stop(struct bare *bare, double *ret_cpu_s, struct error *err);
+/* SIGTERM, and its end. The files stay until bare_free. */
+int bare_stop(struct bare *bare, struct error *err);
 void bare_free(struct bare *bare); /* kills it if it still runs; NULL is fine */
 
 /* The manifest of the reference orchestrator, from the working directory. */

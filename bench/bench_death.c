@@ -248,7 +248,7 @@ static int run(struct bench *b, struct error *err)
 		if (kill_one(b, i, err))
 			return -1;
 	if (client_await(b->http, bare_outcome_url(b->bare), (size_t)b->kills, WAIT_MS / 1e3, err) ||
-	    bare_stop(b->bare, NULL, err))
+	    bare_stop(b->bare, err))
 		return -1;
 	return read_log(b, err);
 }

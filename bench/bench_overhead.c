@@ -27,21 +27,27 @@ enum { BARE, HARNESS, FILTER, CASES };
 static const char *const titles[CASES] = {
     [BARE] = "by hand, no harness", [HARNESS] = "under the harness", [FILTER] = "and the system-call filter"};
 
+struct measured {
+	double rate;   /* tasks a second, from the first that is handed in to the last one's end */
+	double cpu_ms; /* processor time of a task, in that while, of everything but the client */
+};
+
 struct bench {
 	struct spec_manifest *manifest;
 	char program[512], dir[128], log[160];
 	int rounds, tasks;
-	double rate[CASES][ROUNDS_MAX], cpu[CASES][ROUNDS_MAX];
+	struct measured measured[CASES][ROUNDS_MAX];
 };
 
-/* Tasks a second, from the first that is handed in to the last one's end. */
-static int drive(struct bench *b, const char *submit_url, const char *outcome_url, double *ret_rate, struct error *err)
+/* `pids` are the processes that the work is done in, and below; 0: none. */
+static int drive(struct bench *b, const char *submit_url, const char *outcome_url, const pid_t *pids,
+    struct measured *ret, struct error *err)
 {
 	static const char *const roles[] = {"plan", "write", "review"};
+	double began, cpu = child_cpu_s(pids[0]) + (pids[1] ? child_cpu_s(pids[1]) : 0);
 	struct http *http;
 	char task[32];
 	int i, r;
-	double began;
 
 	if (http_create(&http, err))
 		return -1;
@@ -52,7 +58,8 @@ static int drive(struct bench *b, const char *submit_url, const char *outcome_ur
 	}
 	if (r == 0)
 		r = client_await(http, outcome_url, (size_t)b->tasks, TASKS_S, err);
-	*ret_rate = b->tasks / (now_s() - began);
+	ret->rate = b->tasks / (now_s() - began);
+	ret->cpu_ms = 1e3 * (child_cpu_s(pids[0]) + (pids[1] ? child_cpu_s(pids[1]) : 0) - cpu) / b->tasks;
 	http_destroy(http);
 	return r;
 }
@@ -68,13 +75,13 @@ static void join(char *ret, size_t size, const struct spec_strings *names)
 		used += (size_t)snprintf(ret + used, size - used, "%s%s", i ? "," : "", names->items[i]);
 }
 
-static int end(pid_t pid, double *ret_cpu_s, struct error *err)
+static int end(pid_t pid, struct error *err)
 {
 	kill(pid, SIGTERM);
-	return child_wait(pid, STOP_MS, ret_cpu_s, err);
+	return child_wait(pid, STOP_MS, NULL, err);
 }
 
-static int by_hand(struct bench *b, double *ret_rate, double *ret_cpu_s, struct error *err)
+static int by_hand(struct bench *b, struct measured *ret, struct error *err)
 {
 	const struct spec_manifest *m = b->manifest;
 	char providers[256], sinks[256], latency[32], url[160];
@@ -82,7 +89,6 @@ static int by_hand(struct bench *b, double *ret_rate, double *ret_cpu_s, struct 
 	    providers, "--sinks", sinks, "--task-header", m->gateway.task_header, "--attempt-header",
 	    m->gateway.attempt_header, NULL};
 	struct bare *bare = NULL;
-	double gateway_s = 0, conductor_s = 0;
 	struct error second;
 	int output, r;
 	pid_t pid;
@@ -96,14 +102,13 @@ static int by_hand(struct bench *b, double *ret_rate, double *ret_cpu_s, struct 
 	if (r == 0)
 		r = bare_start(&bare, m, url, err);
 	if (r == 0)
-		r = drive(b, bare_submit_url(bare), bare_outcome_url(bare), ret_rate, err);
+		r = drive(b, bare_submit_url(bare), bare_outcome_url(bare), (pid_t[]){pid, bare_pid(bare)}, ret, err);
 	if (r == 0)
-		r = bare_stop(bare, &conductor_s, err);
+		r = bare_stop(bare, err);
 	bare_free(bare);
-	if (end(pid, &gateway_s, r == 0 ? err : &second))
+	if (end(pid, r == 0 ? err : &second))
 		r = -1;
 	close(output);
-	*ret_cpu_s = gateway_s + conductor_s;
 	return r;
 }
 
@@ -118,7 +123,7 @@ static void take(const char *line, const char *word, char *ret, size_t size)
 		snprintf(ret, size, "%s", address);
 }
 
-static int harnessed(struct bench *b, bool filter, double *ret_rate, double *ret_cpu_s, struct error *err)
+static int harnessed(struct bench *b, bool filter, struct measured *ret, struct error *err)
 {
 	const char *argv[] = {
 	    b->program, "up", "--seed", "1", b->manifest->file, filter ? "--syscall-filter" : NULL, NULL};
@@ -135,8 +140,8 @@ static int harnessed(struct bench *b, bool filter, double *ret_rate, double *ret
 		take(line, "outcome", outcome, sizeof outcome);
 	}
 	if (r == 0)
-		r = drive(b, submit, outcome, ret_rate, err);
-	if (end(pid, ret_cpu_s, r == 0 ? err : &second))
+		r = drive(b, submit, outcome, (pid_t[]){pid, 0}, ret, err);
+	if (end(pid, r == 0 ? err : &second))
 		r = -1;
 	close(output);
 	return r;
@@ -144,29 +149,32 @@ static int harnessed(struct bench *b, bool filter, double *ret_rate, double *ret
 
 static int run_case(struct bench *b, int which, int round, struct error *err)
 {
-	double *rate = &b->rate[which][round], *cpu = &b->cpu[which][round];
+	struct measured *m = &b->measured[which][round];
 
-	if (which == BARE)
-		return by_hand(b, rate, cpu, err);
-	return harnessed(b, which == FILTER, rate, cpu, err);
+	return which == BARE ? by_hand(b, m, err) : harnessed(b, which == FILTER, m, err);
 }
 
 static void print(struct bench *b)
 {
-	double rate[ROUNDS_MAX], ratio[ROUNDS_MAX], cpu[ROUNDS_MAX];
+	double rate[ROUNDS_MAX], ratio[ROUNDS_MAX], cpu[ROUNDS_MAX], cpu_ratio[ROUNDS_MAX];
 	size_t n = (size_t)b->rounds;
 	int which, i;
 
-	printf(
-	    "%d tasks a run, in turn, median of %d rounds; ratios are of the runs of one round\n", b->tasks, b->rounds);
+	printf("%d tasks a run, the three in turn, median of %d rounds; ratios are of the runs of one round\n",
+	    b->tasks, b->rounds);
 	for (which = 0; which < CASES; which++) {
 		for (i = 0; i < b->rounds; i++) {
-			rate[i] = b->rate[which][i];
-			ratio[i] = rate[i] / b->rate[BARE][i];
-			cpu[i] = b->cpu[which][i] / b->cpu[BARE][i];
+			const struct measured *m = &b->measured[which][i], *bare = &b->measured[BARE][i];
+
+			rate[i] = m->rate;
+			ratio[i] = m->rate / bare->rate;
+			cpu[i] = m->cpu_ms;
+			cpu_ratio[i] = m->cpu_ms / bare->cpu_ms;
 		}
-		printf("%-28s %6.2f tasks/s: ratio %.3f   processor time, harness and gateway included: ratio %.2f\n",
-		    titles[which], median(rate, n), median(ratio, n), median(cpu, n));
+		printf(
+		    "%-28s %6.2f tasks/s: ratio %.3f (%.3f to %.3f)   %5.1f ms of processor time a task: ratio %.3f\n",
+		    titles[which], median(rate, n), median(ratio, n), quantile(ratio, n, 0.25),
+		    quantile(ratio, n, 0.75), median(cpu, n), median(cpu_ratio, n));
 		if (which == HARNESS)
 			printf("  the harness costs %.1f %% of the throughput; limit %.0f %%\n",
 			    100 * (1 - median(ratio, n)), 100 * LIMIT);

@@ -55,7 +55,10 @@ static int run(struct figures *f, int round, struct error *err)
 		r = child_wait(pid, TIMEOUT_MS, &f->cpu[round], err);
 	f->wall[round] = now_s() - began;
 	f->others[round] = (machine_busy_s() - busy - f->cpu[round]) / f->wall[round] / processors;
-	child_remove_directory(dir);
+	if (r == 0)
+		child_remove_directory(dir);
+	else
+		fprintf(stderr, "bench_suite: what went wrong is kept in %s\n", state);
 	return r;
 }
 

@@ -2,6 +2,7 @@
 /* Starting and ending the programs that a benchmark is about; see child.h. */
 #include "child.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -17,6 +18,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define DEPTH_MAX 8 /* of processes below processes */
 
 extern char **environ;
 
@@ -90,6 +93,59 @@ int child_wait(pid_t pid, int timeout_ms, double *ret_cpu_s, struct error *err)
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return error_set(err, EPROTO, "process %d ended with status 0x%x", (int)pid, (unsigned)status);
 	return 0;
+}
+
+/* Ticks of one process and of what it has waited for; 0 when it is gone. */
+static unsigned long long ticks_of(const char *pid)
+{
+	unsigned long long own[2], waited[2];
+	char path[64], text[1024], *rest;
+	size_t n;
+	FILE *in;
+
+	snprintf(path, sizeof path, "/proc/%s/stat", pid);
+	in = fopen(path, "re");
+	if (!in)
+		return 0;
+	n = fread(text, 1, sizeof text - 1, in);
+	fclose(in);
+	text[n] = '\0';
+	rest = strrchr(text, ')');
+	if (!rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", &own[0],
+			 &own[1], &waited[0], &waited[1]) != 4)
+		return 0;
+	return own[0] + own[1] + waited[0] + waited[1];
+}
+
+static unsigned long long ticks_below(const char *pid, int depth)
+{
+	unsigned long long sum = ticks_of(pid);
+	char path[64], child[32];
+	struct dirent *task;
+	FILE *in;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "/proc/%.16s/task", pid);
+	dir = depth < DEPTH_MAX ? opendir(path) : NULL;
+	while (dir && (task = readdir(dir))) {
+		snprintf(path, sizeof path, "/proc/%.16s/task/%.16s/children", pid, task->d_name);
+		in = task->d_name[0] != '.' ? fopen(path, "re") : NULL;
+		while (in && fscanf(in, "%31s", child) == 1)
+			sum += ticks_below(child, depth + 1);
+		if (in)
+			fclose(in);
+	}
+	if (dir)
+		closedir(dir);
+	return sum;
+}
+
+double child_cpu_s(pid_t pid)
+{
+	char text[16];
+
+	snprintf(text, sizeof text, "%d", (int)pid);
+	return (double)ticks_below(text, 0) / (double)sysconf(_SC_CLK_TCK);
 }
 
 int child_line(int output, char *line, size_t size, int timeout_ms, struct error *err)

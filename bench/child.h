@@ -3,6 +3,7 @@
 #ifndef TRITONE_BENCH_CHILD_H
 #define TRITONE_BENCH_CHILD_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "wal/error.h"
@@ -22,6 +23,9 @@ int child_start(const struct child *child, pid_t *ret_pid, int *ret_output, stru
  * whatever it has waited for have used. -1 unless it exited with 0.
  */
 int child_wait(pid_t pid, int timeout_ms, double *ret_cpu_s, struct error *err);
+
+/* The time that it, what it has waited for and what lives below it have used so far. */
+double child_cpu_s(pid_t pid);
 
 /* One line of the output without its end, or -1 when there is none within `timeout_ms`. */
 int child_line(int output, char *line, size_t size, int timeout_ms, struct error *err);
