@@ -34,6 +34,16 @@ step() {
 	fi
 }
 
+# suite NAME: the verdicts of fixtures/suites/NAME.yaml on the reference orchestrator, with a fresh seed, which is printed.
+suite() {
+	state=$(mktemp -d)
+	TRITONE_STATE=$state build/tritone test "fixtures/suites/$1.yaml" 2>"$state/progress"
+	status=$?
+	grep '^seed' "$state/progress"
+	[ "$status" -ne 0 ] || rm -rf "$state"
+	return "$status"
+}
+
 # meson_tests BUILD SUITE...
 meson_tests() {
 	dir=$1
@@ -55,6 +65,8 @@ meson_tests() {
 meson_tests build unit
 if [ "$quick" = no ]; then
 	meson_tests build e2e
+	step recovery suite recovery
+	step known-bugs suite known-bugs
 	step lint ./dev lint
 	if [ ! -f build-asan/build.ninja ]; then
 		meson setup build-asan . -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
