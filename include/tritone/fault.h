@@ -7,32 +7,31 @@
  * (see TRITONE_FAULT below). It is loaded into a process of its own (the *fault runner*), which
  * calls the hooks in this order, each under a deadline:
  *
- *     check -> plan -> [the host makes the undo record durable] -> inject -> verify (again and
- * again) -> revert
+ *     check -> plan -> [the host makes the undo record durable] -> inject -> verify (again and again) -> revert
  *
  *   check   can this fault work here at all? -1 with the reason if not. Optional. No effects.
- *   plan    chooses the target from call->services->targets with call's seed and writes the undo
- * record. No effects. inject  does it. Only called once the undo record is durable. verify  looks
- * at the system and says whether the fault is *felt*, with evidence. No effects. revert  undoes it.
- * Must succeed when inject never ran, ran half way, ran in another process, or was reverted
- * already.
+ *   plan    chooses the target from call->services->targets with call's seed and writes the undo record. No effects.
+ *   inject  does it. Only called once the undo record is durable.
+ *   verify  looks at the system and says whether the fault is *felt*, with evidence. No effects.
+ *   revert  undoes it. Must succeed when inject never ran, ran half way, ran in another process, or was reverted
+ *           already. Must refuse, with EINVAL and without effects, a record that plan cannot have written.
  *
- * Each hook returns 0, or -1 with *error filled. Hooks may block; they should look at
- * services->cancelled when they loop.
+ * Each hook returns 0, or -1 with *error filled. Hooks may block; they should look at services->cancelled when they
+ * loop.
  *
  * Caveats
- *  - plan, inject, verify and revert may each run in a different process: whatever a later hook
- * needs goes into the undo record.
+ *  - plan, inject, verify and revert may each run in a different process: whatever a later hook needs goes into the
+ *    undo record.
  *  - The undo record may be read by a later version of the plugin: put a version into it.
- *  - The host keeps nothing that a plugin allocated and frees nothing; strings that a hook passes
- * to a service are copied.
- *  - The process has no_new_privs, no network but the services' socket (unless
- * TRITONE_CAP_NETWORK), and may write files only below call->state_dir (with TRITONE_CAP_FILES) and
- * call->keep_dir, where the kernel can enforce it (Landlock). Where it does, other processes' /proc/PID/exe, cwd, fd,
- * environ and mem cannot be looked into; stat, status and cmdline can.
- *  - Structs only ever grow at the end. Look at struct_size before you touch a field that is newer
- * than the ABI's first version. Enumerations are uint32_t with gaps: an unknown value is an error
- * to report, never undefined behaviour.
+ *  - The host keeps nothing that a plugin allocated and frees nothing; strings that a hook passes to a service are
+ *    copied.
+ *  - The process has no_new_privs, no network but the services' socket (unless TRITONE_CAP_NETWORK), and may write
+ *    files only below call->state_dir (with TRITONE_CAP_FILES) and call->keep_dir, where the kernel can enforce it
+ *    (Landlock). Where it does, other processes' /proc/PID/exe, cwd, fd, environ and mem cannot be looked into; stat,
+ *    status and cmdline can.
+ *  - Structs only ever grow at the end. Look at struct_size before you touch a field that is newer than the ABI's
+ *    first version. Enumerations are uint32_t with gaps: an unknown value is an error to report, never undefined
+ *    behaviour.
  */
 #ifndef TRITONE_FAULT_H
 #define TRITONE_FAULT_H

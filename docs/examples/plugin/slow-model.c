@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A fault: the answers of a model provider come late. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,19 @@ struct undo {
 	char key[64];
 };
 
+/* 0, or -1: plan of this plugin cannot have written that record. */
+static int read_undo(const struct tritone_undo *undo, struct undo *ret, struct tritone_error *error)
+{
+	if (undo->size == sizeof *ret) {
+		memcpy(ret, undo->bytes, sizeof *ret);
+		if (ret->version == 1 && ret->key[0] && memchr(ret->key, 0, sizeof ret->key))
+			return 0;
+	}
+	error->code = EINVAL;
+	snprintf(error->text, sizeof error->text, "the undo record is damaged");
+	return -1;
+}
+
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
 	struct undo record = {.version = 1};
@@ -39,7 +53,8 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	struct tritone_gateway_rule rule = {.struct_size = sizeof rule, .action = TRITONE_GATEWAY_DELAY};
 	struct undo record;
 
-	memcpy(&record, undo->bytes, sizeof record);
+	if (read_undo(undo, &record, error) != 0)
+		return -1;
 	rule.key = record.key;
 	rule.target = call->values[PROVIDER].string;
 	rule.delay_ms = call->values[DELAY].integer;
@@ -54,7 +69,8 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 	uint64_t hits = 0, seen = 0;
 	struct undo record;
 
-	memcpy(&record, undo->bytes, sizeof record);
+	if (read_undo(undo, &record, error) != 0)
+		return -1;
 	if (call->services->rule_hits(call->host, record.key, &hits, &seen, error) != 0)
 		return -1;
 	proof->felt = hits ? TRITONE_FELT : TRITONE_UNEXERCISED;
@@ -68,9 +84,8 @@ static int revert(const struct tritone_call *call, const struct tritone_undo *un
 {
 	struct undo record;
 
-	if (undo->size < sizeof record)
-		return 0;
-	memcpy(&record, undo->bytes, sizeof record);
+	if (read_undo(undo, &record, error) != 0)
+		return -1;
 	return call->services->rule_clear(call->host, record.key, error);
 }
 
