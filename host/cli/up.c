@@ -19,7 +19,8 @@ static const char usage[] =
     "      --seed N           the gateway's seed\n"
     "      --keep             keep the run directory afterwards\n"
     "  -h, --help\n\n"
-    "Exit status: 0 ended as asked, 2 bad file, 3 it did not become ready, 7 a capability is missing here.\n";
+    "Exit status: 0 ended as asked, 2 bad file, 3 it did not become ready, 6 halted,\n"
+    "7 a capability is missing here.\n";
 
 static void ready(void *arg, const struct engine_place *place)
 {

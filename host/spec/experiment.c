@@ -317,7 +317,7 @@ static const struct node_field experiment_fields[] = {
 	COUNT(invariant_count),
 	.table = &invariant_table,
 	.form = "list of names, or of {NAME: {PARAMETER: VALUE}}",
-	.help = "What is judged; all twelve when not given. See tritone-invariants(7)."},
+	.help = "All twelve are judged; one named here must have had an opportunity, too. See tritone-invariants(7)."},
     {.key = "stop", .type = NODE_MAP, .table = &stop_table, .help = "The kill switch."},
     {.key = "expect",
 	.type = NODE_MAP,

@@ -122,7 +122,7 @@ static const struct node_field fault_fields[] = {
 	.type = NODE_TEXT,
 	.required = true,
 	FAULT_IN(plugin),
-	.help = "A name (see *tritone plugin list*), or the path of a module, with a slash in it."},
+	.help = "A name (see *tritone plugin list*), or a module's path, with a slash, from the working directory."},
     {.key = "arguments",
 	.type = NODE_PAIRS,
 	FAULT_IN(arguments),
