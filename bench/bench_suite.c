@@ -48,6 +48,7 @@ static int run(struct figures *f, int round, struct error *err)
 	snprintf(state, sizeof state, "%s/state", dir);
 	if (setenv("TRITONE_STATE", state, 1) < 0)
 		return error_set(err, 12, "no memory");
+	f->cpu[round] = 0;
 	began = now_s();
 	busy = machine_busy_s();
 	r = child_start(&(struct child){.argv = argv, .log = "/dev/stderr"}, &pid, NULL, err);
