@@ -183,7 +183,7 @@ static void print(struct bench *b)
 
 int main(int argc, char **argv)
 {
-	struct bench bench = {.rounds = 7, .tasks = 120};
+	struct bench bench = {.rounds = 15, .tasks = 60};
 	struct error err;
 	char state[192];
 	int i, r;
