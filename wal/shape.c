@@ -155,7 +155,7 @@ const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *re
 	    .map_size = newest->map_size};
 	if (newest->last_page >= (uint64_t)status.st_size / page_size) {
 		snprintf(reason, reason_size, "it is cut short: %llu bytes, where the last page ends at %llu",
-		    (unsigned long long)status.st_size, (unsigned long long)((newest->last_page + 1) * page_size));
+		    (unsigned long long)status.st_size, (unsigned long long)(newest->last_page + 1) * page_size);
 		return reason;
 	}
 	return NULL;

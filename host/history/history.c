@@ -154,7 +154,7 @@ static uint64_t append_locked(struct history *history, const struct op *op, cons
 	struct op all = *op;
 	struct op *slot;
 	uint64_t now_us = (monotonic_ns() - history->born_ns) / 1000;
-	uint64_t last_us = history->count ? history->ops[history->count - 1].time_us : 0;
+	uint64_t last_us = history->ops && history->count ? history->ops[history->count - 1].time_us : 0;
 
 	all.index = history->count;
 	all.time_us = now_us > last_us ? now_us : last_us; /* a loaded history may be ahead */

@@ -430,8 +430,10 @@ static int serve(void)
 		free(child);
 		return 2;
 	}
-	if (!child || init_locks(child) < 0 || fcntl(RUNNER_FD, F_SETFD, FD_CLOEXEC) < 0)
+	if (!child || init_locks(child) < 0 || fcntl(RUNNER_FD, F_SETFD, FD_CLOEXEC) < 0) {
+		free(child);
 		return 1;
+	}
 	child->fd = RUNNER_FD;
 	send_reply(child, &hello);
 	if (load(child) < 0)

@@ -350,7 +350,7 @@ static bool sync_time(const char *state_root, char *detail, size_t size)
 	for (i = 0; i < SYNC_ROUNDS; i++) {
 		double began = now_ms();
 
-		if (pwrite(fd, block, sizeof block, (off_t)(i * (int)sizeof block)) < 0 || fdatasync(fd) < 0) {
+		if (pwrite(fd, block, sizeof block, (off_t)i * (off_t)sizeof block) < 0 || fdatasync(fd) < 0) {
 			snprintf(detail, size, "%.100s: %s", path, strerror(errno));
 			close(fd);
 			return false;

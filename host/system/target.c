@@ -167,8 +167,8 @@ int target_status(pid_t tid, pid_t *ret_pid, mode_t *ret_umask)
 
 int target_take_fd(pid_t tid, int fd)
 {
-	pid_t pid;
-	mode_t mask;
+	pid_t pid = 0;
+	mode_t mask = 0;
 	int pidfd, taken, r;
 
 	r = target_status(tid, &pid, &mask);
