@@ -63,7 +63,7 @@ void policy_invariant_names(const char *ret[POLICY_INVARIANTS_MAX + 1])
 {
 	size_t i;
 
-	for (i = 0; check_table[i] && i < POLICY_INVARIANTS_MAX; i++)
+	for (i = 0; i < POLICY_INVARIANTS_MAX && check_table[i]; i++)
 		ret[i] = check_table[i]->name;
 	ret[i] = NULL;
 }
