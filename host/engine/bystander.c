@@ -3,15 +3,14 @@
 #include "engine/bystander.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "service/service.h"
+#include "system/textfile.h"
 
 struct bystander {
 	char state_dir[PATH_MAX], pattern[PATH_MAX];
@@ -21,30 +20,11 @@ struct bystander {
 	struct service_server *server;
 };
 
-/* One line of a small file, without its newline; "" when there is none. */
+/* "" when there is no such file. */
 static void read_line(const char *path, char *buf, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, buf, size - 1) : 0;
-
-	if (fd >= 0)
-		close(fd);
-	buf[n > 0 ? n : 0] = '\0';
-	buf[strcspn(buf, "\n")] = '\0';
-}
-
-/* Field 22 of /proc/PID/stat; 0 when there is no such process. */
-static uint64_t start_time(int pid)
-{
-	char path[64], text[1024], *p;
-	int field;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	read_line(path, text, sizeof text);
-	p = strrchr(text, ')');
-	for (field = 2; p && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	return p ? strtoull(p, NULL, 10) : 0;
+	if (textfile_line(path, buf, size, NULL))
+		buf[0] = '\0';
 }
 
 static int show(int pid, const char *id, const char *task, const char *worktree, tritone_target_fn visit, void *arg)
@@ -53,13 +33,12 @@ static int show(int pid, const char *id, const char *task, const char *worktree,
 	    .struct_size = sizeof t,
 	    .kind = TRITONE_TARGET_AGENT,
 	    .pid = pid,
-	    .start_time = start_time(pid),
 	    .id = id,
 	    .task = task,
 	    .worktree = worktree,
 	};
 
-	return t.start_time ? visit(arg, &t) : 0;
+	return textfile_start_time(pid, &t.start_time, NULL) ? 0 : visit(arg, &t);
 }
 
 /* A pid file .../ID/pid, and task and worktree beside it where they are. */
