@@ -29,7 +29,8 @@ static const char usage[] =
     "  -h, --help\n\n"
     "`tritone plugin show NAME` lists the parameters. Exit status: 0 felt and undone, 2 usage, 4 not felt, 5 not "
     "undone\n"
-    "(`tritone recover`), 6 halted, 7 not possible at this system, 130 or 143 after a signal (undone).\n";
+    "(`tritone recover`), 6 halted, or the system has ended meanwhile, 7 not possible at this system, 130 or 143 after "
+    "a signal (undone).\n";
 
 struct arguments {
 	struct engine_options engine;

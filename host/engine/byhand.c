@@ -24,7 +24,8 @@ struct shooting {
 	struct run run;
 	const struct engine_shot *shot;
 	struct plugin_info *info;
-	struct bystander *bystander; /* serves the targets when the system has no control socket */
+	struct bystander *bystander;   /* serves the targets when the system has no control socket */
+	struct service_client *client; /* of the system's, or its gateway's, own control socket; NULL: it has none */
 	char state_dir[PATH_MAX];
 	char agents[SHOTS_MAX][128]; /* who is hit, by id; one entry "" for a fault that is not about agents */
 	size_t agent_count;
@@ -54,7 +55,6 @@ static int find_system(struct shooting *s, struct error *err)
 {
 	static const char *const places[] = {"", "/.."};
 	const struct engine_shot *shot = s->shot;
-	struct service_client *client;
 	size_t i;
 
 	if (shot->socket &&
@@ -67,11 +67,10 @@ static int find_system(struct shooting *s, struct error *err)
 		if (is_socket(path))
 			snprintf(s->run.socket, sizeof s->run.socket, "%s", path);
 	}
-	if (s->run.socket[0] && !shot->pid_count) {
-		if (service_connect(&client, s->run.socket, err))
-			return -1;
-		snprintf(s->state_dir, sizeof s->state_dir, "%s", service_state_dir(client));
-		service_close(client);
+	if (s->run.socket[0] && service_connect(&s->client, s->run.socket, err))
+		return -1;
+	if (s->client && !shot->pid_count) {
+		snprintf(s->state_dir, sizeof s->state_dir, "%s", service_state_dir(s->client));
 		if (s->state_dir[0])
 			return 0;
 	}
@@ -215,18 +214,69 @@ static int dry_run(struct shooting *s, size_t i, struct error *err)
 	return 0;
 }
 
+/* ---- what ends it before its time ---- */
+
+struct search {
+	const struct shooting *s;
+	size_t found;
+};
+
+static int is_hit(void *arg, const struct tritone_target *t)
+{
+	struct search *search = arg;
+	size_t i;
+
+	for (i = 0; i < search->s->agent_count; i++)
+		search->found += !strcmp(search->s->agents[i], t->id) || !search->s->agents[i][0];
+	return search->found > 0;
+}
+
+/* Whom a system of its own replaces is its recovery; where there are only processes, those that were hit are the system. */
+static bool agents_gone(struct shooting *s)
+{
+	struct search search = {s, 0};
+	struct service_client *client;
+	struct error err;
+	int r;
+
+	if (!s->bystander || (!s->agents[0][0] && !s->shot->pid_count) || (s->info->capabilities & TRITONE_CAP_INSTANT))
+		return false;
+	if (service_connect(&client, s->run.socket, &err))
+		return false;
+	r = service_targets(client, TRITONE_TARGET_AGENT, is_hit, &search, &err);
+	service_close(client);
+	return r == 0 && !search.found;
+}
+
+/* A halt file, or the end of what is hit: -1 with the reason. A signal is seen where it is waited for. */
+static int look_around(struct shooting *s, struct error *err)
+{
+	char why[256];
+
+	if (rundir_halted(&s->run, why, sizeof why))
+		return error_set(err, ECANCELED, "%s", why);
+	if (s->client && service_ended(s->client))
+		return error_set(
+		    err, EPIPE, "the system has ended meanwhile: nobody is at its control socket any more");
+	if (agents_gone(s))
+		return error_set(err, ESRCH, "the system has ended meanwhile: %s%s",
+		    s->agents[0][0] ? "no process is left of " : "none of its processes is left",
+		    s->agents[0][0] ? s->agents[0] : "");
+	return 0;
+}
+
 static enum verdict fire(struct shooting *s, size_t i, struct error *err)
 {
 	struct tritone_proof proof = {.struct_size = sizeof proof};
 	int64_t limit = s->shot->proof_ms ? s->shot->proof_ms : s->info->proof_ms ? s->info->proof_ms : PROOF_MS;
-	int64_t until = now_ms() + limit;
+	int64_t until = now_ms() + limit, look = now_ms() + HALT_GAP_MS;
 	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
 
 	if (runner_plan(s->runners[i], NULL, err) || runner_inject(s->runners[i], err))
 		return err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_NOT_INJECTED;
 	do {
 		if (runner_verify(s->runners[i], &proof, err))
-			return VERDICT_NOT_INJECTED;
+			return look_around(s, err) ? VERDICT_ABORTED : VERDICT_NOT_INJECTED;
 		if (proof.felt == TRITONE_FELT) {
 			fprintf(s->shot->out, "felt          %s\n", proof.text);
 			s->felt[i] = true;
@@ -234,26 +284,28 @@ static enum verdict fire(struct shooting *s, size_t i, struct error *err)
 		}
 		if (proof.felt == TRITONE_NEVER || interrupt_signal(s->run.options->interrupt))
 			break;
+		if (now_ms() >= look && look_around(s, err))
+			return VERDICT_ABORTED;
+		look = now_ms() >= look ? now_ms() + HALT_GAP_MS : look;
 		poll(&p, 1, VERIFY_GAP_MS);
 	} while (now_ms() < until);
 	error_set(err, ETIMEDOUT, "not felt: %.200s", proof.text);
 	return proof.felt == TRITONE_UNEXERCISED ? VERDICT_VACUOUS : VERDICT_NOT_INJECTED;
 }
 
-/* Until the time is over, or a signal or a halt file comes. */
-static void last(struct shooting *s)
+/* Until the time is over or a signal comes: 0; -1 when something else has ended it. */
+static int last(struct shooting *s, struct error *err)
 {
 	int64_t until = now_ms() + s->shot->duration_ms;
 	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
-	char why[256];
+	int64_t left;
 
-	while (!interrupt_signal(s->run.options->interrupt) && !rundir_halted(&s->run, why, sizeof why)) {
-		int64_t left = until - now_ms();
-
-		if (left <= 0)
-			return;
+	while (!interrupt_signal(s->run.options->interrupt) && (left = until - now_ms()) > 0) {
+		if (look_around(s, err))
+			return -1;
 		poll(&p, 1, (int)(left < HALT_GAP_MS ? left : HALT_GAP_MS));
 	}
+	return 0;
 }
 
 static enum verdict shoot_all(struct shooting *s, struct error *err)
@@ -279,13 +331,16 @@ static enum verdict shoot_all(struct shooting *s, struct error *err)
 	if (lasting && (verdict == VERDICT_HELD || verdict == VERDICT_VACUOUS)) {
 		struct tritone_proof proof = {.struct_size = sizeof proof};
 
-		last(s);
+		bool ended = last(s, err) < 0;
+
 		for (i = 0; verdict == VERDICT_VACUOUS && i < s->agent_count; i++)
 			if (s->runners[i] && runner_verify(s->runners[i], &proof, &why) == 0 &&
 			    proof.felt == TRITONE_FELT) {
 				fprintf(s->shot->out, "felt          %s\n", proof.text);
 				verdict = VERDICT_HELD;
 			}
+		if (ended)
+			verdict = VERDICT_ABORTED;
 	}
 	for (i = 0; i < s->agent_count; i++) {
 		if (!s->runners[i])
@@ -359,6 +414,7 @@ enum verdict engine_shoot(const struct engine_options *options, const struct eng
 	for (i = 0; i < SHOTS_MAX; i++)
 		runner_destroy(s->runners[i]);
 	bystander_destroy(s->bystander);
+	service_close(s->client);
 	plugin_info_free(s->info);
 	undo_close(s->run.undo);
 	if (s->run.dir[0] && !options->keep && verdict != VERDICT_UNDO_INCOMPLETE)

@@ -233,6 +233,13 @@ void service_close(struct service_client *client)
 	free(client);
 }
 
+bool service_ended(struct service_client *client)
+{
+	struct pollfd polled = {.fd = client->fd, .events = POLLRDHUP};
+
+	return client->broken || (poll(&polled, 1, 0) > 0 && (polled.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+}
+
 const char *service_state_dir(const struct service_client *client)
 {
 	return client->state_dir;

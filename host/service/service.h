@@ -11,6 +11,7 @@
 #ifndef TRITONE_SERVICE_H
 #define TRITONE_SERVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tritone/fault.h"
@@ -43,6 +44,8 @@ struct service_client;
 
 int service_connect(struct service_client **ret_client, const char *path, struct error *err);
 void service_close(struct service_client *client);
+/* Whether the server has gone, or closed the connection. Asks nobody; not while a call is under way. */
+bool service_ended(struct service_client *client);
 /* The server's state_dir. */
 const char *service_state_dir(const struct service_client *client);
 

@@ -166,6 +166,24 @@ static void test_up_is_killed(void **state)
 	world_clean(world);
 }
 
+/* ---- processes of others ---- */
+
+static pid_t sleeper(struct world *world, struct ran **ret)
+{
+	char *argv[] = {(char[]){"/bin/sleep"}, (char[]){"1000"}, NULL};
+
+	*ret = program_start(world, argv);
+	return (*ret)->pid;
+}
+
+static const char *text_of(pid_t pid)
+{
+	char *text;
+
+	assert_true(asprintf(&text, "%d", (int)pid) > 0);
+	return text;
+}
+
 /* ---- agents of that system ---- */
 
 static void test_kill_one_agent(void **state)
@@ -251,6 +269,70 @@ static void test_rate_limit(void **state)
 	end_up(world, &up);
 }
 
+/* `tritone halt` with the id of the shot: undone, and the status says that it did not end by itself. */
+static void test_halted(void **state)
+{
+	struct world *world = *state;
+	struct up up = start_up(world, reference, NULL);
+	struct ran *ran;
+	char url[256], pattern[160], run[256];
+	const char *ask = "{\"model\": \"opus\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
+
+	snprintf(url, sizeof url, "POST %s/claude/v1/chat/completions", up.gateway);
+	ran = tritone_start(world, "inject", "rate-limit", "provider=claude", "--state", up.run, "--for", "100s", NULL);
+	ran_says(ran, "injecting rate-limit");
+	while (http(url, ask, NULL) != 429)
+		;
+	ran_says(ran, "felt ");
+	snprintf(pattern, sizeof pattern, "%s/runs/*inject*", world->state);
+	assert_int_equal(world_matches(pattern, run, sizeof run), 1);
+	ran_status(tritone(world, "halt", strrchr(run, '/') + 1, NULL), 0);
+	ran_status(ran, 6);
+	ran_has(ran, "aborted: this run was halted by hand");
+	ran_has(ran, "undone        rate-limit");
+	assert_int_equal(http(url, ask, NULL), 200);
+
+	/* While nobody has felt it yet, too. */
+	ran = tritone_start(world, "inject", "rate-limit", "provider=claude", "--state", up.run, "--for", "100s",
+	    "--proof", "100s", NULL);
+	ran_says(ran, "injecting rate-limit");
+	while (world_matches(pattern, run, sizeof run) == 0)
+		usleep(5000);
+	ran_status(tritone(world, "halt", strrchr(run, '/') + 1, NULL), 0);
+	ran_status(ran, 6);
+	assert_int_equal(http(url, ask, NULL), 200);
+	end_up(world, &up);
+}
+
+/* The system dies under the fault: that is said, and nobody waits for the end of its time. */
+static void test_system_ends_meanwhile(void **state)
+{
+	struct world *world = *state;
+	struct up up = start_up(world, patient(world), NULL);
+	struct ran *ran, *victim;
+
+	hand_in(&up, "one", "write");
+	await_agents(&up, 1);
+	ran = tritone_start(world, "inject", "agent-pause", "--state", up.run, "--for", "1h", NULL);
+	ran_says(ran, "is stopped");
+	ran_signal(up.ran, SIGKILL);
+	ran_status(up.ran, 137);
+	ran_status(ran, 6);
+	ran_has(ran, "aborted: the system has ended meanwhile");
+	ran_has(ran, "undone        agent-pause");
+
+	ran = tritone_start(
+	    world, "inject", "agent-pause", "--pid", text_of(sleeper(world, &victim)), "--for", "1h", NULL);
+	ran_says(ran, "is stopped");
+	ran_signal(victim, SIGKILL);
+	ran_status(victim, 137);
+	ran_status(ran, 6);
+	ran_has(ran, "aborted: the system has ended meanwhile: no process is left of ");
+	ran_has(ran, "undone        agent-pause");
+	world_quiet(world);
+	world_clean(world);
+}
+
 static void test_rate_limit_whose_host_is_killed(void **state)
 {
 	struct world *world = *state;
@@ -296,23 +378,7 @@ static void test_disk_full(void **state)
 	end_up(world, &up);
 }
 
-/* ---- processes of others ---- */
-
-static pid_t sleeper(struct world *world, struct ran **ret)
-{
-	char *argv[] = {(char[]){"/bin/sleep"}, (char[]){"1000"}, NULL};
-
-	*ret = program_start(world, argv);
-	return (*ret)->pid;
-}
-
-static const char *text_of(pid_t pid)
-{
-	char *text;
-
-	assert_true(asprintf(&text, "%d", (int)pid) > 0);
-	return text;
-}
+/* ---- by pid ---- */
 
 static void test_kill_a_foreign_process(void **state)
 {
@@ -489,6 +555,8 @@ int main(void)
 	    TEST(test_kill_one_agent),
 	    TEST(test_more_than_one_needs_max),
 	    TEST(test_rate_limit),
+	    TEST(test_halted),
+	    TEST(test_system_ends_meanwhile),
 	    TEST(test_rate_limit_whose_host_is_killed),
 	    TEST(test_disk_full),
 	    TEST(test_kill_a_foreign_process),
