@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * judge: is shown each state that a disk could hold after the power failed, lets the program's own recovery loose on
+ * it, and says what became of what was acknowledged.
+ */
+#ifndef TRITONE_CRASH_JUDGE_H
+#define TRITONE_CRASH_JUDGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "crash/trace.h"
+#include "wal/error.h"
+
+enum crash_outcome {
+	CRASH_RECOVERED = 0, /* everything acknowledged is there, nothing that was never attempted */
+	CRASH_REFUSED, /* an error with a name instead of data: nothing wrong was returned, nothing was destroyed */
+	CRASH_LOST,    /* it recovered, without something that was acknowledged, and did not say so */
+	CRASH_CORRUPT, /* it returned what was never written, or its own check fails */
+	CRASH_FAILED,  /* the recovery ended by a signal, hung, or could not be run */
+};
+#define CRASH_OUTCOMES 5
+
+const char *crash_outcome_name(enum crash_outcome outcome);
+
+struct crash_verdict {
+	enum crash_outcome outcome;
+	char reason[200]; /* one sentence; "" when recovered */
+};
+
+/* One state, as the judge sees it. Valid during the call only. */
+struct crash_case {
+	const char *dir; /* holds the state; the judge may change it as it likes. In memory (tmpfs) */
+	const struct trace *trace;
+	size_t acked;  /* trace->acks[0 ... acked-1] were printed before the power failed: all must be there */
+	size_t marked; /* the same of trace->marks */
+};
+
+/*
+ * The functions are called by one thread, in a worker process that may die of a signal or hang in them: that is then
+ * the verdict (CRASH_FAILED), and another worker goes on.
+ */
+struct crash_judge {
+	const char *name;
+	const void *config; /* handed to prepare */
+	/* Before the first state; *ret_context goes to judge. May be NULL. */
+	int (*prepare)(const void *config, const struct trace *trace, void **ret_context, struct error *err);
+	void (*finish)(void *context);
+	/* Recovers, looks, says. -1 only if it could not do its work (no memory ...), which ends the exploration. */
+	int (*judge)(
+	    void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err);
+};
+
+#endif
