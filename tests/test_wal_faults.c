@@ -321,6 +321,65 @@ static void test_killed_at_any_moment(void **state)
 	assert_true(acknowledged > 0);
 }
 
+/* Dead within LMDB's very first write: cut at a page or a sector, or only one of its two pages there. Nothing was ever in
+ * such a log, and the next writer begins again. A reader says that there is none, and changes nothing. */
+static void test_first_write_is_torn(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t whole[2 * 4096], torn[2 * 4096];
+	char path[128];
+	MDB_env *env;
+	size_t i;
+	int fd;
+
+	assert_int_equal(mkdir(f->log, 0777), 0);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_mapsize(env, (size_t)16 << 20), 0);
+	assert_int_equal(mdb_env_open(env, f->log, 0, 0666), 0);
+	mdb_env_close(env);
+	fd = open(f->data, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(read(fd, whole, sizeof whole), sizeof whole);
+	close(fd);
+	for (i = 1; i <= 20; i++) {
+		size_t size = i < 16 ? i * 512 : sizeof whole;
+		struct wal_report report;
+		struct stat status;
+
+		memcpy(torn, whole, sizeof torn);
+		if (i >= 16)
+			memset(torn + (i % 2 ? 4096 : 0), 0, i < 18 ? 4096 : 60);
+		snprintf(path, sizeof path, "%s/format", f->log);
+		unlink(path);
+		fd = open(f->data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		assert_int_equal(write(fd, torn, size), size);
+		close(fd);
+		assert_int_equal(wal_verify(f->log, &report, &f->err), -1);
+		assert_int_equal(f->err.code, ENOENT);
+		assert_int_equal(stat(f->data, &status), 0);
+		assert_int_equal(status.st_size, size);
+		if (wal_open(&f->wal, f->log, NULL, &f->err) < 0)
+			fail_msg("torn in way %zu: %s", i, f->err.text);
+		assert_int_equal(append_some(f->wal, 1, 5, &f->err), 0);
+		assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+		wal_close(f->wal);
+		f->wal = NULL;
+		assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+		/* with the mark, the same bytes are a loss */
+		assert_int_equal(truncate(f->data, 0), 0);
+		assert_int_equal(truncate(f->data, 4096), 0);
+		assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
+		assert_int_equal(f->err.code, EILSEQ);
+	}
+	/* one byte that LMDB would not have written: somebody's file */
+	unlink(path);
+	whole[3000] = 'x';
+	fd = open(f->data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	assert_int_equal(write(fd, whole, 4096), 4096);
+	close(fd);
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, EILSEQ);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +396,7 @@ int main(void)
 	    TEST(test_creation_fsync_eio),
 	    TEST(test_reopen_on_full_disk),
 	    TEST(test_killed_at_any_moment),
+	    TEST(test_first_write_is_torn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

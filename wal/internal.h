@@ -89,6 +89,8 @@ struct shape_geometry {
 };
 /* From the meta pages alone; safe on any file. NULL or the reason; filled also if the file is only cut short. */
 const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *reason, size_t reason_size);
+/* Nothing but what LMDB writes first into a new file, or a part of that. */
+bool shape_unborn(int fd);
 struct shape_found {
 	bool empty; /* no database in it at all */
 	bool has_log, has_meta;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,54 @@ const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *re
 		return reason;
 	}
 	return NULL;
+}
+
+/* LMDB's first write: the meta page `number` of a file that has never held anything, which a crash can cut or tear. */
+static bool unborn_page(const uint8_t *bytes, size_t size, uint64_t number, uint32_t page_size)
+{
+	const struct page page = {.number = number, .flags = PAGE_META};
+	const struct tree none = {.root = NO_PAGE};
+	struct meta meta = {.magic = META_MAGIC, .format = META_FORMAT, .trees = {none, none}, .last_page = 1};
+	uint8_t whole[HEADER_SIZE + sizeof meta];
+	size_t i;
+
+	meta.trees[TREE_FREE].pad = page_size;
+	meta.trees[TREE_FREE].flags = INTEGER_KEYS;
+	memcpy(whole, &page, sizeof page);
+	memcpy(whole + HEADER_SIZE, &meta, sizeof meta);
+	for (i = 0; i < size; i++) {
+		const size_t map_size = HEADER_SIZE + offsetof(struct meta, map_size);
+
+		if (bytes[i] && (i >= sizeof whole || bytes[i] != whole[i]) &&
+		    (i < map_size || i >= map_size + sizeof meta.map_size))
+			return false;
+	}
+	return true;
+}
+
+static bool all_zero(const uint8_t *bytes, size_t size)
+{
+	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+bool shape_unborn(int fd)
+{
+	const long page_size = sysconf(_SC_PAGESIZE);
+	uint8_t bytes[65536];
+	uint64_t number = 0;
+	bool unborn;
+	ssize_t n;
+
+	if (page_size < 512 || page_size > (long)sizeof bytes)
+		return false;
+	do {
+		n = read_at(fd, bytes, (size_t)page_size, (off_t)(number * (uint64_t)page_size));
+		/* from the third page on only zeros, as of a file that was made longer */
+		unborn = n >= 0 && unborn_page(bytes, (size_t)n, number, (uint32_t)page_size) &&
+			 (number < 2 || all_zero(bytes, (size_t)n));
+		number++;
+	} while (unborn && n == page_size);
+	return unborn;
 }
 
 /* Each page has one use: in a tree, as part of a large value, or free. */

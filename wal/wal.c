@@ -96,6 +96,19 @@ static int leave_mark(struct wal *wal, struct opening *opening, struct error *er
 	return rc < 0 ? -1 : sync_dir(wal->dir, err);
 }
 
+/* Whoever was creating this log died within LMDB's very first write: nothing was ever in it. */
+static int begin_again(struct wal *wal, struct opening *opening, struct error *err)
+{
+	opening->fresh = true;
+	if (wal->read_only)
+		return 0;
+	if (unlinkat(opening->dir_fd, WAL_DATA_FILE, 0) < 0)
+		return error_set(err, errno, "%s/%s: was never complete and cannot be removed: %s", wal->dir,
+		    WAL_DATA_FILE, strerror(errno));
+	opening->absent = true;
+	return 0;
+}
+
 /* Before LMDB sees the file: is it one, whole, and if not, was it ever? */
 static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_bad_lsn, struct error *err)
 {
@@ -120,6 +133,8 @@ static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_
 	if (opening->fresh)
 		return 0;
 	if (shape_geometry(opening->data_fd, &geometry, reason, sizeof reason)) {
+		if (!opening->marked && shape_unborn(opening->data_fd))
+			return begin_again(wal, opening, err);
 		if (!geometry.size) /* not even LMDB's */
 			return error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
 		shape_check(opening->data_fd, geometry.txn_id, &found, reason, sizeof reason);
