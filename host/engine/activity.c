@@ -233,7 +233,7 @@ const char *run_lookup(void *arg, const char *name)
 		for (i = 0; i < all[k]->count; i++)
 			if (!strcmp(all[k]->items[i].name, name))
 				return all[k]->items[i].value;
-	return system_lookup(run->system, name);
+	return run->system ? system_lookup(run->system, name) : NULL;
 }
 
 int activity_run(struct run *run, const struct spec_activity *a, bool must_finish, struct error *err)

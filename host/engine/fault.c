@@ -160,6 +160,52 @@ static int set_param(struct run_fault *fault, const char *name, const char *valu
 	return 0;
 }
 
+static int bad_file(const struct run_fault *fault, const struct error *err)
+{
+	const struct spec_fault *spec = fault->spec;
+
+	return run_fail(
+	    fault->run, VERDICT_ERROR, "%s:%u:%u: %s", fault->run->x->file, spec->line, spec->column, err->text);
+}
+
+struct early {
+	struct run *run;
+	bool later; /* it has a variable that only the system's start gives a value */
+};
+
+static const char *early_lookup(void *arg, const char *name)
+{
+	struct early *early = arg;
+	const char *value = run_lookup(early->run, name);
+
+	if (value || !system_variable(name))
+		return value;
+	early->later = true;
+	return "";
+}
+
+/* What the file alone makes wrong is refused before anything is made; values that it does not determine are for fault_start. */
+static int check_early(struct run_fault *fault)
+{
+	char *expanded[RUN_PARAMS_MAX] = {NULL};
+	bool later[RUN_PARAMS_MAX] = {false};
+	struct error err;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < fault->param_count; i++) {
+		struct early early = {fault->run, false};
+
+		r = spec_expand(&expanded[i], fault->params[i], early_lookup, &early, &err);
+		later[i] = early.later;
+	}
+	if (r == 0)
+		r = plugin_params_check(fault->info, (const char *const *)expanded, later, fault->param_count, &err);
+	for (i = 0; i < fault->param_count; i++)
+		free(expanded[i]);
+	return r ? bad_file(fault, &err) : 0;
+}
+
 int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault *spec)
 {
 	const struct engine_case *c = run->c;
@@ -183,9 +229,9 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 	    set_param(fault, c->sweep_argument, c->sweep_value))
 		return -1;
 	if (plugin_locate(spec->plugin, path, sizeof path, &err) || plugin_info_load(&fault->info, path, &err))
-		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: %s", run->x->file, spec->line, spec->column, err.text);
-	if (plugin_params_check(fault->info, (const char *const *)fault->params, fault->param_count, &err))
-		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: %s", run->x->file, spec->line, spec->column, err.text);
+		return bad_file(fault, &err);
+	if (check_early(fault))
+		return -1;
 	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
 		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s is pathological and needs --pathological",
 		    run->x->file, spec->line, spec->column, spec->name);
@@ -220,11 +266,12 @@ int fault_start(struct run_fault *fault)
 		char *expanded;
 
 		if (spec_expand(&expanded, fault->params[i], run_lookup, run, &err))
-			return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s: %s", run->x->file, fault->spec->line,
-			    fault->spec->column, fault->spec->name, err.text);
+			return bad_file(fault, &err);
 		free(fault->params[i]);
 		fault->params[i] = expanded;
 	}
+	if (plugin_params_check(fault->info, (const char *const *)fault->params, NULL, fault->param_count, &err))
+		return bad_file(fault, &err);
 	options.param_count = fault->param_count;
 	if (runner_start(&fault->runner, &options, &err))
 		return run_fail(run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);

@@ -219,12 +219,10 @@ out:
 	return r;
 }
 
-int plugin_params_check(const struct plugin_info *info, const char *const *pairs, size_t count, struct error *err)
+int plugin_params_check(
+    const struct plugin_info *info, const char *const *pairs, const bool *later, size_t count, struct error *err)
 {
-	struct tritone_value *values;
-
-	if (params_parse(&values, info->params, info->param_count, pairs, count, err) < 0)
+	if (params_check(info->params, info->param_count, pairs, later, count, err) < 0)
 		return error_context(err, "%s", info->name);
-	params_free(values, info->param_count);
 	return 0;
 }

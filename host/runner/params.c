@@ -188,7 +188,7 @@ static int unknown_name(
 }
 
 static int set_pair(struct tritone_value *values, const struct tritone_param *table, uint32_t count, const char *pair,
-    struct error *err)
+    bool later, struct error *err)
 {
 	const char *equals = strchr(pair, '=');
 	size_t size = equals ? (size_t)(equals - pair) : strlen(pair);
@@ -203,7 +203,7 @@ static int set_pair(struct tritone_value *values, const struct tritone_param *ta
 		    err, EINVAL, "parameter '%s' has no value: write %s=VALUE", table[i].name, table[i].name);
 	if (values[i].given)
 		return error_set(err, EINVAL, "parameter '%s' is given twice", table[i].name);
-	if (!parse_value(&values[i], &table[i], equals + 1))
+	if (!later && !parse_value(&values[i], &table[i], equals + 1))
 		return bad_value(&table[i], equals + 1, err);
 	values[i].given = 1;
 	return 0;
@@ -224,8 +224,8 @@ static int set_default(struct tritone_value *value, const struct tritone_param *
 	return parse_value(value, param, param->fallback) ? 0 : bad_value(param, param->fallback, err);
 }
 
-int params_parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
-    const char *const *pairs, size_t pair_count, struct error *err)
+static int parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
+    const char *const *pairs, const bool *later, size_t pair_count, struct error *err)
 {
 	struct tritone_value *values = calloc(count ? count : 1, sizeof *values);
 	size_t i;
@@ -233,7 +233,7 @@ int params_parse(struct tritone_value **ret_values, const struct tritone_param *
 	if (!values)
 		return error_set(err, ENOMEM, "no memory for %u parameters", count);
 	for (i = 0; i < pair_count; i++)
-		if (set_pair(values, table, count, pairs[i], err) < 0)
+		if (set_pair(values, table, count, pairs[i], later && later[i], err) < 0)
 			goto fail;
 	for (i = 0; i < count; i++)
 		if (!values[i].given && set_default(&values[i], &table[i], err) < 0)
@@ -243,6 +243,23 @@ int params_parse(struct tritone_value **ret_values, const struct tritone_param *
 fail:
 	params_free(values, count);
 	return -1;
+}
+
+int params_parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
+    const char *const *pairs, size_t pair_count, struct error *err)
+{
+	return parse(ret_values, table, count, pairs, NULL, pair_count, err);
+}
+
+int params_check(const struct tritone_param *table, uint32_t count, const char *const *pairs, const bool *later,
+    size_t pair_count, struct error *err)
+{
+	struct tritone_value *values;
+
+	if (parse(&values, table, count, pairs, later, pair_count, err) < 0)
+		return -1;
+	params_free(values, count);
+	return 0;
 }
 
 /* ---- the table itself ---- */

@@ -4,6 +4,7 @@
 #ifndef TRITONE_RUNNER_PARAMS_H
 #define TRITONE_RUNNER_PARAMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "tritone/fault.h"
@@ -20,6 +21,9 @@ int params_check_table(const struct tritone_param *table, uint32_t count, struct
  */
 int params_parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
     const char *const *pairs, size_t pair_count, struct error *err);
+/* Only checks them. `later` (may be NULL) marks pairs whose values are not known yet: their names are checked. */
+int params_check(const struct tritone_param *table, uint32_t count, const char *const *pairs, const bool *later,
+    size_t pair_count, struct error *err);
 void params_free(struct tritone_value *values, uint32_t count);
 
 /* Pairs as one text, one a line, and back; *ret_pairs is one allocation: free() it. */

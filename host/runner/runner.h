@@ -75,9 +75,12 @@ struct plugin_info {
 };
 int plugin_info_load(struct plugin_info **ret_info, const char *path, struct error *err);
 void plugin_info_free(struct plugin_info *info);
-/* Parses name=value pairs against the table: EINVAL names the parameter, its type and range, and
- * the nearest known name. */
-int plugin_params_check(const struct plugin_info *info, const char *const *pairs, size_t count, struct error *err);
+/*
+ * Checks name=value pairs against the table: EINVAL names the parameter, its type and range, and the nearest known name. Where
+ * `later` (may be NULL) is set, the value is not known yet and only the name is checked.
+ */
+int plugin_params_check(
+    const struct plugin_info *info, const char *const *pairs, const bool *later, size_t count, struct error *err);
 const char *plugin_blast_name(uint32_t blast);
 
 /* --- one fault --- */

@@ -41,6 +41,7 @@ int system_create(struct system **ret_system, const struct system_options *optio
  */
 int system_start(struct system *system, struct error *err);
 const char *system_lookup(void *system, const char *name); /* a spec_lookup_fn for the variables above */
+bool system_variable(const char *name);                    /* is it one of them, whatever the system? */
 const char *system_state_dir(const struct system *system);
 
 struct system_task {

@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "system/system.h"
+
 #define PORT_FIRST 10240u
 #define PORT_TRIES 200
 
@@ -163,6 +165,17 @@ static const char *lookup_port(struct variables *variables, const char *name)
 	port->next = variables->ports;
 	variables->ports = port;
 	return port->text;
+}
+
+bool system_variable(const char *name)
+{
+	static const char *const names[] = {"run", "state", "bin", "gateway", "seed", NULL};
+	size_t i;
+
+	for (i = 0; names[i]; i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return !strncmp(name, "port.", 5) && name[5];
 }
 
 const char *variables_lookup(void *arg, const char *name)

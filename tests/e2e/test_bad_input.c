@@ -132,6 +132,50 @@ static void test_mistakes_about_plugins(void **state)
 	world_clean(world);
 }
 
+/* A parameter is judged by what its variables hold: refused with its place, in a dry run too, and before the system is started. */
+static void test_variables_in_parameters(void **state)
+{
+	static const struct {
+		const char *arguments, *error; /* NULL: nothing is wrong */
+		bool at_start;                 /* only then is it known */
+	} rows[] = {
+	    {"{count: \"${n}\", grace: \"${time}\", when: \"${hook}\", text: \"${state}/x\"}", NULL, false},
+	    {"{count: \"${seed}\"}", NULL, false},
+	    {"{count: \"1${n}\"}", "x.yaml:4:5: evil: parameter 'count': '13' is not an integer from ", false},
+	    {"{grace: \"${n} parsecs\"}", "x.yaml:4:5: evil: parameter 'grace': '3 parsecs'", false},
+	    {"{when: \"${time}\"}", "x.yaml:4:5: evil: parameter 'when': '2s' is not one of ", false},
+	    {"{cuont: \"${seed}\"}", "x.yaml:4:5: evil: no parameter is named 'cuont'; did you mean 'count'?", false},
+	    {"{text: \"${port.}\"}", "x.yaml:4:5: there is no variable 'port.'", false},
+	    {"{count: \"${port.api}\"}", "x.yaml:4:5: evil: parameter 'count': '", true},
+	};
+	struct world *world = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *file = world_write(world, "x.yaml",
+		    SYSTEM "configuration: {n: 3, time: 2s, hook: never}\n"
+			   "faults:\n"
+			   "  - plugin: %s\n"
+			   "    arguments: %s\n"
+			   "workload: {tasks: 1, tail: 0}\n"
+			   "invariants: [no-lost-task]\n",
+		    world_plugin(world, "evil"), rows[i].arguments);
+		struct ran *ran = tritone(world, "test", "--dry-run", file, NULL);
+
+		ran_status(ran, rows[i].error && !rows[i].at_start ? 2 : 0);
+		if (rows[i].error && !rows[i].at_start)
+			ran_has(ran, rows[i].error);
+		ran = tritone(world, "test", "--seed", "4", file, NULL);
+		ran_status(ran, rows[i].error ? 2 : 0);
+		if (rows[i].error)
+			ran_has(ran, rows[i].error);
+		/* Of one that was refused nothing has been started: it has written nothing. */
+		assert_int_equal(world_matches(world_path(world, "state/runs/*/state/wal"), NULL, 0), 0);
+	}
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* ---- systems ---- */
 
 static void test_mistakes_about_systems(void **state)
@@ -284,6 +328,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_mistakes_in_a_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_no_such_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_about_plugins, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_variables_in_parameters, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_about_systems, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_bad_experiment_spoils_no_other, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_on_the_command_line, world_create, world_destroy),
