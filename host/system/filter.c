@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seccomp program, its installation, and the proof that it works on this machine. Answers
- * nothing by itself: notify.c does. */
+/* The seccomp program, and the proof that it works on this machine. Answers nothing by itself: notify.c does. */
 #include "system/filter.h"
 
 #include <errno.h>
@@ -8,11 +7,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <seccomp.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -50,85 +46,22 @@ static int add_rules(scmp_filter_ctx ctx)
 	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0);
 }
 
-static int read_back(int fd, struct sock_fprog *ret_program, struct error *err)
-{
-	off_t size = lseek(fd, 0, SEEK_END);
-	struct sock_filter *code;
-	size_t got = 0;
-
-	if (size <= 0 || (size_t)size % sizeof *code || (size_t)size / sizeof *code > BPF_MAXINSNS)
-		return error_set(err, EINVAL, "libseccomp made a filter of %jd bytes", (intmax_t)size);
-	code = malloc((size_t)size);
-	if (!code)
-		return error_set(err, ENOMEM, "no memory for the system-call filter");
-	while (got < (size_t)size) {
-		ssize_t n = pread(fd, (char *)code + got, (size_t)size - got, (off_t)got);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			free(code);
-			return error_set(err, EIO, "reading the system-call filter: %s", strerror(errno));
-		}
-		got += (size_t)n;
-	}
-	ret_program->len = (unsigned short)((size_t)size / sizeof *code);
-	ret_program->filter = code;
-	return 0;
-}
-
 int filter_build(struct sock_fprog *ret_program, struct error *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	int fd = -1, r;
+	int r;
 
 	if (!ctx)
 		return error_set(err, ENOMEM, "no memory for the system-call filter");
 	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
 	if (r == 0)
 		r = add_rules(ctx);
-	if (r == 0 && (fd = memfd_create("filter", MFD_CLOEXEC)) < 0)
-		r = -errno;
-	if (r == 0)
-		r = seccomp_export_bpf(ctx, fd);
 	if (r < 0)
 		error_set(err, -r, "making the system-call filter: %s", strerror(-r));
 	else
-		r = read_back(fd, ret_program, err);
-	if (fd >= 0)
-		close(fd);
+		r = notified_export(ctx, ret_program, err);
 	seccomp_release(ctx);
 	return r < 0 ? -1 : 0;
-}
-
-void filter_free(struct sock_fprog *program)
-{
-	free(program->filter);
-	memset(program, 0, sizeof *program);
-}
-
-static int install(const struct sock_fprog *program, unsigned long flags)
-{
-	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
-}
-
-int filter_install(const struct sock_fprog *program)
-{
-	int listener;
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -1;
-	/* Once we look at a call, only a fatal signal may interrupt it: a call that was performed for
-	 * the task and then restarted because of some SIGURG would happen twice. (Linux 5.19) */
-	listener = install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
-	if (listener < 0 && errno == EINVAL)
-		listener = install(program, SECCOMP_FILTER_FLAG_NEW_LISTENER);
-	return listener;
-}
-
-bool filter_sync_wake_up(int listener)
-{
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) == 0;
 }
 
 /* ---- does it work here? ---- */
@@ -138,7 +71,7 @@ bool filter_sync_wake_up(int listener)
 
 static void __attribute__((noreturn)) try_child(int say, int null, const struct sock_fprog *program, const char *text)
 {
-	int numbers[2] = {filter_install(program), errno};
+	int numbers[2] = {notified_install(program), errno};
 	ssize_t n;
 
 	if (send(say, numbers, sizeof numbers, MSG_NOSIGNAL) != (ssize_t)sizeof numbers || numbers[0] < 0)
@@ -206,7 +139,7 @@ static int try_parent(int hear, pid_t pid, bool *ret_sync, struct error *err)
 		goto out;
 	}
 	if (ret_sync)
-		*ret_sync = filter_sync_wake_up(listener);
+		*ret_sync = notified_sync_wake_up(listener);
 	if (send(hear, "", 1, MSG_NOSIGNAL) != 1) {
 		error_set(err, ENOTSUP, "the child that tries the filter died");
 		goto out;
@@ -259,7 +192,7 @@ out:
 		close(pair[0]);
 	if (pair[1] >= 0)
 		close(pair[1]);
-	filter_free(&program);
+	notified_free(&program);
 	return r;
 }
 

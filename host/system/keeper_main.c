@@ -137,7 +137,7 @@ int keeper_main(int argc, char **argv)
 	(void)keep_kill_all(&keep);
 	notify_stop(keep.notify);
 	rules_destroy(keep.rules);
-	filter_free(&keep.filter);
+	notified_free(&keep.filter);
 	free(keep.spawned);
 	free(keep.queue);
 	close(keep.signals);

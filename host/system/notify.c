@@ -24,7 +24,7 @@
 #include "system/calls.h"
 #include "system/filter.h"
 #include "system/perform.h"
-#include "system/target.h"
+#include "notified/target.h"
 
 struct waiting {
 	int listener;
@@ -40,9 +40,7 @@ struct notify {
 	atomic_bool ending;
 	/* From here on the thread's own. */
 	struct performer *performer;
-	struct seccomp_notif *request;
-	struct seccomp_notif_resp *response;
-	size_t request_size, response_size; /* as this kernel has them */
+	struct notified notified;
 	struct waiting *waiting;
 	size_t waiting_count, waiting_room;
 	char path[PATH_MAX], from[PATH_MAX], text[PATH_MAX];
@@ -56,21 +54,14 @@ static int64_t now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* ---- answers: a task that is gone by now needs none (ENOENT) ---- */
-
-static void answer(struct notify *notify, int listener, uint64_t id, uint32_t flags, int error)
+static void answer(struct notify *notify, int listener, uint64_t id, int error)
 {
-	memset(notify->response, 0, notify->response_size);
-	notify->response->id = id;
-	notify->response->flags = flags;
-	notify->response->error = -error;
-	while (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, notify->response) < 0 && errno == EINTR)
-		;
+	notified_answer(&notify->notified, listener, id, 0, 0, error);
 }
 
 static void answer_continue(struct notify *notify, int listener, uint64_t id)
 {
-	answer(notify, listener, id, SECCOMP_USER_NOTIF_FLAG_CONTINUE, 0);
+	notified_answer(&notify->notified, listener, id, SECCOMP_USER_NOTIF_FLAG_CONTINUE, 0, 0);
 }
 
 /* ---- what is it about? ---- */
@@ -155,11 +146,11 @@ static int delay(struct notify *notify, int listener, uint64_t id, const struct 
 
 static void carry_out(struct notify *notify, int listener, const struct call *call, const struct rules_verdict *verdict)
 {
-	const uint64_t id = notify->request->id;
+	const uint64_t id = notify->notified.request->id;
 	int code = EIO;
 
 	if (verdict->mode == TRITONE_ERRNO_REFUSE) {
-		answer(notify, listener, id, 0, verdict->error);
+		answer(notify, listener, id, verdict->error);
 		return;
 	}
 	if (verdict->mode == TRITONE_ERRNO_DELAY) {
@@ -169,13 +160,13 @@ static void carry_out(struct notify *notify, int listener, const struct call *ca
 		}
 		return;
 	}
-	switch (perform_call(notify->performer, call, listener, notify->request, &code)) {
+	switch (perform_call(notify->performer, call, listener, notify->notified.request, &code)) {
 	case PERFORM_DONE:
-		answer(notify, listener, id, 0, verdict->error);
+		answer(notify, listener, id, verdict->error);
 		return;
 	case PERFORM_FAILED:
 		rules_withdraw(notify->rules, verdict);
-		answer(notify, listener, id, 0, code);
+		answer(notify, listener, id, code);
 		return;
 	case PERFORM_CANNOT:
 		rules_withdraw(notify->rules, verdict);
@@ -189,7 +180,7 @@ static void carry_out(struct notify *notify, int listener, const struct call *ca
 
 static void judge(struct notify *notify, int listener)
 {
-	const struct seccomp_notif *request = notify->request;
+	const struct seccomp_notif *request = notify->notified.request;
 	const struct call *call = call_find(request->data.nr);
 	struct rules_verdict verdict;
 	struct rules_call what;
@@ -209,11 +200,10 @@ static void judge(struct notify *notify, int listener)
 
 static void receive(struct notify *notify, int listener)
 {
-	memset(notify->request, 0, notify->request_size);
-	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notify->request) < 0)
+	if (notified_receive(&notify->notified, listener) < 0)
 		return; /* ENOENT: it died meanwhile */
 	if (!rules_any(notify->rules))
-		answer_continue(notify, listener, notify->request->id);
+		answer_continue(notify, listener, notify->notified.request->id);
 	else
 		judge(notify, listener);
 }
@@ -300,30 +290,9 @@ static void release(struct notify *notify)
 	if (notify->wake >= 0)
 		close(notify->wake);
 	performer_destroy(notify->performer);
-	free(notify->request);
-	free(notify->response);
+	notified_finish(&notify->notified);
 	free(notify->waiting);
 	free(notify);
-}
-
-/* The structs may be larger in a newer kernel, which then writes more than we know of. */
-static int make_room(struct notify *notify, struct error *err)
-{
-	struct seccomp_notif_sizes sizes;
-
-	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
-		return error_set(err, ENOTSUP, "this kernel has no seccomp user notification: %s", strerror(errno));
-	notify->request_size = sizes.seccomp_notif;
-	notify->response_size = sizes.seccomp_notif_resp;
-	if (notify->request_size < sizeof *notify->request)
-		notify->request_size = sizeof *notify->request;
-	if (notify->response_size < sizeof *notify->response)
-		notify->response_size = sizeof *notify->response;
-	notify->request = malloc(notify->request_size);
-	notify->response = malloc(notify->response_size);
-	if (!notify->request || !notify->response)
-		return error_set(err, ENOMEM, "no memory for notifications");
-	return 0;
 }
 
 static int watch(struct notify *notify, int fd)
@@ -360,7 +329,7 @@ int notify_start(struct notify **ret_notify, struct rules *rules, struct error *
 		error_set(err, errno, "starting the notifier: %s", strerror(errno));
 		goto fail;
 	}
-	if (make_room(notify, err) < 0 || performer_create(&notify->performer, err) < 0)
+	if (notified_init(&notify->notified, err) < 0 || performer_create(&notify->performer, err) < 0)
 		goto fail;
 	r = start_thread(notify);
 	if (r) {
@@ -376,7 +345,7 @@ fail:
 
 int notify_add(struct notify *notify, int listener, struct error *err)
 {
-	(void)filter_sync_wake_up(listener);
+	(void)notified_sync_wake_up(listener);
 	if (watch(notify, listener) == 0)
 		return 0;
 	error_set(err, errno, "watching a listener: %s", strerror(errno));

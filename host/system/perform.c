@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "system/target.h"
+#include "notified/target.h"
 
 #define CHUNK_SIZE  ((size_t)1 << 20) /* bytes held of one call's data */
 #define WRITE_MAX   0x7ffff000u       /* as the kernel bounds one write */

@@ -104,7 +104,7 @@ static void __attribute__((noreturn)) child(int say, pid_t keeper, const char *p
 		_exit(127);
 	reset_signals();
 	if (o->filter) {
-		int listener = filter_install(o->filter);
+		int listener = notified_install(o->filter);
 
 		if (listener < 0)
 			fail(say, STAGE_FILTER, errno);

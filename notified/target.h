@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Looking into a task that waits in a notified call: its memory, descriptors and paths. All by the
  * thread's id; what is read holds only if the notification is still valid afterwards. */
-#ifndef TRITONE_SYSTEM_TARGET_H
-#define TRITONE_SYSTEM_TARGET_H
+#ifndef TRITONE_NOTIFIED_TARGET_H
+#define TRITONE_NOTIFIED_TARGET_H
 
 #include <linux/limits.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory, descriptors and paths of a task that waits in a notified call. Read only. */
-#include "system/target.h"
+#include "notified/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
