@@ -104,6 +104,11 @@ static int fault_finish(struct node_file *file, yaml_node_t *node, void *out)
 
 	fault->line = node_line(node);
 	fault->column = node_column(node);
+	if (strchr(fault->plugin, '/')) {
+		fault->plugin = spec_beside(file->arena, file->path, fault->plugin);
+		if (!fault->plugin)
+			return node_no_memory(file);
+	}
 	if (!fault->name) {
 		at = node_get(file, node, "plugin");
 		fault->name = spec_stem(file->arena, fault->plugin);
@@ -122,11 +127,11 @@ static const struct node_field fault_fields[] = {
 	.type = NODE_TEXT,
 	.required = true,
 	FAULT_IN(plugin),
-	.help = "A name (see *tritone plugin list*), or a module's path, with a slash, from the working directory."},
+	.help = "A name (see *tritone plugin list*), or a module's path, with a slash, from this file's directory."},
     {.key = "arguments",
 	.type = NODE_PAIRS,
 	FAULT_IN(arguments),
-	.help = "The plugin's parameters; see *tritone plugin show* NAME."},
+	.help = "The plugin's parameters; see *tritone plugin show* NAME. Their variables are replaced first."},
     {.key = "when",
 	.type = NODE_MAP,
 	FAULT_IN(when),

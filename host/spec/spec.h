@@ -129,8 +129,8 @@ struct spec_when {
 };
 
 struct spec_fault {
-	char *name; /* unique in the file; the plugin's name by default */
-	char *plugin;
+	char *name;                  /* unique in the file; the plugin's name by default */
+	char *plugin;                /* a name, or a module's path, resolved (in the file: relative to it) */
 	struct spec_pairs arguments; /* for the plugin */
 	struct spec_when when;
 	struct spec_when until;  /* event NONE and after 0: `duration` rules */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void nothing_is_left(struct world *world)
 {
@@ -128,6 +129,27 @@ static void test_mistakes_about_plugins(void **state)
 		ran_has(ran, "x.yaml:3:5: ");
 		ran_has(ran, rows[i].error);
 	}
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* A path to a plugin counts from the file that names it, wherever tritone was called. */
+static void test_plugin_beside_the_file(void **state)
+{
+	struct world *world = *state;
+	const char *file = world_write(world, "x.yaml",
+	    SYSTEM "faults: [{plugin: ./own.so}]\n"
+		   "workload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n");
+	struct ran *ran;
+
+	ran = tritone(world, "test", "--dry-run", file, NULL);
+	ran_status(ran, 2);
+	ran_has(ran, world_path(world, "./own.so: No such file"));
+	assert_int_equal(symlink(world_plugin(world, "evil"), world_path(world, "own.so")), 0);
+	file = world_write(world, "x.yaml",
+	    SYSTEM "faults: [{plugin: ./own.so}]\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n");
+	ran = tritone(world, "test", file, NULL);
+	ran_status(ran, 0);
 	world_quiet(world);
 	world_clean(world);
 }
@@ -328,6 +350,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_mistakes_in_a_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_no_such_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_about_plugins, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_plugin_beside_the_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_variables_in_parameters, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_about_systems, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_bad_experiment_spoils_no_other, world_create, world_destroy),
