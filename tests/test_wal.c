@@ -487,7 +487,7 @@ static int flip_meta(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t offset)
 {
 	char name[] = "state";
 	MDB_val key = {sizeof name - 1, name}, value;
-	uint8_t copy[96];
+	uint8_t copy[104];
 	int rc = mdb_get(txn, meta, &key, &value);
 
 	(void)log;

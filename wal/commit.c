@@ -17,6 +17,7 @@
 #define INTR_TRIES    8
 #define GATHER_YIELDS 8
 #define GROWTH_SLACK  (1u << 20) /* bytes, for LMDB's own pages */
+#define UPKEEP_SLACK  (2u << 20) /* bytes, that one transaction of a checkpoint or a trim may need */
 
 int wal_staging_init(struct wal *wal, struct error *err)
 {
@@ -30,8 +31,13 @@ int wal_staging_init(struct wal *wal, struct error *err)
 	rc = pthread_rwlock_init(&wal->map, NULL);
 	if (rc)
 		goto fail_map;
+	rc = pthread_mutex_init(&wal->upkeep, NULL);
+	if (rc)
+		goto fail_upkeep;
 	return 0;
 
+fail_upkeep:
+	pthread_rwlock_destroy(&wal->map);
 fail_map:
 	pthread_cond_destroy(&wal->done);
 fail_cond:
@@ -44,6 +50,7 @@ void wal_staging_finish(struct wal *wal)
 {
 	free(wal->staged.bytes);
 	free(wal->flying.bytes);
+	pthread_mutex_destroy(&wal->upkeep);
 	pthread_rwlock_destroy(&wal->map);
 	pthread_cond_destroy(&wal->done);
 	pthread_mutex_destroy(&wal->lock);
@@ -76,13 +83,15 @@ static int grow(struct wal *wal, size_t needed, struct error *err)
 	return 0;
 }
 
-/* Chains and stores each record of the batch; the chain's end goes to *state. An LMDB code. */
-static int put_records(struct wal *wal, MDB_txn *txn, struct wal_batch *batch, struct wal_state *state)
+/* Chains and stores each record of the batch; the chain's end goes to *state. A wal_change_fn. */
+static int put_records(void *arg, struct wal *wal, MDB_txn *txn, struct wal_state *state, struct error *err)
 {
+	struct wal_batch *batch = arg;
 	uint8_t *at = batch->bytes, *end = batch->bytes + batch->used;
 	MDB_cursor *cursor;
 	int rc = mdb_cursor_open(txn, wal->log, &cursor);
 
+	(void)err;
 	if (rc)
 		return rc;
 	while (at < end) {
@@ -106,13 +115,15 @@ static int put_records(struct wal *wal, MDB_txn *txn, struct wal_batch *batch, s
 	return rc;
 }
 
-/* One transaction. An LMDB code, or -1 with *err filled (fenced). */
-static int commit_once(struct wal *wal, struct wal_batch *batch, struct wal_state *ret_state, struct error *err)
+/* One transaction. An LMDB code, or -1 with *err filled (fenced). *ret_committing: it came as far as the commit. */
+static int commit_once(struct wal *wal, wal_change_fn change, void *arg, struct wal_state *ret_state,
+    bool *ret_committing, struct error *err)
 {
 	struct wal_state state;
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(wal->env, NULL, 0, &txn);
 
+	*ret_committing = false;
 	if (rc)
 		return rc;
 	rc = wal_get_state(wal, txn, &state, err);
@@ -123,12 +134,13 @@ static int commit_once(struct wal *wal, struct wal_batch *batch, struct wal_stat
 		    (unsigned long long)state.epoch, (unsigned long long)wal->epoch);
 		goto abort;
 	}
-	rc = put_records(wal, txn, batch, &state);
+	rc = change(arg, wal, txn, &state, err);
 	if (rc)
 		goto abort;
 	rc = wal_put_state(wal, txn, &state);
 	if (rc)
 		goto abort;
+	*ret_committing = true;
 	rc = mdb_txn_commit(txn); /* frees the transaction, whatever it returns */
 	if (rc == 0)
 		*ret_state = state;
@@ -140,7 +152,7 @@ abort:
 }
 
 /* What a full map asks for: pages that readers held who are gone, or else a larger map, once. */
-static int make_room(struct wal *wal, const struct wal_batch *batch, bool *cleared, bool *grown, struct error *err)
+static int make_room(struct wal *wal, size_t needed, bool *cleared, bool *grown, struct error *err)
 {
 	int rc, dead = 0;
 
@@ -155,7 +167,7 @@ static int make_room(struct wal *wal, const struct wal_batch *batch, bool *clear
 	if (*grown)
 		return wal_mdb_error(err, MDB_MAP_FULL, wal, "cannot be written");
 	*grown = true;
-	return grow(wal, 2 * batch->used + GROWTH_SLACK, err);
+	return grow(wal, 2 * needed + GROWTH_SLACK, err);
 }
 
 /* LMDB says EIO for a short write, and that is how a disk becomes full. */
@@ -166,24 +178,26 @@ static bool disk_is_full(const struct wal *wal, size_t needed)
 	return statvfs(wal->dir, &status) == 0 && status.f_bavail * status.f_frsize < needed + GROWTH_SLACK;
 }
 
-/* Called by the one thread that has set `busy`, without the lock. */
-static int commit_batch(struct wal *wal, struct wal_batch *batch, struct error *err)
+/* Called by the one thread that has set `busy`, without the lock. *ret_unknown: what failed was the commit itself. */
+static int commit_change(
+    struct wal *wal, wal_change_fn change, void *arg, size_t needed, bool *ret_unknown, struct error *err)
 {
 	bool cleared = false, grown = false;
 	int interrupted = 0;
 
 	for (;;) {
-		int rc = commit_once(wal, batch, &wal->state, err);
+		int rc = commit_once(wal, change, arg, &wal->state, ret_unknown, err);
 
 		if (rc == 0 || rc == -1)
 			return rc;
 		if (rc == EINTR && ++interrupted < INTR_TRIES)
 			continue;
-		if (rc == EIO && disk_is_full(wal, batch->used))
+		if (rc == EIO && disk_is_full(wal, needed))
 			rc = ENOSPC;
 		if (rc != MDB_MAP_FULL)
 			return wal_mdb_error(err, rc, wal, "cannot be written");
-		if (make_room(wal, batch, &cleared, &grown, err) < 0)
+		*ret_unknown = false;
+		if (make_room(wal, needed, &cleared, &grown, err) < 0)
 			return -1;
 	}
 }
@@ -201,6 +215,7 @@ static void lead(struct wal *wal)
 	struct wal_batch batch;
 	struct error err = {0};
 	uint64_t expected = wal->waiters_last;
+	bool unknown;
 	int yields, rc;
 
 	wal->busy = true;
@@ -219,7 +234,7 @@ static void lead(struct wal *wal)
 	wal->flying = (struct wal_batch){0};
 	pthread_mutex_unlock(&wal->lock);
 
-	rc = commit_batch(wal, &batch, &err);
+	rc = commit_change(wal, put_records, &batch, batch.used, &unknown, &err);
 
 	pthread_mutex_lock(&wal->lock);
 	wal->flying = batch;
@@ -229,6 +244,43 @@ static void lead(struct wal *wal)
 	else
 		atomic_store(&wal->durable_lsn, wal->state.head_lsn);
 	pthread_cond_broadcast(&wal->done);
+}
+
+int wal_upkeep(struct wal *wal, wal_change_fn change, void *arg, struct error *err)
+{
+	struct error cause = {0};
+	bool unknown, led = false;
+	int rc;
+
+	pthread_mutex_lock(&wal->lock);
+	/* those who wait for their records come in between two of these */
+	while (!wal->failed.code && (wal->busy || (!led && wal->waiters))) {
+		if (wal->busy) {
+			pthread_cond_wait(&wal->done, &wal->lock);
+			continue;
+		}
+		lead(wal);
+		led = true;
+	}
+	if (wal->failed.code) {
+		rc = refuse(wal, err);
+		pthread_mutex_unlock(&wal->lock);
+		return rc;
+	}
+	wal->busy = true;
+	pthread_mutex_unlock(&wal->lock);
+
+	rc = commit_change(wal, change, arg, UPKEEP_SLACK, &unknown, &cause);
+
+	pthread_mutex_lock(&wal->lock);
+	wal->busy = false;
+	if (rc < 0 && (unknown || cause.code == ESTALE))
+		wal->failed = cause;
+	atomic_store(&wal->base_lsn, wal->state.base_lsn);
+	atomic_store(&wal->checkpoint_lsn, wal->state.checkpoint_lsn);
+	pthread_cond_broadcast(&wal->done);
+	pthread_mutex_unlock(&wal->lock);
+	return rc < 0 ? error_set(err, cause.code, "%s", cause.text) : 0;
 }
 
 static int reserve(struct wal *wal, size_t size, struct error *err)

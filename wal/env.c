@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What touches LMDB on everyone's behalf: its errors in our words, reading, the state in `meta`. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "wal/internal.h"
@@ -70,12 +71,28 @@ int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, st
 	return why ? error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, why) : 0;
 }
 
-int wal_put_state(struct wal *wal, MDB_txn *txn, const struct wal_state *state)
+int wal_put_state(struct wal *wal, MDB_txn *txn, struct wal_state *state)
 {
 	uint8_t bytes[WAL_STATE_SIZE];
 	char name[] = "state";
 	MDB_val key = {sizeof name - 1, name}, value = {sizeof bytes, bytes};
 
+	state->txn = mdb_txn_id(txn);
 	state_encode(bytes, state);
 	return mdb_put(txn, wal->meta, &key, &value, 0);
+}
+
+const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char *reason, size_t reason_size)
+{
+	uint64_t id = mdb_txn_id(txn);
+
+	/* a log that mdb_copy has made compact begins again with transaction 1 */
+	if (!state->txn || state->txn == id || id == 1)
+		return NULL;
+	snprintf(reason, reason_size,
+	    "its first pages are of transaction %llu and what they lead to is of transaction %llu (a torn write of "
+	    "them, "
+	    "or a change by another program)",
+	    (unsigned long long)id, (unsigned long long)state->txn);
+	return reason;
 }

@@ -24,18 +24,32 @@
 
 #define WAL_HASH_SIZE     16u
 #define WAL_HEAD_SIZE_MAX 48u /* what record_encode adds to a payload, at most */
-#define WAL_STATE_SIZE    96u
+#define WAL_STATE_SIZE    104u
+#define WAL_CHUNK_SIZE    4080u /* of a checkpoint: what a page of its own holds, so that any free page will do */
 
 struct wal_hash {
 	uint8_t bytes[WAL_HASH_SIZE];
 };
 
-/* The one value in `meta`, key "state". A record is `base` when all up to it have been trimmed: LSN 0, hash 0 at first. */
+/*
+ * In `meta`, key "state". A record is `base` when all up to it have been trimmed: LSN 0, hash 0 at first.
+ * base_lsn <= checkpoint_lsn <= head_lsn. Every transaction writes it, with the transaction's own number: LMDB's first
+ * pages have no checksum, and one of them torn can show an old tree under a new number.
+ */
 struct wal_state {
 	uint64_t epoch;
 	uint64_t head_lsn, base_lsn, checkpoint_lsn;
 	struct wal_hash head, base;
+	uint64_t txn; /* LMDB's number; 0: written by a version that did not keep it */
 };
+
+/* In `meta`, key "checkpoint"; its payload in chunks, whose keys carry the slot: a new one is written beside the old. */
+struct wal_checkpoint {
+	uint64_t lsn, epoch, slot, size;
+	struct wal_hash chain;   /* of the record `lsn` */
+	struct wal_hash content; /* over all of the above and the payload */
+};
+#define WAL_CHECKPOINT_SIZE 96u
 
 /* Records on their way to the disk: for each {uint32_t size, room for the previous hash, the array}. */
 struct wal_batch {
@@ -61,8 +75,9 @@ struct wal {
 	struct wal_batch staged, flying;
 	uint64_t next_lsn;
 	uint64_t waiters, waiters_last; /* threads in wal_sync; and how many the last commit served */
-	_Atomic uint64_t durable_lsn;
-	struct error failed; /* code 0: not failed */
+	_Atomic uint64_t durable_lsn, base_lsn, checkpoint_lsn;
+	struct error failed;    /* code 0: not failed */
+	pthread_mutex_t upkeep; /* held over a whole checkpoint or trim; before `lock` */
 };
 
 /* record.c */
@@ -74,6 +89,8 @@ struct wal_hash record_hash_in_place(uint8_t *room, const struct wal_hash *previ
 struct wal_hash record_hash(const struct wal_hash *previous, const uint8_t *bytes, size_t size);
 void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state);
 const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state);
+void checkpoint_encode(uint8_t to[WAL_CHECKPOINT_SIZE], const struct wal_checkpoint *checkpoint);
+const char *checkpoint_decode(const uint8_t *bytes, size_t size, struct wal_checkpoint *ret_checkpoint);
 
 /* lock.c */
 int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err);
@@ -106,22 +123,41 @@ int wal_mdb_error(struct error *err, int rc, const struct wal *wal, const char *
 int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err); /* takes `map` */
 void wal_read_end(struct wal *wal, MDB_txn *txn);
 int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, struct error *err);
-int wal_put_state(struct wal *wal, MDB_txn *txn, const struct wal_state *state); /* an LMDB code */
+int wal_put_state(struct wal *wal, MDB_txn *txn, struct wal_state *state); /* an LMDB code; sets state->txn */
+/* What is in this snapshot was written by the transaction that the snapshot says it is. NULL, or what is wrong. */
+const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char *reason, size_t reason_size);
 
 /* commit.c */
 int wal_staging_init(struct wal *wal, struct error *err);
 void wal_staging_finish(struct wal *wal);
 
+/* A transaction that is not an append, in turn with those that are. `change` may be called again if it did not come to a
+ * commit: an LMDB code, or -1 with *err filled. It alters *state as it likes, but for the head. */
+typedef int (*wal_change_fn)(void *arg, struct wal *wal, MDB_txn *txn, struct wal_state *state, struct error *err);
+int wal_upkeep(struct wal *wal, wal_change_fn change, void *arg, struct error *err);
+
+/* checkpoint.c */
+/* Filled from `meta`; only when state->checkpoint_lsn is not 0. */
+int checkpoint_get(struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct wal_checkpoint *ret_checkpoint,
+    struct error *err);
+/* Reads the payload and checks it against its hash; to `to` of checkpoint->size bytes, or nowhere if that is NULL. */
+int checkpoint_read(
+    struct wal *wal, MDB_txn *txn, const struct wal_checkpoint *checkpoint, uint8_t *to, struct error *err);
+
 /* replay.c */
 struct chain_walk {
-	uint64_t first;     /* 0: the beginning */
-	wal_visit_fn visit; /* NULL: only check */
+	uint64_t first;                          /* 0: the first that is there */
+	const struct wal_checkpoint *checkpoint; /* NULL: there is none; else checked to be of this chain when passed */
+	wal_visit_fn visit;                      /* NULL: only check */
 	void *arg;
 	uint64_t records; /* out */
 	uint64_t bad_lsn; /* out, 0 if none */
 };
-/* 0, what the visitor returned, or -1. */
+/* The records from walk->first on. 0, what the visitor returned, or -1. */
 int chain_walk(
     struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk, struct error *err);
+/* All that there is: the records and the checkpoint, which must outlive *walk. */
+int chain_verify(struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk,
+    struct wal_checkpoint *ret_checkpoint, struct error *err);
 
 #endif

@@ -10,7 +10,11 @@
 
 #define SCRATCH_SIZE 1024u /* records up to it are hashed in one go: three times as fast as streaming */
 
+#define STATE_FORMAT 2u /* 1 had no transaction number */
+#define STATE_SIZE_1 96u
+
 static const char state_magic[8] = {'T', 'R', 'I', 'T', 'W', 'A', 'L', '\n'};
+static const char checkpoint_magic[8] = {'T', 'R', 'I', 'T', 'C', 'K', 'P', '\n'};
 
 struct cursor {
 	uint8_t *at;
@@ -102,6 +106,7 @@ const char *record_decode(const uint8_t *bytes, size_t size, struct wal_record *
 		return "the payload does not fill the record";
 	record.kind = (uint32_t)kind;
 	record.payload = at;
+	record.checkpoint = false;
 	*ret_record = record;
 	return NULL;
 }
@@ -151,50 +156,121 @@ static const uint8_t *get_u64(const uint8_t *at, uint64_t *ret_value)
 	return at + sizeof *ret_value;
 }
 
-void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state)
+static uint8_t *put_hash(uint8_t *at, const struct wal_hash *hash)
+{
+	memcpy(at, hash->bytes, WAL_HASH_SIZE);
+	return at + WAL_HASH_SIZE;
+}
+
+static const uint8_t *get_hash(const uint8_t *at, struct wal_hash *ret_hash)
+{
+	memcpy(ret_hash->bytes, at, WAL_HASH_SIZE);
+	return at + WAL_HASH_SIZE;
+}
+
+/* Both values in `meta` end with a sum over all before it. */
+static void put_sum(const uint8_t *from, uint8_t *at)
 {
 	const struct wal_hash none = {{0}};
-	struct wal_hash sum;
+	struct wal_hash sum = record_hash(&none, from, (size_t)(at - from));
+
+	put_hash(at, &sum);
+}
+
+static bool sum_right(const uint8_t *bytes, size_t size)
+{
+	const struct wal_hash none = {{0}};
+	struct wal_hash sum = record_hash(&none, bytes, size - WAL_HASH_SIZE);
+
+	return memcmp(sum.bytes, bytes + size - WAL_HASH_SIZE, WAL_HASH_SIZE) == 0;
+}
+
+void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state)
+{
 	uint8_t *at = to;
 
 	memcpy(at, state_magic, sizeof state_magic);
-	at = put_u64(at + sizeof state_magic, WAL_FORMAT);
+	at = put_u64(at + sizeof state_magic, STATE_FORMAT);
 	at = put_u64(at, state->epoch);
 	at = put_u64(at, state->head_lsn);
-	memcpy(at, state->head.bytes, WAL_HASH_SIZE);
-	at = put_u64(at + WAL_HASH_SIZE, state->base_lsn);
-	memcpy(at, state->base.bytes, WAL_HASH_SIZE);
-	at = put_u64(at + WAL_HASH_SIZE, state->checkpoint_lsn);
-	sum = record_hash(&none, to, (size_t)(at - to));
-	memcpy(at, sum.bytes, WAL_HASH_SIZE);
+	at = put_hash(at, &state->head);
+	at = put_u64(at, state->base_lsn);
+	at = put_hash(at, &state->base);
+	at = put_u64(at, state->checkpoint_lsn);
+	at = put_u64(at, state->txn);
+	put_sum(to, at);
 }
 
 const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state)
 {
-	const struct wal_hash none = {{0}};
-	struct wal_state state;
-	struct wal_hash sum;
+	struct wal_state state = {0};
 	const uint8_t *at = bytes;
 	uint64_t format;
 
 	if (size < sizeof state_magic + sizeof format || memcmp(bytes, state_magic, sizeof state_magic) != 0)
 		return "its meta is not that of a log";
 	at = get_u64(at + sizeof state_magic, &format);
-	if (format != WAL_FORMAT)
+	if (format < 1 || format > STATE_FORMAT)
 		return "its meta is of a format that this version does not know";
-	if (size != WAL_STATE_SIZE)
+	if (size != (format == 1 ? STATE_SIZE_1 : WAL_STATE_SIZE))
 		return "its meta has the wrong size";
-	sum = record_hash(&none, bytes, size - WAL_HASH_SIZE);
-	if (memcmp(sum.bytes, bytes + size - WAL_HASH_SIZE, WAL_HASH_SIZE) != 0)
+	if (!sum_right(bytes, size))
 		return "its meta does not match its checksum";
 	at = get_u64(at, &state.epoch);
 	at = get_u64(at, &state.head_lsn);
-	memcpy(state.head.bytes, at, WAL_HASH_SIZE);
-	at = get_u64(at + WAL_HASH_SIZE, &state.base_lsn);
-	memcpy(state.base.bytes, at, WAL_HASH_SIZE);
-	get_u64(at + WAL_HASH_SIZE, &state.checkpoint_lsn);
-	if (state.base_lsn > state.head_lsn)
-		return "its meta says that more was trimmed than was written";
+	at = get_hash(at, &state.head);
+	at = get_u64(at, &state.base_lsn);
+	at = get_hash(at, &state.base);
+	at = get_u64(at, &state.checkpoint_lsn);
+	if (format > 1)
+		get_u64(at, &state.txn);
+	if (state.base_lsn > state.checkpoint_lsn)
+		return "its meta says that more was trimmed than the checkpoint stands for";
+	if (state.checkpoint_lsn > state.head_lsn)
+		return "its meta says that the checkpoint stands for more than was written";
 	*ret_state = state;
+	return NULL;
+}
+
+void checkpoint_encode(uint8_t to[WAL_CHECKPOINT_SIZE], const struct wal_checkpoint *checkpoint)
+{
+	uint8_t *at = to;
+
+	memcpy(at, checkpoint_magic, sizeof checkpoint_magic);
+	at = put_u64(at + sizeof checkpoint_magic, WAL_FORMAT);
+	at = put_u64(at, checkpoint->lsn);
+	at = put_u64(at, checkpoint->epoch);
+	at = put_u64(at, checkpoint->slot);
+	at = put_u64(at, checkpoint->size);
+	at = put_hash(at, &checkpoint->chain);
+	at = put_hash(at, &checkpoint->content);
+	put_sum(to, at);
+}
+
+const char *checkpoint_decode(const uint8_t *bytes, size_t size, struct wal_checkpoint *ret_checkpoint)
+{
+	struct wal_checkpoint checkpoint;
+	const uint8_t *at = bytes;
+	uint64_t format;
+
+	if (size < sizeof checkpoint_magic + sizeof format ||
+	    memcmp(bytes, checkpoint_magic, sizeof checkpoint_magic) != 0)
+		return "its header is not that of a checkpoint";
+	at = get_u64(at + sizeof checkpoint_magic, &format);
+	if (format != WAL_FORMAT)
+		return "it is of a format that this version does not know";
+	if (size != WAL_CHECKPOINT_SIZE)
+		return "its header has the wrong size";
+	if (!sum_right(bytes, size))
+		return "its header does not match its checksum";
+	at = get_u64(at, &checkpoint.lsn);
+	at = get_u64(at, &checkpoint.epoch);
+	at = get_u64(at, &checkpoint.slot);
+	at = get_u64(at, &checkpoint.size);
+	at = get_hash(at, &checkpoint.chain);
+	get_hash(at, &checkpoint.content);
+	if (checkpoint.slot > 1 || checkpoint.size > WAL_CHECKPOINT_MAX)
+		return "its header names a place or a size that no checkpoint has";
+	*ret_checkpoint = checkpoint;
 	return NULL;
 }

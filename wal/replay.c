@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading: the walk along the chain, and replay and verify on top of it. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wal/internal.h"
@@ -66,6 +67,16 @@ static const char *check_record(const MDB_val *key, const MDB_val *value, uint64
 	return NULL;
 }
 
+/* On the way past the checkpoint: is it of this chain? */
+static int check_mark(
+    struct wal *wal, struct chain_walk *walk, uint64_t next, const struct wal_hash *previous, struct error *err)
+{
+	if (!walk->checkpoint || walk->checkpoint->lsn + 1 != next ||
+	    !memcmp(previous->bytes, walk->checkpoint->chain.bytes, WAL_HASH_SIZE))
+		return 0;
+	return bad(wal, walk, walk->checkpoint->lsn, "the checkpoint there is not of this chain", err);
+}
+
 static int chain_visit(
     struct wal *wal, MDB_cursor *cursor, const struct wal_state *state, struct chain_walk *walk, struct error *err)
 {
@@ -78,6 +89,8 @@ static int chain_visit(
 
 	if (rc == -1)
 		return -1;
+	if (check_mark(wal, walk, expected, &previous, err) < 0)
+		return -1;
 	for (; rc == 0; rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		if (expected > state->head_lsn)
 			return bad(wal, walk, expected, "it comes after the head", err);
@@ -87,6 +100,8 @@ static int chain_visit(
 		epoch = record.epoch;
 		expected++;
 		walk->records++;
+		if (check_mark(wal, walk, expected, &previous, err) < 0)
+			return -1;
 		rc = walk->visit ? walk->visit(walk->arg, &record) : 0;
 		if (rc)
 			return rc;
@@ -100,18 +115,14 @@ static int chain_visit(
 	return 0;
 }
 
-int chain_walk(struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk, struct error *err)
+static int walk_records(
+    struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk, struct error *err)
 {
 	MDB_cursor *cursor;
-	int rc;
+	int rc = mdb_cursor_open(txn, wal->log, &cursor);
 
 	walk->records = 0;
 	walk->bad_lsn = 0;
-	if (walk->first <= state->base_lsn)
-		walk->first = state->base_lsn + 1;
-	if (walk->first > state->head_lsn + 1)
-		return 0;
-	rc = mdb_cursor_open(txn, wal->log, &cursor);
 	if (rc)
 		return wal_mdb_error(err, rc, wal, "cannot be read");
 	rc = chain_visit(wal, cursor, state, walk, err);
@@ -119,21 +130,97 @@ int chain_walk(struct wal *wal, MDB_txn *txn, const struct wal_state *state, str
 	return rc;
 }
 
+int chain_walk(struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk, struct error *err)
+{
+	char reason[192];
+	const char *why = wal_snapshot_wrong(txn, state, reason, sizeof reason);
+
+	if (why) { /* refused in any case: for the more precise reason, if there is one */
+		walk->first = state->base_lsn + 1;
+		walk->visit = NULL;
+		if (walk_records(wal, txn, state, walk, err) < 0)
+			return -1;
+		return bad(wal, walk, state->head_lsn + 1, why, err);
+	}
+	walk->records = 0;
+	walk->bad_lsn = 0;
+	if (walk->first <= state->base_lsn)
+		walk->first = state->base_lsn + 1;
+	return walk->first > state->head_lsn + 1 ? 0 : walk_records(wal, txn, state, walk, err);
+}
+
+int chain_verify(struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk,
+    struct wal_checkpoint *ret_checkpoint, struct error *err)
+{
+	if (state->checkpoint_lsn) {
+		if (checkpoint_get(wal, txn, state, ret_checkpoint, err) < 0 ||
+		    checkpoint_read(wal, txn, ret_checkpoint, NULL, err) < 0) {
+			walk->bad_lsn = state->checkpoint_lsn;
+			return -1;
+		}
+		walk->checkpoint = ret_checkpoint;
+	}
+	return chain_walk(wal, txn, state, walk, err);
+}
+
+/* The checkpoint to the visitor; it outlives the call, for the walk. */
+static int visit_checkpoint(struct wal *wal, MDB_txn *txn, const struct wal_state *state, struct chain_walk *walk,
+    struct wal_checkpoint *checkpoint, struct error *err)
+{
+	struct wal_record record = {.checkpoint = true};
+	uint8_t *payload;
+	int rc;
+
+	if (checkpoint_get(wal, txn, state, checkpoint, err) < 0)
+		return -1;
+	payload = malloc(checkpoint->size + 1);
+	if (!payload)
+		return error_set(err, ENOMEM, "%s: no memory for a checkpoint of %llu bytes", wal->dir,
+		    (unsigned long long)checkpoint->size);
+	rc = checkpoint_read(wal, txn, checkpoint, payload, err);
+	if (rc == 0) {
+		record.lsn = checkpoint->lsn;
+		record.epoch = checkpoint->epoch;
+		record.payload = payload;
+		record.size = checkpoint->size;
+		rc = walk->visit(walk->arg, &record);
+	}
+	free(payload);
+	walk->first = checkpoint->lsn + 1;
+	walk->checkpoint = checkpoint;
+	return rc;
+}
+
+static int replay(struct wal *wal, MDB_txn *txn, struct chain_walk *walk, struct error *err)
+{
+	struct wal_checkpoint checkpoint;
+	struct wal_state state;
+	int rc = 0;
+
+	if (wal_get_state(wal, txn, &state, err) < 0)
+		return -1;
+	if (wal->read_only) {
+		atomic_store(&wal->durable_lsn, state.head_lsn);
+		atomic_store(&wal->base_lsn, state.base_lsn);
+		atomic_store(&wal->checkpoint_lsn, state.checkpoint_lsn);
+	}
+	if (walk->first && walk->first <= state.base_lsn)
+		return error_set(err, ERANGE, "%s: LSN %llu has been trimmed; the first is %llu", wal->dir,
+		    (unsigned long long)walk->first, (unsigned long long)state.base_lsn + 1);
+	if (!walk->first && state.checkpoint_lsn)
+		rc = visit_checkpoint(wal, txn, &state, walk, &checkpoint, err);
+	return rc ? rc : chain_walk(wal, txn, &state, walk, err);
+}
+
 int wal_replay(struct wal *wal, uint64_t first, wal_visit_fn visit, void *arg, struct error *err)
 {
 	struct chain_walk walk = {.first = first, .visit = visit, .arg = arg};
-	struct wal_state state;
 	MDB_txn *txn;
 	int rc;
 
 	if (wal_read_begin(wal, &txn, err) < 0)
 		return -1;
-	rc = wal_get_state(wal, txn, &state, err);
-	if (rc == 0) {
-		if (wal->read_only)
-			atomic_store(&wal->durable_lsn, state.head_lsn);
-		rc = chain_walk(wal, txn, &state, &walk, err);
-	}
+	rc = replay(wal, txn, &walk, err);
 	wal_read_end(wal, txn);
 	return rc;
 }

@@ -277,6 +277,8 @@ static int take_over(struct wal *wal, bool fresh, struct error *err)
 	wal->state = state;
 	wal->epoch = state.epoch;
 	atomic_store(&wal->durable_lsn, state.head_lsn);
+	atomic_store(&wal->base_lsn, state.base_lsn);
+	atomic_store(&wal->checkpoint_lsn, state.checkpoint_lsn);
 	wal->next_lsn = state.head_lsn + 1;
 	return 0;
 
@@ -289,6 +291,7 @@ abort:
 static int check_chain(struct wal *wal, uint64_t *ret_bad_lsn, struct error *err)
 {
 	const bool read_only = wal->read_only;
+	struct wal_checkpoint checkpoint;
 	struct chain_walk walk = {0};
 	MDB_txn *txn;
 	int rc;
@@ -300,7 +303,7 @@ static int check_chain(struct wal *wal, uint64_t *ret_bad_lsn, struct error *err
 		return -1;
 	rc = wal_get_state(wal, txn, &wal->state, err);
 	if (rc == 0)
-		rc = chain_walk(wal, txn, &wal->state, &walk, err);
+		rc = chain_verify(wal, txn, &wal->state, &walk, &checkpoint, err);
 	wal_read_end(wal, txn);
 	*ret_bad_lsn = walk.bad_lsn;
 	return rc;
@@ -430,6 +433,7 @@ int wal_verify(const char *dir, struct wal_report *report, struct error *err)
 {
 	const struct wal_options options = {.read_only = true};
 	struct wal_report found = {0};
+	struct wal_checkpoint checkpoint = {0};
 	struct chain_walk walk = {0};
 	struct wal_state state;
 	struct wal *wal = NULL;
@@ -442,10 +446,12 @@ int wal_verify(const char *dir, struct wal_report *report, struct error *err)
 		goto out;
 	if (wal_get_state(wal, txn, &state, err) < 0)
 		goto out;
-	rc = chain_walk(wal, txn, &state, &walk, err);
+	rc = chain_verify(wal, txn, &state, &walk, &checkpoint, err);
 	found.records = walk.records;
 	found.first_lsn = walk.records ? walk.first : 0;
-	found.last_lsn = walk.records ? walk.first + walk.records - 1 : 0;
+	found.last_lsn = rc == 0 ? state.head_lsn : walk.records ? walk.first + walk.records - 1 : 0;
+	found.checkpoint_lsn = state.checkpoint_lsn;
+	found.checkpoint_size = checkpoint.size;
 	found.epoch = state.epoch;
 	found.bad_lsn = walk.bad_lsn;
 	memcpy(found.head, state.head.bytes, sizeof found.head);

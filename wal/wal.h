@@ -7,8 +7,12 @@
  * `meta`, written in the same transaction, so that truncation, reordering and bit rot are all found
  * and the first bad LSN is named. LSNs start at 1 and have no gaps.
  *
- * Thread safety: wal_append, wal_sync and wal_durable may be called from any thread; the rest from
- * one thread at a time. Many appenders share one fdatasync (group commit).
+ * A checkpoint is a payload of the caller's that stands for all records up to an LSN: state(checkpoint, records
+ * after it) = state(all records). It is hashed over the record it follows, so that one of another log, an old one or
+ * a damaged one is found. What it stands for can then be trimmed; the chain of what is left verifies from there on.
+ *
+ * Thread safety: wal_append, wal_sync, wal_durable, wal_checkpoint, wal_trim and wal_checkpoint_lsn may be called from
+ * any thread; the rest from one thread at a time. Many appenders share one fdatasync (group commit).
  *
  * Caveats
  *  - Nothing is durable before wal_sync has returned an LSN at or above it. Acknowledge only then.
@@ -16,7 +20,8 @@
  * with the first cause, and what was staged but not durable is gone. wal_close, then wal_open
  * (which verifies), is the only way on.
  *    A commit that failed may still turn out to be there then, whole or not at all: unknown, not undone.
- *  - A visitor of wal_replay must not call back into the log: while it runs, the map cannot grow.
+ *  - A visitor of wal_replay must not call back into the log: while it runs, the map cannot grow. In another process
+ *    it keeps nobody from anything.
  *  - One environment may be open once in a process (LMDB's rule), and not across fork.
  *  - A payload is any bytes; by convention one msgpack value, so that `tritone wal dump` can print
  * it.
@@ -30,8 +35,9 @@
 
 #include "wal/error.h"
 
-#define WAL_FORMAT      1u
-#define WAL_PAYLOAD_MAX (1u << 20) /* bytes */
+#define WAL_FORMAT         1u
+#define WAL_PAYLOAD_MAX    (1u << 20)          /* bytes */
+#define WAL_CHECKPOINT_MAX ((size_t)256 << 20) /* bytes; wal_replay holds one in memory */
 
 struct wal;
 
@@ -49,6 +55,7 @@ struct wal_record {
 	uint32_t kind;
 	const uint8_t *payload;
 	size_t size;
+	bool checkpoint; /* not a record but what stands for all up to `lsn`; `kind` is 0 */
 };
 
 /* Return 0 to go on, anything else to stop: wal_replay then returns that value (use > 0; -1 means
@@ -75,19 +82,46 @@ int wal_append(struct wal *wal, uint32_t kind, const void *payload, size_t size,
  * last durable LSN, often more. */
 int wal_sync(struct wal *wal, uint64_t lsn, uint64_t *ret_durable, struct error *err);
 
-/* Visits the durable records from `first` (0 or 1: the beginning) in order, without copying,
- * checking each against the chain. */
+/*
+ * Visits the durable records in order, without copying, checking each against the chain. `first` 0 is recovery: the
+ * last checkpoint, if there is one, is visited first (record->checkpoint), then each record after it. With `first` > 0
+ * only records are visited; ERANGE if that one has been trimmed (see wal_first).
+ */
 int wal_replay(struct wal *wal, uint64_t first, wal_visit_fn visit, void *arg, struct error *err);
 
+/* The LSN of the first record that is still there, or would be; 1 if nothing was ever trimmed. A reader sees what its
+ * open or its last replay saw. */
+uint64_t wal_first(const struct wal *wal);
+/* The LSN up to which the last checkpoint stands for the records; 0: there is none. */
+uint64_t wal_checkpoint_lsn(const struct wal *wal);
+
+/*
+ * Durably stores `payload` as what stands for all records up to `lsn`, in place of the checkpoint before. It is
+ * written in transactions of about 1 MiB, between which appenders go on, and takes force in the last of them: a crash
+ * leaves the old one or the new one, whole. EINVAL: `lsn` is 0, not durable yet, or before the last checkpoint's.
+ * EMSGSIZE: over WAL_CHECKPOINT_MAX. ENOSPC from a map that may not grow leaves the log and the checkpoint before as they are;
+ * a commit that fails makes the log *failed*, as a sync does. Nothing is trimmed.
+ */
+int wal_checkpoint(struct wal *wal, uint64_t lsn, const void *payload, size_t size, struct error *err);
+
+/*
+ * Removes the records up to `lsn` (0: the last checkpoint's), in bounded transactions, between which appenders go on.
+ * After a crash some of them are gone, from the front. EINVAL: beyond the last checkpoint. Errors as wal_checkpoint's.
+ * Their room is used again once no reader's snapshot needs it: a reader delays that, and never a writer.
+ */
+int wal_trim(struct wal *wal, uint64_t lsn, struct error *err);
+
 struct wal_report {
-	uint64_t records;
-	uint64_t first_lsn, last_lsn; /* 0 when empty */
+	uint64_t records;             /* that are there: not the trimmed ones */
+	uint64_t first_lsn, last_lsn; /* 0 when none is there; last_lsn is the head, also when it has been trimmed */
 	uint64_t epoch;
 	uint64_t bad_lsn; /* first LSN that is wrong, 0 if none */
 	uint8_t head[16];
+	uint64_t checkpoint_lsn; /* 0: no checkpoint */
+	uint64_t checkpoint_size;
 };
 
-/* Walks the whole chain of the log in `dir`, read-only. -1 with EILSEQ and report->bad_lsn if it is
+/* Walks the whole chain of the log in `dir` and its checkpoint, read-only. -1 with EILSEQ and report->bad_lsn if it is
  * damaged. */
 int wal_verify(const char *dir, struct wal_report *report, struct error *err);
 

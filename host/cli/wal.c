@@ -14,7 +14,8 @@
 #include "cli/verb.h"
 #include "wal/wal.h"
 
-#define DEPTH_MAX 32
+#define DEPTH_MAX     32
+#define OVERTAKEN_MAX 10 /* a live writer may trim between two looks */
 
 struct dump {
 	bool json;
@@ -26,10 +27,10 @@ static void print_help(void)
 	fputs("usage: tritone wal dump [--json] [--from LSN] DIR\n"
 	      "       tritone wal verify [--json] DIR\n\n"
 	      "Reads the log in DIR, also beside its live writer, and changes nothing.\n\n"
-	      "  dump     prints one line a record: LSN, epoch, kind, payload\n"
-	      "  verify   walks the whole chain and names the first bad LSN\n\n"
+	      "  dump     prints the checkpoint, if there is one, and one line a record: LSN, epoch, kind, payload\n"
+	      "  verify   walks the whole chain, checks the checkpoint, and names the first bad LSN\n\n"
 	      "  --json       JSON, one object a line\n"
-	      "  --from LSN   begin there\n\n"
+	      "  --from LSN   only the records from there on\n\n"
 	      "Exit status: 0 whole, 1 damaged or not readable, 2 usage.\n",
 	    stdout);
 }
@@ -197,6 +198,26 @@ static int dump_record(void *arg, const struct wal_record *record)
 	return ferror(out) ? 1 : 0;
 }
 
+/* It stands for the records before it, which may be there still: only itself is shown, and only JSON has its payload. */
+static int dump_checkpoint(void *arg, const struct wal_record *record)
+{
+	const struct dump *dump = arg;
+	FILE *out = dump->out;
+
+	if (!record->checkpoint)
+		return 1;
+	if (dump->json) {
+		fprintf(out, "{\"lsn\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"checkpoint\":true,\"size\":%zu,\"payload\":",
+		    record->lsn, record->epoch, record->size);
+		print_payload(out, record);
+		fputs("}\n", out);
+	} else {
+		fprintf(out, "%8" PRIu64 "  epoch %" PRIu64 "  checkpoint of %zu bytes\n", record->lsn, record->epoch,
+		    record->size);
+	}
+	return 1;
+}
+
 static int fail(const struct error *err)
 {
 	fprintf(stderr, "tritone wal: %s\n", err->text);
@@ -209,11 +230,16 @@ static int dump_log(const char *dir, uint64_t from, bool json)
 	struct dump dump = {json, stdout};
 	struct error err;
 	struct wal *wal = NULL;
-	int rc;
+	int rc, overtaken = 0;
 
 	if (wal_open(&wal, dir, &options, &err) < 0)
 		return fail(&err);
-	rc = wal_replay(wal, from, dump_record, &dump, &err);
+	rc = from ? 0 : wal_replay(wal, 0, dump_checkpoint, &dump, &err);
+	if (rc >= 0) {
+		do
+			rc = wal_replay(wal, from ? from : wal_first(wal), dump_record, &dump, &err);
+		while (rc < 0 && !from && err.code == ERANGE && ++overtaken < OVERTAKEN_MAX);
+	}
 	wal_close(wal);
 	if (rc > 0 || fflush(stdout)) {
 		fprintf(stderr, "tritone wal: standard output: %s\n", strerror(errno));
@@ -234,9 +260,10 @@ static int verify_log(const char *dir, bool json)
 		snprintf(head + 2 * i, 3, "%02x", report.head[i]);
 	if (json) {
 		printf("{\"ok\":%s,\"records\":%" PRIu64 ",\"first_lsn\":%" PRIu64 ",\"last_lsn\":%" PRIu64
-		       ",\"epoch\":%" PRIu64 ",\"bad_lsn\":%" PRIu64 ",\"head\":\"%s\",\"error\":",
+		       ",\"epoch\":%" PRIu64 ",\"checkpoint_lsn\":%" PRIu64 ",\"checkpoint_size\":%" PRIu64
+		       ",\"bad_lsn\":%" PRIu64 ",\"head\":\"%s\",\"error\":",
 		    rc == 0 ? "true" : "false", report.records, report.first_lsn, report.last_lsn, report.epoch,
-		    report.bad_lsn, head);
+		    report.checkpoint_lsn, report.checkpoint_size, report.bad_lsn, head);
 		if (rc < 0)
 			print_text(stdout, err.text, strlen(err.text));
 		else
@@ -246,8 +273,12 @@ static int verify_log(const char *dir, bool json)
 	}
 	if (rc < 0)
 		return fail(&err);
-	printf("ok: %" PRIu64 " records, LSN %" PRIu64 " to %" PRIu64 ", epoch %" PRIu64 ", head %s\n", report.records,
-	    report.first_lsn, report.last_lsn, report.epoch, head);
+	printf("ok: %" PRIu64 " records, LSN %" PRIu64 " to %" PRIu64 ", epoch %" PRIu64, report.records,
+	    report.first_lsn, report.last_lsn, report.epoch);
+	if (report.checkpoint_lsn)
+		printf(
+		    ", checkpoint of %" PRIu64 " bytes at LSN %" PRIu64, report.checkpoint_size, report.checkpoint_lsn);
+	printf(", head %s\n", head);
 	return 0;
 }
 
