@@ -113,28 +113,52 @@ static const char *param(const struct engine_shot *shot, const char *name)
 	return "";
 }
 
+/* What the fault cannot do without, as far as the system says it at once. */
+static int has_capabilities(const struct shooting *s, const struct service_client *client, struct error *err)
+{
+	static const uint32_t needed[] = {TRITONE_CAP_GATEWAY, TRITONE_CAP_ERRNO};
+	size_t i;
+
+	for (i = 0; i < sizeof needed / sizeof *needed; i++) {
+		const char *why = s->info->capabilities & needed[i] ? service_missing(client, needed[i]) : NULL;
+
+		if (why)
+			return error_set(err, ENOTSUP, "%s", why);
+	}
+	return 0;
+}
+
+/* Every agent that matches, or one entry "" for a fault that is not about agents: the plugin knows at what. */
+static int inventory(struct shooting *s, const char *wanted, struct error *err)
+{
+	struct choice c = {s, wanted};
+	struct service_client *client;
+	size_t i;
+	int r;
+
+	if (service_connect(&client, s->run.socket, err))
+		return -1;
+	for (i = 0; i < s->info->param_count && strcmp(s->info->params[i].name, "agent") != 0; i++)
+		;
+	r = has_capabilities(s, client, err);
+	if (r == 0 && i < s->info->param_count)
+		r = service_targets(client, TRITONE_TARGET_AGENT, consider, &c, err);
+	else if (r == 0)
+		s->agent_count = s->matched = 1;
+	service_close(client);
+	return r;
+}
+
 static int choose(struct shooting *s, struct error *err)
 {
 	const struct engine_shot *shot = s->shot;
-	struct choice c = {s, param(shot, "agent")};
-	struct service_client *client;
+	const char *wanted = param(shot, "agent");
 	size_t keep = shot->max ? shot->max : 1, i;
-	int r;
 
-	for (i = 0; i < s->info->param_count && strcmp(s->info->params[i].name, "agent") != 0; i++)
-		;
-	if (i == s->info->param_count) {
-		s->agent_count = 1; /* not about agents: one shot, and the plugin knows at what */
-		return 0;
-	}
-	if (service_connect(&client, s->run.socket, err))
-		return -1;
-	r = service_targets(client, TRITONE_TARGET_AGENT, consider, &c, err);
-	service_close(client);
-	if (r)
+	if (inventory(s, wanted, err))
 		return -1;
 	if (!s->matched)
-		return error_set(err, ESRCH, "no agent matches%s%s", c.wanted[0] ? ": " : "", c.wanted);
+		return error_set(err, ESRCH, "no agent matches%s%s", wanted[0] ? ": " : "", wanted);
 	if (s->matched > keep && !shot->max) {
 		fprintf(shot->out, "%zu agents match:\n", s->matched);
 		for (i = 0; i < s->agent_count; i++)
@@ -388,7 +412,11 @@ static enum verdict prepare(struct shooting *s, struct error *err)
 			shot->pid_count, upstream[0] ? upstream : NULL, err))
 			return VERDICT_ERROR;
 	}
-	return choose(s, err) ? (err->code == ESRCH ? VERDICT_NOT_INJECTED : VERDICT_ERROR) : VERDICT_HELD;
+	if (choose(s, err) == 0)
+		return VERDICT_HELD;
+	if (err->code == ENOTSUP)
+		return VERDICT_UNAVAILABLE;
+	return err->code == ESRCH ? VERDICT_NOT_INJECTED : VERDICT_ERROR;
 }
 
 enum verdict engine_shoot(const struct engine_options *options, const struct engine_shot *shot, struct error *err)

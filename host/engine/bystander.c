@@ -122,7 +122,7 @@ int bystander_create(struct bystander **ret_bystander, const char *path, const c
 	    .rule_hits = rule_hits,
 	    .rule_clear = rule_clear,
 	    .missing_gateway = "no control socket of a gateway was given (--control)",
-	    .missing_errno = "it was not started by tritone under the system-call filter (see tritone up)",
+	    .missing_errno = "it was not started by tritone; `tritone up --syscall-filter` starts a system under it",
 	    .missing_faultpoint = "it was not started by tritone (see tritone up)",
 	    .state_dir = state_dir,
 	};

@@ -49,8 +49,7 @@ int services_start(struct run *run, struct error *err)
 	    .faultpoint = run->manifest->faultpoints.count ? faultpoint : NULL,
 	    .rule_hits = rule_hits,
 	    .rule_clear = rule_clear,
-	    .missing_errno =
-		"it was started without the system-call filter; `tritone up --syscall-filter` starts it with it",
+	    .missing_errno = "`tritone up --syscall-filter` starts it with one",
 	    .missing_faultpoint = "its manifest declares none",
 	    .state_dir = run->state_dir,
 	};

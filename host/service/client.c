@@ -22,7 +22,7 @@ struct service_client {
 	struct frame_reader *reader;
 	uint64_t id; /* of the latest request: a reply that comes after its deadline is told from the next one by it */
 	bool broken;
-	char *state_dir;
+	char *state_dir, *no_gateway, *no_errno, *no_faultpoint;
 };
 
 static int64_t now_ms(void)
@@ -166,7 +166,10 @@ static int hello(struct service_client *client, struct error *err)
 		    (unsigned long long)version, SERVICE_VERSION);
 	if (r == 0) {
 		client->state_dir = get_text(&reply.value, "state_dir");
-		if (!client->state_dir)
+		client->no_gateway = get_text(&reply.value, "no_gateway");
+		client->no_errno = get_text(&reply.value, "no_errno");
+		client->no_faultpoint = get_text(&reply.value, "no_faultpoint");
+		if (!client->state_dir || !client->no_gateway || !client->no_errno || !client->no_faultpoint)
 			r = error_set(err, ENOMEM, "no memory for the control socket");
 	}
 	frame_finish(&reply);
@@ -230,6 +233,9 @@ void service_close(struct service_client *client)
 	frame_reader_destroy(client->reader);
 	pthread_mutex_destroy(&client->lock);
 	free(client->state_dir);
+	free(client->no_gateway);
+	free(client->no_errno);
+	free(client->no_faultpoint);
 	free(client);
 }
 
@@ -238,6 +244,16 @@ bool service_ended(struct service_client *client)
 	struct pollfd polled = {.fd = client->fd, .events = POLLRDHUP};
 
 	return client->broken || (poll(&polled, 1, 0) > 0 && (polled.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+}
+
+const char *service_missing(const struct service_client *client, uint32_t capability)
+{
+	const char *why = capability == TRITONE_CAP_GATEWAY      ? client->no_gateway
+			  : capability == TRITONE_CAP_ERRNO      ? client->no_errno
+			  : capability == TRITONE_CAP_FAULTPOINT ? client->no_faultpoint
+								 : "";
+
+	return *why ? why : NULL;
 }
 
 const char *service_state_dir(const struct service_client *client)

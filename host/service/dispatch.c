@@ -96,13 +96,26 @@ static int done(const msgpack_object *request, msgpack_sbuffer *reply)
 	return 0;
 }
 
+/* "" when it is there. */
+static void put_missing(msgpack_packer *pk, const char *name, bool is, const char *what, const char *why)
+{
+	struct error err = {0};
+
+	if (is)
+		missing(&err, what, why);
+	frame_put_str(pk, name, err.text);
+}
+
 static int hello(const struct service_backend *backend, const msgpack_object *request, msgpack_sbuffer *reply)
 {
 	msgpack_packer pk;
 
-	begin(&pk, reply, request, 2);
+	begin(&pk, reply, request, 5);
 	frame_put_uint(&pk, "version", SERVICE_VERSION);
 	frame_put_str(&pk, "state_dir", backend->state_dir ? backend->state_dir : "");
+	put_missing(&pk, "no_gateway", !backend->gateway_rule, "gateway", backend->missing_gateway);
+	put_missing(&pk, "no_errno", !backend->errno_rule, "system-call filter", backend->missing_errno);
+	put_missing(&pk, "no_faultpoint", !backend->faultpoint, "fault points", backend->missing_faultpoint);
 	return 0;
 }
 

@@ -5,7 +5,8 @@
  * A request is a map {"id": n, "op": NAME, ...}; a reply {"id": n, "ok": true, ...} or
  * {"id": n, "ok": false, "code": errno, "text": ...}.
  *
- *   hello                                           -> version, state_dir
+ *   hello                                           -> version, state_dir, no_gateway, no_errno, no_faultpoint
+ *                                                      (why there is none; empty: there is)
  *   targets       kind                              -> targets: [{kind, flags, pid, start_time, id, task, worktree}]
  *   gateway_rule  the members of struct tritone_gateway_rule
  *   errno_rule    the members of struct tritone_errno_rule

@@ -46,6 +46,8 @@ int service_connect(struct service_client **ret_client, const char *path, struct
 void service_close(struct service_client *client);
 /* Whether the server has gone, or closed the connection. Asks nobody; not while a call is under way. */
 bool service_ended(struct service_client *client);
+/* Why the server has nothing for this capability (TRITONE_CAP_GATEWAY, _ERRNO or _FAULTPOINT); NULL: it has, or did not say. */
+const char *service_missing(const struct service_client *client, uint32_t capability);
 /* The server's state_dir. */
 const char *service_state_dir(const struct service_client *client);
 

@@ -364,7 +364,15 @@ static void test_disk_full(void **state)
 
 	ran = tritone(world, "inject", "disk-full", "--state", up.run, "--for", "1s", NULL);
 	ran_status(ran, 7);
-	ran_has(ran, "--syscall-filter");
+	ran_has(ran,
+	    "unavailable: this system has no system-call filter: it was started without the system-call filter; "
+	    "`tritone up --syscall-filter` starts it with it\n");
+	assert_int_equal(ran->used[0], 0); /* it has not even begun */
+	ran_status(tritone(world, "inject", "disk-full", "--state", up.run, "--dry-run", NULL), 7);
+	ran = tritone(world, "inject", "disk-full", "--state", world->dir, NULL);
+	ran_status(ran, 7);
+	ran_has(ran, "`tritone up --syscall-filter` starts a system under it");
+	ran_status(tritone(world, "inject", "rate-limit", "--state", world->dir, "--dry-run", NULL), 7);
 	end_up(world, &up);
 
 	up = start_up(world, reference, "--syscall-filter");
