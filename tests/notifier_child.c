@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What test_crash_notifier records: one call of each kind, with a line after some. Linked statically, too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void must(int right, const char *what)
+{
+	if (right)
+		return;
+	fprintf(stderr, "notifier_child: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+#define MUST(expression) must(expression, #expression)
+
+static void say(const char *line)
+{
+	MUST(write(STDOUT_FILENO, line, strlen(line)) == (ssize_t)strlen(line));
+}
+
+static void every_call(void)
+{
+	struct iovec vectors[2] = {{(char[]){'a', 'b'}, 2}, {(char[]){'c'}, 1}};
+	int fd, dir, durable;
+	struct stat st;
+
+	umask(027);
+	fd = open("one", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	MUST(fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0777) == 0640);
+	MUST(fcntl(fd, F_GETFD) == FD_CLOEXEC);
+	MUST(write(fd, "hello", 5) == 5);
+	MUST(pwrite(fd, "J", 1, 0) == 1);
+	MUST(writev(fd, vectors, 2) == 3);
+	MUST(lseek(fd, 0, SEEK_CUR) == 8);
+	MUST(fdatasync(fd) == 0);
+	MUST(ftruncate(fd, 6) == 0);
+	MUST(posix_fallocate(fd, 0, 10) == 0);
+	MUST(fsync(fd) == 0);
+	say("one\n");
+	MUST(close(fd) == 0);
+	fd = open("one", O_WRONLY | O_APPEND | O_CLOEXEC);
+	MUST(fd >= 0 && write(fd, "end", 3) == 3 && close(fd) == 0);
+	MUST(mkdir("sub", 0777) == 0);
+	MUST(rename("one", "sub/two") == 0);
+	MUST(link("sub/two", "three") == 0);
+	MUST(symlink("sub/two", "four") == 0);
+	MUST(unlink("sub/two") == 0);
+	MUST(truncate("four", 3) < 0 && errno == ENOENT);
+	MUST(truncate("three", 4) == 0);
+	say("half a ");
+	dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	MUST(dir >= 0 && fsync(dir) == 0);
+	durable = openat(dir, "five", O_WRONLY | O_CREAT | O_EXCL | O_DSYNC | O_CLOEXEC, 0600);
+	MUST(durable >= 0 && write(durable, "5", 1) == 1 && close(durable) == 0);
+	say("line\nand one more\n");
+	MUST(openat(dir, "five", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) < 0 && errno == EEXIST);
+	MUST(openat(dir, "five", O_WRONLY | O_TRUNC | O_CLOEXEC) >= 0);
+	MUST(rmdir("sub") == 0);
+	MUST(unlinkat(dir, "four", 0) == 0);
+}
+
+static void nothing_of_ours(const char *elsewhere)
+{
+	int fd = open(elsewhere, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	MUST(fd >= 0 && write(fd, "x", 1) == 1 && fsync(fd) == 0 && close(fd) == 0);
+	MUST(unlink(elsewhere) == 0);
+}
+
+static void map(const char *name)
+{
+	int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char *bytes;
+
+	MUST(fd >= 0 && ftruncate(fd, 4096) == 0);
+	bytes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	MUST(bytes != MAP_FAILED);
+	bytes[0] = 1;
+	say("mapped\n");
+}
+
+static void *append(void *arg)
+{
+	int fd = *(int *)arg, i;
+
+	for (i = 0; i < 100; i++)
+		MUST(write(fd, "0123456789", 10) == 10);
+	return NULL;
+}
+
+/* Two threads and a child that append to one file. */
+static void many(void)
+{
+	int fd = open("log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), status;
+	pthread_t threads[2];
+	pid_t pid;
+
+	MUST(fd >= 0);
+	pid = fork();
+	if (pid == 0) {
+		append(&fd);
+		exit(0);
+	}
+	MUST(
+	    pthread_create(&threads[0], NULL, append, &fd) == 0 && pthread_create(&threads[1], NULL, append, &fd) == 0);
+	MUST(pthread_join(threads[0], NULL) == 0 && pthread_join(threads[1], NULL) == 0);
+	MUST(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && chdir(argv[1]) == 0 && !strcmp(argv[2], "every"))
+		every_call();
+	else if (argc == 4 && !strcmp(argv[2], "map") && chdir(argv[1]) == 0)
+		map(argv[3]);
+	else if (argc == 4 && !strcmp(argv[2], "elsewhere"))
+		nothing_of_ours(argv[3]);
+	else if (argc == 4 && !strcmp(argv[2], "move-in") && chdir(argv[1]) == 0)
+		return rename(argv[3], "moved") == 0;
+	else if (argc == 3 && !strcmp(argv[2], "many"))
+		many();
+	else
+		return 2;
+	return 0;
+}
