@@ -9,15 +9,74 @@
 
 #define RULE_UNDO_VERSION 1u
 
-/* Nothing to record but a version: the rule's key follows from the fault's id. */
-static inline int rule_plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
+/* Nothing to record but a version: the rules' keys follow from the fault's id. */
+static inline int rule_record(struct tritone_undo *undo)
 {
 	const uint32_t version = RULE_UNDO_VERSION;
 
-	(void)call;
-	(void)error;
 	undo_write(undo, &version, sizeof version);
 	return 0;
+}
+
+/* The same, with the undo as a fact, for a fault with one rule. */
+static inline int rule_plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
+{
+	char key[64];
+
+	(void)error;
+	evidence(call, "undo", "the rule %s is cleared", rule_key(call, "", key));
+	return rule_record(undo);
+}
+
+struct gateway_names {
+	const char *wanted;
+	bool found;
+	char all[TRITONE_TEXT_SIZE];
+};
+
+static inline int gateway_name(void *arg, const struct tritone_target *t)
+{
+	struct gateway_names *names = arg;
+	size_t used = strlen(names->all);
+
+	names->found = names->found || !strcmp(t->id, names->wanted);
+	snprintf(names->all + used, sizeof names->all - used, "%s%s", used ? ", " : "", t->id);
+	return 0;
+}
+
+/* The plan of a rule at the gateway: whom it is for, which must be there, what it does (the rest of "it ..."), how it ends. */
+__attribute__((format(printf, 5, 6))) static inline int gateway_plan(const struct tritone_call *call, uint32_t kind,
+    const char *target, struct tritone_error *error, const char *format, ...)
+{
+	struct gateway_names names = {.wanted = target};
+	const char *what = kind == TRITONE_TARGET_SINK ? "sink" : "provider";
+	char text[TRITONE_TEXT_SIZE];
+	va_list args;
+
+	if (call->services->targets(call->host, kind, gateway_name, &names, error))
+		return -1;
+	if (names.all[0] && !names.found && strcmp(target, "*") != 0)
+		return fail(error, ENOENT, "the gateway has no %s '%.60s'; there are: %.120s", what, target, names.all);
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	if (!strcmp(target, "*"))
+		evidence(call, "target", "every %s of the gateway%s%s", what, names.all[0] ? ": " : "", names.all);
+	else
+		evidence(call, "target", "the gateway's %s %s", what, target);
+	evidence(call, "rule", "it %s", text);
+	return 0;
+}
+
+/* "each request", "the first 3 requests", "each request, with a probability of 0.5" */
+static inline const char *gateway_share(uint64_t count, double probability, char *buf, size_t size)
+{
+	int n = count ? snprintf(buf, size, "the first %llu requests", (unsigned long long)count)
+		      : snprintf(buf, size, "each request");
+
+	if (n > 0 && (size_t)n < size && probability < 1)
+		snprintf(buf + n, size - (size_t)n, ", with a probability of %g", probability);
+	return buf;
 }
 
 /*

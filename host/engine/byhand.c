@@ -26,7 +26,7 @@ struct shooting {
 	struct plugin_info *info;
 	struct bystander *bystander;   /* serves the targets when the system has no control socket */
 	struct service_client *client; /* of the system's, or its gateway's, own control socket; NULL: it has none */
-	char state_dir[PATH_MAX];
+	char state_dir[PATH_MAX], upstream[PATH_MAX]; /* the latter: what `client` is connected to */
 	char agents[SHOTS_MAX][128]; /* who is hit, by id; one entry "" for a fault that is not about agents */
 	size_t agent_count;
 	struct runner *runners[SHOTS_MAX];
@@ -69,6 +69,7 @@ static int find_system(struct shooting *s, struct error *err)
 	}
 	if (s->run.socket[0] && service_connect(&s->client, s->run.socket, err))
 		return -1;
+	memcpy(s->upstream, s->run.socket, sizeof s->upstream);
 	if (s->client && !shot->pid_count) {
 		snprintf(s->state_dir, sizeof s->state_dir, "%s", service_state_dir(s->client));
 		if (s->state_dir[0])
@@ -233,8 +234,10 @@ static int dry_run(struct shooting *s, size_t i, struct error *err)
 		return -1;
 	for (k = 0; k < undo.size; k++)
 		printable += undo.bytes[k] != 0;
-	fprintf(s->shot->out, "  %-12s a record of %u bytes (%u not zero) in %s/undo, before anything is touched\n",
-	    "undo", undo.size, printable, s->run.dir);
+	if (s->info->capabilities & TRITONE_CAP_GATEWAY)
+		show(s, "gateway", s->upstream);
+	fprintf(s->shot->out, "  %-12s %u bytes (%u not zero) in %s/undo, before anything is touched\n", "undo record",
+	    undo.size, printable, s->run.dir);
 	return 0;
 }
 
@@ -404,12 +407,9 @@ static enum verdict prepare(struct shooting *s, struct error *err)
 	if (r < 0)
 		return VERDICT_ERROR;
 	if (r > 0) {
-		char upstream[PATH_MAX];
-
-		memcpy(upstream, s->run.socket, sizeof upstream);
 		snprintf(s->run.socket, sizeof s->run.socket, "%.4000s/control.sock", s->run.dir);
 		if (bystander_create(&s->bystander, s->run.socket, s->state_dir, shot->pid_files, shot->pids,
-			shot->pid_count, upstream[0] ? upstream : NULL, err))
+			shot->pid_count, s->upstream[0] ? s->upstream : NULL, err))
 			return VERDICT_ERROR;
 	}
 	if (choose(s, err) == 0)

@@ -53,6 +53,34 @@ static uint32_t action_of(const char *kind)
 	return TRITONE_GATEWAY_ANSWER;
 }
 
+static void describe(const struct tritone_call *call, char *buf, size_t size)
+{
+	const char *kind = call->values[KIND].string;
+
+	if (!strcmp(kind, "status"))
+		snprintf(buf, size, "answers %lld to", (long long)call->values[STATUS].integer);
+	else if (!strcmp(kind, "delay"))
+		snprintf(buf, size, "answers %g s later to", (double)call->values[DELAY].integer / 1e3);
+	else if (!strcmp(kind, "hang"))
+		snprintf(buf, size, "never answers");
+	else if (!strcmp(kind, "reset"))
+		snprintf(buf, size, "closes the connection at");
+	else
+		snprintf(buf, size, "gives a %s body to", kind);
+}
+
+static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
+{
+	const struct tritone_value *v = call->values;
+	char share[96], what[96];
+
+	describe(call, what, sizeof what);
+	gateway_share((uint64_t)v[COUNT].integer, v[PROBABILITY].number, share, sizeof share);
+	if (gateway_plan(call, TRITONE_TARGET_PROVIDER, v[PROVIDER].string, error, "%s %s", what, share))
+		return -1;
+	return rule_plan(call, undo, error);
+}
+
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
 	char key[64];
@@ -91,7 +119,7 @@ static const struct tritone_fault fault = {
     .summary = "a model provider fails: an error status, silence, a reset, nonsense",
     .params = params,
     .param_count = sizeof params / sizeof params[0],
-    .plan = rule_plan,
+    .plan = plan,
     .inject = inject,
     .verify = verify,
     .revert = rule_revert,

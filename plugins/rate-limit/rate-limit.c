@@ -28,6 +28,20 @@ static const struct tritone_param params[] = {
 };
 enum { PROVIDER, RETRY_AFTER, HEADER, COUNT, PROBABILITY };
 
+static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
+{
+	const struct tritone_value *v = call->values;
+	char share[96], header[48] = "no Retry-After";
+
+	if (v[HEADER].integer)
+		snprintf(header, sizeof header, "Retry-After %g s", (double)v[RETRY_AFTER].integer / 1e3);
+	gateway_share((uint64_t)v[COUNT].integer, v[PROBABILITY].number, share, sizeof share);
+	if (gateway_plan(
+		call, TRITONE_TARGET_PROVIDER, v[PROVIDER].string, error, "answers 429 with %s to %s", header, share))
+		return -1;
+	return rule_plan(call, undo, error);
+}
+
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
 	char key[64];
@@ -65,7 +79,7 @@ static const struct tritone_fault fault = {
     .summary = "a model provider answers 429 Too Many Requests",
     .params = params,
     .param_count = sizeof params / sizeof params[0],
-    .plan = rule_plan,
+    .plan = plan,
     .inject = inject,
     .verify = verify,
     .revert = rule_revert,

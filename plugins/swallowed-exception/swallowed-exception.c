@@ -19,6 +19,21 @@ static const struct tritone_param params[] = {
 };
 enum { SINK, STATUS, SWALLOW, POINT };
 
+static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
+{
+	const struct tritone_value *v = call->values;
+	bool swallow = v[SWALLOW].integer;
+	char sink[64], point[64];
+
+	if (gateway_plan(call, TRITONE_TARGET_SINK, v[SINK].string, error, "answers %lld to each notification%s%.60s",
+		(long long)v[STATUS].integer, swallow ? ", and the system swallows that at its fault point " : "",
+		swallow ? v[POINT].string : ""))
+		return -1;
+	evidence(call, "undo", "the rules %s%s%s are cleared", rule_key(call, "sink", sink), swallow ? " and " : "",
+	    swallow ? rule_key(call, "point", point) : "");
+	return rule_record(undo);
+}
+
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
 	char sink_key[64], point_key[64];
@@ -88,7 +103,7 @@ static const struct tritone_fault fault = {
     .summary = "the notification sink fails and the system's own code swallows the error",
     .params = params,
     .param_count = sizeof params / sizeof params[0],
-    .plan = rule_plan,
+    .plan = plan,
     .inject = inject,
     .verify = verify,
     .revert = revert,

@@ -249,6 +249,17 @@ static void test_rate_limit(void **state)
 	const char *ask = "{\"model\": \"opus\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
 
 	snprintf(url, sizeof url, "POST %s/claude/v1/chat/completions", up.gateway);
+	ran = tritone(world, "inject", "rate-limit", "provider=claude", "retry-after=1500ms", "count=3", "--state",
+	    up.run, "--dry-run", NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "  target       the gateway's provider claude\n");
+	ran_has(ran, "  rule         it answers 429 with Retry-After 1.5 s to the first 3 requests\n");
+	ran_has(ran, "  undo         the rule rate-limit-1 is cleared\n");
+	ran_has(ran, up.control);
+	assert_int_equal(http(url, ask, NULL), 200);
+	ran = tritone(world, "inject", "rate-limit", "provider=cluade", "--state", up.run, "--dry-run", NULL);
+	ran_status(ran, 4);
+	ran_has(ran, "the gateway has no provider 'cluade'; there are: claude, ");
 	/* Nobody calls: in force, and not felt. */
 	ran = tritone(world, "inject", "rate-limit", "provider=claude", "--state", up.run, "--for", "100ms", "--proof",
 	    "50ms", NULL);
