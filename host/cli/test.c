@@ -170,13 +170,25 @@ static int exit_status(const struct result *results, size_t count, int sig)
 	return sig && status != verdict_exit_status(VERDICT_UNDO_INCOMPLETE) ? 128 + sig : status;
 }
 
+static void say_planned(const struct result *results, size_t count)
+{
+	size_t i, planned = 0;
+
+	for (i = 0; i < count; i++)
+		planned += results[i].ok;
+	printf("%zu planned", planned);
+	if (planned < count)
+		printf(", %zu cannot be", count - planned);
+	puts(", nothing was touched");
+}
+
 static int finish(struct arguments *a, const struct result *results, size_t count, int sig)
 {
 	struct error err;
 	int status = exit_status(results, count, sig);
 
 	if (a->engine.dry_run)
-		printf("%zu planned, nothing was touched\n", count);
+		say_planned(results, count);
 	else if (a->format == FORMAT_HUMAN)
 		report_human_summary(stdout, &a->report, results, count);
 	else if (a->format == FORMAT_JSON && report_json(stdout, &a->report, results, count, &err)) {

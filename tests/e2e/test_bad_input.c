@@ -258,6 +258,7 @@ static void test_bad_experiment_spoils_no_other(void **state)
 	ran_has(ran, "suite.yaml:5:5: the experiment ");
 	ran_has(ran, "missing.yaml: No such file");
 	ran_has(ran, "plugin.yaml:5:5: ");
+	ran_has(tritone(world, "test", "--dry-run", suite, NULL), "2 planned, 3 cannot be, nothing was touched\n");
 	ran_has(ran, "ok    better ");
 	ran_has(ran, "2 held, 0 deviated, 3 with errors, 0 left behind");
 	world_quiet(world);
