@@ -128,10 +128,51 @@ static void test_no_way_out_skips_the_undo(void **state)
 		assert_int_not_equal(state_of(f->agents[i]), 'T');
 }
 
+/* A name of a system is looked for beside and above the file, and then from where `tritone up` would look. */
+static void test_one_lookup_for_systems(void **state)
+{
+	static const char *const made[] = {
+	    "x/systems/near.yaml", "systems/near.yaml", "systems/here.yaml", "fixtures/systems/there.yaml"};
+	static const struct {
+		const char *name, *beside, *found; /* NULL: nowhere */
+	} rows[] = {
+	    {"near", "x/y/z.yaml", "x/systems/near.yaml"},
+	    {"near", NULL, "./systems/near.yaml"},
+	    {"here", "/x/y/z.yaml", "./systems/here.yaml"},
+	    {"there", "/x/y/z.yaml", "fixtures/systems/there.yaml"},
+	    {"there", NULL, "fixtures/systems/there.yaml"},
+	    {"nowhere", "/x/y/z.yaml", NULL},
+	    {"systems/here.yaml", NULL, "systems/here.yaml"},
+	};
+	struct fixture *f = *state;
+	char before[PATH_MAX], path[PATH_MAX];
+	struct error err;
+	size_t i;
+
+	assert_non_null(getcwd(before, sizeof before));
+	assert_int_equal(chdir(f->root), 0);
+	assert_int_equal(system("mkdir -p x/y x/systems systems fixtures/systems"), 0);
+	for (i = 0; i < sizeof made / sizeof *made; i++) {
+		FILE *file = fopen(made[i], "w");
+
+		assert_non_null(file);
+		fclose(file);
+	}
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int r = engine_system_path(path, sizeof path, rows[i].name, rows[i].beside, &err);
+
+		assert_int_equal(r, rows[i].found ? 0 : -1);
+		if (rows[i].found)
+			assert_string_equal(path, rows[i].found);
+	}
+	assert_int_equal(chdir(before), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_no_way_out_skips_the_undo, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_one_lookup_for_systems, setup, teardown),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "__runner"))

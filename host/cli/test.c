@@ -27,7 +27,8 @@ struct arguments {
 static const char usage[] =
     "usage: tritone test [OPTION ...] FILE\n"
     "Runs a suite, or a single experiment, on the system that it names, and prints a verdict for each.\n\n"
-    "  -s, --system NAME     the system's manifest: a file, or a name in a systems/ folder\n"
+    "  -s, --system NAME     the system's manifest: a file, or a name in a systems/ folder beside or\n"
+    "                        above FILE, in the working directory or in fixtures/\n"
     "      --seed N          the seed of every random choice (default: TRITONE_SEED, or a fresh one, which is "
     "printed)\n"
     "      --only PATTERN    only the experiments whose name contains PATTERN\n"

@@ -103,7 +103,10 @@ enum verdict engine_shoot(const struct engine_options *options, const struct eng
 size_t engine_run_all(const struct engine_options *options, const struct engine_case *cases, size_t count,
     unsigned jobs, struct result *results, void (*done)(void *arg, const struct result *result), void *arg);
 
-/* A manifest by path, or by name in a systems/ folder beside or above the file `beside`. */
+/*
+ * A manifest by path, or by name in a systems/ folder beside or above the file `beside` (NULL: none), else in the working directory or its
+ * fixtures/.
+ */
 int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err);
 
 #endif

@@ -10,35 +10,52 @@
 
 #include "engine/engine.h"
 
-int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err)
+static bool manifest_in(const char *dir, const char *name, char *ret, size_t size)
+{
+	return snprintf(ret, size, "%s/systems/%s.yaml", dir, name) < (int)size && access(ret, R_OK) == 0;
+}
+
+/* A name: beside or above the file, then from where tritone was called, as `tritone up` does, which has no file. */
+static int by_name(char *ret, size_t size, const char *name, const char *beside, struct error *err)
 {
 	char dir[PATH_MAX];
 	int up;
 
-	if (snprintf(dir, sizeof dir, "%s", beside) >= (int)sizeof dir)
-		return error_set(err, ENAMETOOLONG, "%s: the path is too long", beside);
-	if (strchr(system, '/') || strstr(system, ".yaml") || strstr(system, ".json")) {
-		if (access(system, R_OK) == 0) {
-			snprintf(ret, size, "%s", system);
-			return 0;
-		}
-		if (system[0] != '/') {
-			snprintf(ret, size, "%s/%s", dirname(dir), system);
-			if (access(ret, R_OK) == 0)
-				return 0;
-		}
-		return error_set(err, ENOENT, "there is no manifest %s", system);
-	}
-	for (up = 0; up < 3; up++) {
+	snprintf(dir, sizeof dir, "%s", beside ? beside : ".");
+	for (up = 0; beside && up < 3; up++) {
 		char *parent = dirname(dir);
 
 		memmove(dir, parent, strlen(parent) + 1);
-		if (snprintf(ret, size, "%s/systems/%s.yaml", dir, system) < (int)size && access(ret, R_OK) == 0)
+		if (manifest_in(dir, name, ret, size))
 			return 0;
 		if (!strcmp(dir, ".") || !strcmp(dir, "/"))
 			break;
 	}
-	return error_set(err, ENOENT, "there is no systems/%s.yaml beside or above %s", system, beside);
+	if (manifest_in(".", name, ret, size) || manifest_in("fixtures", name, ret, size))
+		return 0;
+	return error_set(err, ENOENT, "there is no systems/%s.yaml%s%s, nor in the working directory or its fixtures/",
+	    name, beside ? " beside or above " : "", beside ? beside : "");
+}
+
+int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err)
+{
+	char dir[PATH_MAX];
+
+	if (beside && strlen(beside) >= sizeof dir)
+		return error_set(err, ENAMETOOLONG, "%s: the path is too long", beside);
+	if (!strchr(system, '/') && !strstr(system, ".yaml") && !strstr(system, ".json"))
+		return by_name(ret, size, system, beside, err);
+	if (access(system, R_OK) == 0) {
+		snprintf(ret, size, "%s", system);
+		return 0;
+	}
+	if (system[0] != '/' && beside) {
+		snprintf(dir, sizeof dir, "%s", beside);
+		snprintf(ret, size, "%s/%s", dirname(dir), system);
+		if (access(ret, R_OK) == 0)
+			return 0;
+	}
+	return error_set(err, ENOENT, "there is no manifest %s", system);
 }
 
 struct list {

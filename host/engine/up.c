@@ -11,18 +11,6 @@
 #define STOP_GRACE_MS 5000
 #define HALT_GAP_MS   200
 
-static int manifest_path(char *path, size_t size, const char *system, struct error *err)
-{
-	struct error first;
-
-	if (engine_system_path(path, size, system, "./here", &first) == 0)
-		return 0;
-	if (engine_system_path(path, size, system, "fixtures/suites/here", err) == 0)
-		return 0;
-	*err = first;
-	return -1;
-}
-
 /* "POST http://...", malloc'ed; NULL when it is not declared or cannot be said. */
 static char *request(struct run *run, const char *method, const char *url)
 {
@@ -73,7 +61,8 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 	char *names[] = {plan, write, review, NULL};
 	const struct spec_strings roles = {names, 3};
 
-	if (manifest_path(path, sizeof path, up->system, err) || spec_manifest_load(&run.manifest, path, err))
+	if (engine_system_path(path, sizeof path, up->system, NULL, err) ||
+	    spec_manifest_load(&run.manifest, path, err))
 		return VERDICT_ERROR;
 	snprintf(c.name, sizeof c.name, "up-%.60s", run.manifest->name);
 	if (rundir_halted(&run, why, sizeof why))
