@@ -40,7 +40,7 @@ static const char usage[] =
     "      --json            print one JSON document      --jsonl   one JSON object a line\n"
     "      --junit FILE      write JUnit XML to FILE too\n"
     "  -q, --quiet           no progress on standard error\n"
-    "  -v, --verbose         all invariants; twice: the evidence and the timeline\n"
+    "  -v, --verbose         all invariants; twice: the evidence and the timeline, too\n"
     "  -h, --help\n\n"
     "Exit status: 0 all as expected, 1 deviated, 2 usage or bad file, 3 gate failed, 4 not injected or vacuous,\n"
     "5 undo incomplete, 6 aborted, 7 a capability is missing here, 130 or 143 after a signal (all faults undone).\n";
@@ -116,6 +116,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 			break;
 		case 'v':
 			a->report.verbosity++;
+			a->engine.timeline = a->report.verbosity > 1;
 			break;
 		case 'h':
 			fputs(usage, stdout);

@@ -28,6 +28,7 @@ struct engine_options {
 	    reruns;   /* how often a deviation that nobody expected is run again; one that was expected: at most once */
 	bool keep;    /* keep the run directory of what went as expected, too */
 	bool dry_run; /* stop after the plan; touch nothing */
+	bool timeline; /* keep the timeline in the result */
 	bool allow_pathological;
 	struct progress *progress; /* may be NULL */
 	unsigned lane;             /* of progress, for this run */

@@ -91,6 +91,11 @@ static void run_once(const struct engine_options *options, const struct engine_c
 			(void)stage_settle(&run);
 		(void)stage_close(&run);
 		stage_judge(&run);
+		if (options->timeline && run.history) {
+			const struct history_view view = history_view(run.history);
+
+			result->timeline = report_timeline(&view);
+		}
 	} else if (options->dry_run && result->verdict == VERDICT_HELD) {
 		result->ok = true;
 	}

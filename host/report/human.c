@@ -123,13 +123,13 @@ static void put_faults(FILE *out, const struct result *result)
 	}
 }
 
-static void put_timeline(FILE *out, const struct result *result, const struct paint *paint)
+static void put_timeline(FILE *out, const struct history_view *view, const struct paint *paint)
 {
 	char line[512], text[TEXT_MAX];
 	size_t i, shown = 0;
 
-	for (i = 0; i < result->history.count; i++) {
-		const struct op *op = &result->history.ops[i];
+	for (i = 0; i < view->count; i++) {
+		const struct op *op = &view->ops[i];
 
 		/* what comes by the hundred and says little by itself */
 		if (op->kind == OP_CALL || op->kind == OP_NOTIFY || op->kind == OP_CLAIM || op->kind == OP_STATEFILE)
@@ -141,6 +141,22 @@ static void put_timeline(FILE *out, const struct result *result, const struct pa
 	}
 	if (shown > TIMELINE_MAX)
 		fprintf(out, "      ... and %zu more\n", shown - TIMELINE_MAX);
+}
+
+char *report_timeline(const struct history_view *view)
+{
+	static const struct paint none = {"", "", "", ""};
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	put_timeline(out, view, &none);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 void report_human(FILE *out, const struct report_options *options, const struct result *result)
@@ -160,8 +176,10 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 		if (options->verbosity >= 2 || failed)
 			put_findings(out, result, c, &paint);
 	}
-	if (options->verbosity >= 2)
-		put_timeline(out, result, &paint);
+	if (options->verbosity >= 2 && result->timeline)
+		fprintf(out, "%s%s%s", paint.dim, result->timeline, paint.plain);
+	else if (options->verbosity >= 2)
+		put_timeline(out, &result->history, &paint);
 	if (!result->ok || options->verbosity >= 1) {
 		if (*result->run_dir)
 			fprintf(out, "      run        %s\n", text_clean(text, sizeof text, result->run_dir));

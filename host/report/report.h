@@ -68,6 +68,8 @@ struct result {
 	uint32_t reproduced, reruns; /* reproduced k/n; reruns 0: not run again */
 	uint64_t duration_us;
 	struct history_view history; /* for evidence and timeline; count 0 when not kept */
+	char *
+	    timeline; /* report_timeline's, malloc'ed, for when the history is gone by the time of the report; NULL: see `history` */
 	/* The lines of the deviated checks' findings, in order, malloc'ed; those behind the last are NULL: the history
 	 * may be gone by the time of the report. */
 	char *evidence_lines[CHECK_FINDINGS_MAX * CHECK_EVIDENCE_MAX];
@@ -89,6 +91,8 @@ struct report_options {
 	int name_width;     /* of the longest name, so that lines written as they come are aligned; 0: 22 */
 };
 
+/* What report_human shows of a history when it is to tell all, as text, malloc'ed; NULL: no memory. */
+char *report_timeline(const struct history_view *view);
 /* One call for each result as it comes, then the summary over all. */
 void report_human(FILE *out, const struct report_options *options, const struct result *result);
 void report_human_summary(FILE *out, const struct report_options *options, const struct result *results, size_t count);

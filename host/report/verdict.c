@@ -128,4 +128,6 @@ void result_finish(struct result *result)
 		free(result->evidence_lines[i]);
 		result->evidence_lines[i] = NULL;
 	}
+	free(result->timeline);
+	result->timeline = NULL;
 }

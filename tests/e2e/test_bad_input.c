@@ -297,6 +297,7 @@ static void test_mistakes_on_the_command_line(void **state)
 	    {"status", "extra", NULL},
 	    {"show", "nonesuch", NULL},
 	    {"show", NULL},
+	    {"show", "--kind", "comit", "x", NULL},
 	    {"plugin", NULL},
 	    {"plugin", "show", "nonesuch", NULL},
 	    {"plugin", "shwo", "agent-kill", NULL},
@@ -341,6 +342,9 @@ static void test_help_and_no_arguments(void **state)
 		ran_has(ran, "usage: tritone ");
 		assert_int_equal(ran->used[1], 0);
 	}
+	ran_has(tritone(world, "show", "--help", NULL), "Kinds: submit, outcome, commit, ");
+	ran_has(
+	    tritone(world, "show", "--kind", "comit", "x", NULL), "there is no kind 'comit'; did you mean 'commit'?");
 	ran_status(tritone(world, NULL), 2);
 	nothing_is_left(world);
 }

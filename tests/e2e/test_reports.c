@@ -65,6 +65,23 @@ static void test_jsonl(void **state)
 	assert_int_equal(i, 3);
 }
 
+/* Once: every invariant. Twice: what happened, too. */
+static void test_verbose(void **state)
+{
+	struct world *world = *state;
+	const char *file = suite(world);
+	struct ran *once = tritone(world, "test", "-v", "--only", "good", file, NULL);
+	struct ran *twice = tritone(world, "test", "-vv", "--only", "good", file, NULL);
+
+	ran_status(once, 0);
+	ran_status(twice, 0);
+	ran_has(once, "no-lost-task");
+	assert_false(ran_said(once, "stage ok  gate\n"));
+	ran_has(twice, "no-lost-task");
+	ran_has(twice, "s  stage ok  gate\n");
+	ran_has(twice, "s  commit ok  t000-plan");
+}
+
 /* ---- XML: enough of it to know that a parser would take it ---- */
 
 static const char *entity(const char *p)
@@ -240,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_json),
 	    TEST(test_jsonl),
+	    TEST(test_verbose),
 	    cmocka_unit_test(test_the_xml_checker_itself),
 	    TEST(test_junit),
 	    TEST(test_output_that_cannot_be_written),
