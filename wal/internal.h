@@ -55,8 +55,8 @@ struct wal_checkpoint {
 struct wal_batch {
 	uint8_t *bytes;
 	size_t used, capacity;
-	uint64_t count;
 };
+#define WAL_ENTRY_HEAD (sizeof(uint32_t) + WAL_HASH_SIZE)
 
 struct wal {
 	char *dir;
@@ -69,16 +69,22 @@ struct wal {
 	struct wal_state state;
 
 	pthread_mutex_t lock;
-	pthread_cond_t done; /* a commit has ended */
 	pthread_rwlock_t map;
-	bool busy; /* somebody commits */
+	bool busy;        /* somebody commits */
+	bool upkeep_next; /* and then it is the turn of wal_upkeep */
 	struct wal_batch staged, flying;
 	uint64_t next_lsn;
-	uint64_t waiters, waiters_last; /* threads in wal_sync; and how many the last commit served */
+	uint64_t batch;           /* number of the one that is staged */
+	uint64_t flying_lsn;      /* the last that was taken from there */
+	uint64_t syncers, served; /* threads that asked for the staged batch to be synced; for the one before */
+	uint64_t commit_ns;       /* what the last commit took */
+	unsigned idle_waiters;
+	_Atomic uint32_t words[2], idle; /* futexes: batch even, batch odd; `busy` has ended */
 	_Atomic uint64_t durable_lsn, base_lsn, checkpoint_lsn;
 	struct error failed;    /* code 0: not failed */
 	pthread_mutex_t upkeep; /* held over a whole checkpoint or trim; before `lock` */
 };
+#define WAL_NO_BATCH UINT64_MAX
 
 /* record.c */
 size_t record_encode(uint8_t *to, uint64_t lsn, uint64_t epoch, uint32_t kind, const void *payload, size_t size);
@@ -127,7 +133,7 @@ int wal_put_state(struct wal *wal, MDB_txn *txn, struct wal_state *state); /* an
 /* What is in this snapshot was written by the transaction that the snapshot says it is. NULL, or what is wrong. */
 const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char *reason, size_t reason_size);
 
-/* commit.c */
+/* stage.c */
 int wal_staging_init(struct wal *wal, struct error *err);
 void wal_staging_finish(struct wal *wal);
 
@@ -135,6 +141,12 @@ void wal_staging_finish(struct wal *wal);
  * commit: an LMDB code, or -1 with *err filled. It alters *state as it likes, but for the head. */
 typedef int (*wal_change_fn)(void *arg, struct wal *wal, MDB_txn *txn, struct wal_state *state, struct error *err);
 int wal_upkeep(struct wal *wal, wal_change_fn change, void *arg, struct error *err);
+
+/* commit.c; called by the one thread that has set `busy`, without the lock. */
+/* `needed`: bytes, about, that a full map lacks. *ret_unknown: what failed was the commit itself. */
+int wal_commit(struct wal *wal, wal_change_fn change, void *arg, size_t needed, bool *ret_unknown, struct error *err);
+/* The change that appends: chains and stores each record of the wal_batch `arg`. */
+int wal_put_records(void *arg, struct wal *wal, MDB_txn *txn, struct wal_state *state, struct error *err);
 
 /* checkpoint.c */
 /* Filled from `meta`; only when state->checkpoint_lsn is not 0. */
