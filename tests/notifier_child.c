@@ -119,6 +119,7 @@ static void many(void)
 
 int main(int argc, char **argv)
 {
+	MUST(fcntl(STDIN_FILENO, F_GETFD) == 0); /* the recorder leaves it as it was */
 	if (argc == 3 && chdir(argv[1]) == 0 && !strcmp(argv[2], "every"))
 		every_call();
 	else if (argc == 4 && !strcmp(argv[2], "map") && chdir(argv[1]) == 0)

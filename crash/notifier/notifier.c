@@ -129,6 +129,7 @@ static void serve(struct recording *recording)
 static void __attribute__((noreturn)) child(char *const *argv, const struct sock_fprog *program, int output, int say)
 {
 	int numbers[2];
+	char go;
 
 	setpgid(0, 0);
 	if (dup2(output, STDOUT_FILENO) < 0)
@@ -137,7 +138,7 @@ static void __attribute__((noreturn)) child(char *const *argv, const struct sock
 	numbers[1] = errno;
 	if (send(say, numbers, sizeof numbers, MSG_NOSIGNAL) != (ssize_t)sizeof numbers || numbers[0] < 0)
 		_exit(EXIT_NOT_STARTED);
-	if (recv(say, numbers, 1, 0) != 1) /* the parent has the listener */
+	if (recv(say, &go, 1, 0) != 1) /* the parent has the listener */
 		_exit(EXIT_NOT_STARTED);
 	close(numbers[0]);
 	execvp(argv[0], argv);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judges what a loss of power may have left of the conductor's directory, recorded from conductor_writer: the real
+ * conductor recovers it, and what was acknowledged to the outside must be there, in its log and in git.
+ */
+#ifndef TRITONE_TESTS_CONDUCTOR_JUDGE_H
+#define TRITONE_TESTS_CONDUCTOR_JUDGE_H
+
+#include "crash/judge.h"
+
+/* `config` is the conductor's path. */
+extern const struct crash_judge conductor_judge;
+
+/*
+ * The rules, in this order:
+ *  - `conductor init` (only when it was not acknowledged) and `conductor recover` end well, twice, and say the same
+ *  - each task that was accepted is known; each that was confirmed is committed, as far as it is concerned for ever
+ *  - main holds at most one commit of each task; one of each task that the log calls committed
+ *  - every commit, tree and blob that main reaches is there and is what its name says
+ *  - the chain of the log verifies
+ *  - no half-written file is left below .sdd, and what is there is JSON
+ */
+
+#endif
