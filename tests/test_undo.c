@@ -29,6 +29,7 @@ struct fixture {
 	char dir[64], run[PATH_MAX], state[PATH_MAX], bin[PATH_MAX], plugin[PATH_MAX];
 	char out[4096]; /* of the last tritone */
 	struct undo_log *log;
+	int64_t hook_timeout_ms; /* of the faults of fork_host; 0: the runner's own */
 	struct undo_entry entry;
 	struct error err;
 };
@@ -61,6 +62,7 @@ static int setup(void **state)
 	strcpy(f->entry.params, "x=1\ny=2\n");
 	f->entry.seed = UINT64_MAX;
 	f->entry.duration_ms = -1;
+	f->entry.hook_timeout_ms = 12345;
 	f->entry.undo.size = 3;
 	memcpy(f->entry.undo.bytes, "\0\1\2", 3);
 	*state = f;
@@ -281,6 +283,7 @@ static void inject(struct fixture *f, const char *id, const char *const *params,
 	    .state_dir = f->state,
 	    .undo = f->log,
 	    .seed = 1,
+	    .hook_timeout_ms = f->hook_timeout_ms,
 	    .interrupt_fd = -1,
 	};
 	struct runner *runner;
@@ -374,7 +377,7 @@ static void test_status_and_recover(void **state)
 	assert_int_equal(tritone(f, "status"), 0);
 	assert_says(f, "gone");
 	assert_int_equal(tritone(f, "recover"), 0);
-	assert_string_equal(f->out, "");
+	assert_string_equal(f->out, "nothing is outstanding\n");
 	assert_int_equal(tritone(f, text), 0);
 	assert_says(f, "nothing is outstanding");
 }
@@ -390,7 +393,68 @@ static void test_recover_says_what_it_could_not_undo(void **state)
 	wait_for_all();
 	assert_int_equal(tritone(f, "recover"), 5);
 	assert_says(f, RUN_ID ": one: NOT undone: one: not on a Sunday");
+	assert_says(f, "tritone recover --forget " RUN_ID "/one\n");
 	assert_int_equal(tritone(f, "status"), 5);
+}
+
+/* What can never be undone is given up by its name, and nothing else with it. */
+static void test_one_is_given_up(void **state)
+{
+	static const char *const params[] = {"when=revert", "how=refuse"};
+	struct fixture *f = *state;
+	pid_t host = fork_host(f, params, 2);
+
+	assert_int_equal(tritone(f, "recover --forget " RUN_ID "/one"), 5); /* the host is there */
+	assert_says(f, " is in use by pid ");
+	kill_children_of(host, SIGKILL);
+	assert_int_equal(kill(host, SIGKILL), 0);
+	wait_for_all();
+	assert_int_equal(tritone(f, "recover --forget three"), 2);
+	assert_int_equal(tritone(f, "recover --forget run-2/one"), 2);
+	assert_int_equal(tritone(f, "recover --forget one --forget two"), 2);
+	assert_int_equal(tritone(f, "status"), 5);
+	assert_says(f, "LEFT BEHIND: one, two");
+	assert_int_equal(tritone(f, "recover --forget one"), 0);
+	assert_says(f, RUN_ID ": one: GIVEN UP, NOT UNDONE: ");
+	assert_int_equal(tritone(f, "status"), 5);
+	assert_says(f, "LEFT BEHIND: two");
+	assert_int_equal(tritone(f, "recover --forget one"), 2);
+	assert_int_equal(tritone(f, "recover --forget " RUN_ID "/two"), 0);
+	assert_int_equal(tritone(f, "status"), 0);
+	assert_int_equal(tritone(f, "recover"), 0);
+	assert_string_equal(f->out, "nothing is outstanding\n");
+	assert_true(is_there(f, "one") && is_there(f, "two"));
+}
+
+/* A revert that hangs is given the time that the experiment gave the hooks, not one of recover's own. */
+static void test_recover_keeps_to_the_hook_timeout(void **state)
+{
+	static const char *const params[] = {"when=revert", "how=hang"};
+	struct fixture *f = *state;
+	pid_t host;
+
+	f->hook_timeout_ms = 300;
+	host = fork_host(f, params, 2);
+	kill_children_of(host, SIGKILL);
+	assert_int_equal(kill(host, SIGKILL), 0);
+	wait_for_all();
+	assert_int_equal(tritone(f, "recover"), 5);
+	assert_says(f, "the plugin hung in revert: no answer within 300 ms");
+}
+
+/* A host that has closed its log is told from one that was killed. */
+static void test_finished_or_gone(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(undo_host_finished(f->run));
+	assert_int_equal(undo_open(&f->log, f->run, &f->err), 0);
+	assert_false(undo_host_finished(f->run));
+	undo_close(f->log);
+	f->log = NULL;
+	assert_true(undo_host_finished(f->run));
+	assert_int_equal(tritone(f, "status"), 0);
+	assert_says(f, "finished, kept");
 }
 
 /* The host is killed and recover is called at once, before its runners have reverted: it waits for them, and finds
@@ -504,6 +568,9 @@ int main(int argc, char **argv)
 	    UNDO_TEST(test_heirs_take_turns),
 	    UNDO_TEST(test_status_and_recover),
 	    UNDO_TEST(test_recover_says_what_it_could_not_undo),
+	    UNDO_TEST(test_one_is_given_up),
+	    UNDO_TEST(test_recover_keeps_to_the_hook_timeout),
+	    UNDO_TEST(test_finished_or_gone),
 	    UNDO_TEST(test_recover_waits_for_runners),
 	    UNDO_TEST(test_usage),
 	    UNDO_TEST(test_plugins_are_found_by_name),

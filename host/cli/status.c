@@ -17,12 +17,14 @@ static const char usage[] =
     "usage: tritone status [--json]\n"
     "Shows each run of the state directory (TRITONE_STATE, or .tritone), the process that is at it, and its faults "
     "that\n"
-    "are not undone: active ones of a run at work, left behind ones of a run whose tritone is gone.\n\n"
+    "are not undone: active ones of a run at work, left behind ones of a run whose tritone is gone.\n"
+    "A run that is finished, and kept, may be deleted; so may one that is gone, once it has none.\n\n"
     "Exit status: 0 nothing is left behind, 2 usage, 5 something is (tritone recover undoes it).\n";
 
 struct run {
 	const char *id;
 	pid_t host;
+	bool finished;   /* its host has ended in order */
 	int outstanding; /* -1: unknown, see err */
 	struct error err;
 	char faults[192]; /* their ids, as many as fit */
@@ -44,6 +46,7 @@ static bool look(struct run *run, const char *dir)
 	run->id = runs_id(dir);
 	run->json = json_array();
 	run->host = undo_host(dir);
+	run->finished = undo_host_finished(dir);
 	run->outstanding = undo_outstanding(dir, name, run, &run->err);
 	return run->outstanding == 0 || (run->outstanding > 0 && run->host);
 }
@@ -58,7 +61,7 @@ static int add_line(struct libscols_table *table, const struct run *run)
 	if (run->host > 0)
 		snprintf(host, sizeof host, "pid %ld", (long)run->host);
 	else
-		snprintf(host, sizeof host, "%s", run->host ? "alive" : "gone");
+		snprintf(host, sizeof host, "%s", run->host ? "alive" : run->finished ? "finished, kept" : "gone");
 	if (run->outstanding < 0)
 		snprintf(faults, sizeof faults, "unknown: %s", run->err.text);
 	else if (run->outstanding == 0)
@@ -80,6 +83,7 @@ static int add_object(json_t *array, const struct run *run)
 	if (!object)
 		return -1;
 	json_object_set_new(object, "alive", json_boolean(run->host != 0));
+	json_object_set_new(object, "finished", json_boolean(run->finished));
 	return json_array_append_new(array, object);
 }
 

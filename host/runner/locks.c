@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runner/runner.h"
@@ -85,6 +86,24 @@ pid_t undo_host(const char *run_dir)
 		pid = read_pid(fd);
 	close(fd);
 	return pid;
+}
+
+/* Without its pid: only a host that was killed leaves that. */
+void lock_host_done(int fd)
+{
+	int ignored = ftruncate(fd, 0);
+
+	(void)ignored;
+	close(fd);
+}
+
+bool undo_host_finished(const char *run_dir)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return undo_host(run_dir) == 0 && path_in(path, sizeof path, run_dir, "host", NULL) == 0 &&
+	       stat(path, &st) == 0 && st.st_size == 0;
 }
 
 int lock_no_host(const char *run_dir, struct error *err)

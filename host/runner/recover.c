@@ -2,6 +2,7 @@
 /* Undoes what a run has left behind, once its host and its runners are gone. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "runner/locks.h"
@@ -65,4 +66,42 @@ int runner_recover_run(const char *run_dir,
 	undo_close(log);
 	free(list.items);
 	return left;
+}
+
+struct lookup {
+	const char *fault_id;
+	struct undo_entry *entry;
+	bool found;
+};
+
+static void look_up(void *arg, const struct undo_entry *entry)
+{
+	struct lookup *lookup = arg;
+
+	if (strcmp(lookup->fault_id, entry->fault_id) != 0)
+		return;
+	*lookup->entry = *entry;
+	lookup->found = true;
+}
+
+int runner_forget(const char *run_dir, const char *fault_id, struct undo_entry *ret_entry, struct error *err)
+{
+	struct lookup lookup = {.fault_id = fault_id, .entry = ret_entry};
+	struct undo_log *log;
+	int r;
+
+	if (lock_no_host(run_dir, err) < 0 || undo_outstanding(run_dir, look_up, &lookup, err) < 0)
+		return -1;
+	if (!lookup.found)
+		return error_set(err, ENOENT, "%s: no fault '%s' is outstanding there", run_dir, fault_id);
+	wait_for_runner(NULL, ret_entry);
+	if (undo_take_over(&log, run_dir, err) < 0)
+		return -1;
+	lookup.found = false;
+	r = undo_log_outstanding(log, look_up, &lookup, err);
+	if (r >= 0)
+		r = lookup.found ? undo_forgotten(log, fault_id, err)
+				 : error_set(err, ENOENT, "%s: %s has just been undone", run_dir, fault_id);
+	undo_close(log);
+	return r < 0 ? -1 : 0;
 }

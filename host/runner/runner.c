@@ -96,6 +96,7 @@ static int fill_setup(struct runner_setup *ret, const struct runner_options *opt
 	entry->seed = options->seed;
 	entry->duration_ms = options->duration_ms;
 	ret->hook_timeout_ms = options->hook_timeout_ms > 0 ? options->hook_timeout_ms : RUNNER_TIMEOUT_MS;
+	entry->hook_timeout_ms = ret->hook_timeout_ms;
 	return params_join(entry->params, sizeof entry->params, options->params, options->param_count, err);
 }
 
@@ -327,7 +328,8 @@ reverted:
 
 int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err)
 {
-	struct channel_options options = {.hook_timeout_ms = RUNNER_TIMEOUT_MS, .interrupt_fd = -1};
+	const int64_t timeout_ms = entry->hook_timeout_ms > 0 ? entry->hook_timeout_ms : RUNNER_TIMEOUT_MS;
+	struct channel_options options = {.hook_timeout_ms = timeout_ms, .interrupt_fd = -1};
 	struct runner_request *request = calloc(1, sizeof *request);
 	struct runner_reply *reply = calloc(1, sizeof *reply);
 	enum runner_failure failure;
@@ -343,7 +345,7 @@ int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_
 		goto out;
 	}
 	request->setup.entry = *entry;
-	request->setup.hook_timeout_ms = RUNNER_TIMEOUT_MS;
+	request->setup.hook_timeout_ms = timeout_ms;
 	options.log_path = log_path;
 	if (copy(request->setup.run_dir, sizeof request->setup.run_dir, real, "the run directory", err) < 0 ||
 	    make_dirs(real, entry, log_path, sizeof log_path, err) < 0)

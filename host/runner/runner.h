@@ -32,7 +32,8 @@ struct undo_entry {
 	char state_dir[1024], keep_dir[1024];
 	uint64_t seed;
 	int64_t duration_ms;
-	char params[2048]; /* as given: name=value, one a line */
+	int64_t hook_timeout_ms; /* for the revert; 0: 10000 */
+	char params[2048];       /* as given: name=value, one a line */
 	struct tritone_undo undo;
 };
 
@@ -42,8 +43,12 @@ int undo_take_over(struct undo_log **ret_log, const char *run_dir, struct error 
 void undo_close(struct undo_log *log);
 /* The host of the run, while its log is open by undo_open; 0: gone, -1: there, pid unknown. Changes nothing. */
 pid_t undo_host(const char *run_dir);
+/* Its host has closed its log; false as long as it is there, and when it was killed. */
+bool undo_host_finished(const char *run_dir);
 int undo_planned(struct undo_log *log, const struct undo_entry *entry, struct error *err); /* returns when durable */
 int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err);          /* returns when durable */
+/* Given up by a person: what it did stays, and it is no longer outstanding. Returns when durable. */
+int undo_forgotten(struct undo_log *log, const char *fault_id, struct error *err);
 /* Calls visit for each outstanding entry, oldest first; read-only, works while another process
  * holds the log. Returns their number or -1. */
 int undo_outstanding(
@@ -152,6 +157,12 @@ int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_
  */
 int runner_recover_run(const char *run_dir,
     void (*visit)(void *arg, const struct undo_entry *entry, const struct error *why), void *arg, struct error *err);
+
+/*
+ * Gives one outstanding entry of a run up whose host is gone, and that entry alone; *ret_entry is what it was. Waits for a runner that is
+ * still reverting it. ENOENT: it is not outstanding; EBUSY as above.
+ */
+int runner_forget(const char *run_dir, const char *fault_id, struct undo_entry *ret_entry, struct error *err);
 
 /*
  * The child: what `tritone __runner` calls. Does not return. A test that starts runners is re-executed itself: its main

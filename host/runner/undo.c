@@ -11,9 +11,10 @@
 #include "runner/protocol.h"
 #include "wal/wal.h"
 
-#define UNDO_KIND_PLANNED  1u
-#define UNDO_KIND_REVERTED 2u
-#define UNDO_MAP_SIZE      ((size_t)1 << 20)
+#define UNDO_KIND_PLANNED   1u
+#define UNDO_KIND_REVERTED  2u
+#define UNDO_KIND_FORGOTTEN 3u
+#define UNDO_MAP_SIZE       ((size_t)1 << 20)
 
 struct undo_log {
 	struct wal *wal;
@@ -25,7 +26,7 @@ struct undo_log {
 
 void undo_entry_pack(msgpack_packer *pk, const struct undo_entry *entry)
 {
-	msgpack_pack_map(pk, 9);
+	msgpack_pack_map(pk, 10);
 	frame_put_str(pk, "fault", entry->fault_id);
 	frame_put_str(pk, "plugin", entry->plugin);
 	frame_put_str(pk, "socket", entry->socket);
@@ -33,6 +34,7 @@ void undo_entry_pack(msgpack_packer *pk, const struct undo_entry *entry)
 	frame_put_str(pk, "keep_dir", entry->keep_dir);
 	frame_put_uint(pk, "seed", entry->seed);
 	frame_put_int(pk, "duration_ms", entry->duration_ms);
+	frame_put_int(pk, "hook_timeout_ms", entry->hook_timeout_ms);
 	frame_put_str(pk, "params", entry->params);
 	frame_put_bin(pk, "undo", entry->undo.bytes, entry->undo.size);
 }
@@ -51,6 +53,8 @@ int undo_entry_unpack(const msgpack_object *map, struct undo_entry *ret_entry, s
 	    size > TRITONE_UNDO_SIZE_MAX)
 		return error_set(err, EILSEQ, "an undo record that is incomplete or too large");
 #undef GET_STR
+	if (frame_get(map, "hook_timeout_ms") && !frame_get_int(map, "hook_timeout_ms", &ret_entry->hook_timeout_ms))
+		return error_set(err, EILSEQ, "an undo record whose hook_timeout_ms is not a number");
 	memcpy(ret_entry->undo.bytes, bytes, size);
 	ret_entry->undo.size = (uint32_t)size;
 	return 0;
@@ -109,7 +113,7 @@ void undo_close(struct undo_log *log)
 		return;
 	wal_close(log->wal);
 	if (log->host_fd >= 0)
-		close(log->host_fd);
+		lock_host_done(log->host_fd);
 	if (log->turn_fd >= 0)
 		close(log->turn_fd);
 	free(log);
@@ -141,7 +145,7 @@ int undo_planned(struct undo_log *log, const struct undo_entry *entry, struct er
 	return r;
 }
 
-int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err)
+static int close_entry(struct undo_log *log, uint32_t kind, const char *fault_id, struct error *err)
 {
 	msgpack_sbuffer buf;
 	msgpack_packer pk;
@@ -151,9 +155,19 @@ int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err)
 	msgpack_packer_init(&pk, &buf, msgpack_sbuffer_write);
 	msgpack_pack_map(&pk, 1);
 	frame_put_str(&pk, "fault", fault_id);
-	r = append(log, UNDO_KIND_REVERTED, &buf, err);
+	r = append(log, kind, &buf, err);
 	msgpack_sbuffer_destroy(&buf);
 	return r;
+}
+
+int undo_reverted(struct undo_log *log, const char *fault_id, struct error *err)
+{
+	return close_entry(log, UNDO_KIND_REVERTED, fault_id, err);
+}
+
+int undo_forgotten(struct undo_log *log, const char *fault_id, struct error *err)
+{
+	return close_entry(log, UNDO_KIND_FORGOTTEN, fault_id, err);
 }
 
 /* ---- reading: what is outstanding ---- */
@@ -217,7 +231,7 @@ static int collect(void *arg, const struct wal_record *record)
 		r = error_set(&list->error, EILSEQ, "not msgpack");
 	else if (record->kind == UNDO_KIND_PLANNED)
 		r = push(list, &unpacked.data);
-	else if (record->kind == UNDO_KIND_REVERTED)
+	else if (record->kind == UNDO_KIND_REVERTED || record->kind == UNDO_KIND_FORGOTTEN)
 		r = drop(list, &unpacked.data);
 	else
 		r = error_set(&list->error, EILSEQ, "a record of the unknown kind %u", record->kind);
