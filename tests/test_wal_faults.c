@@ -380,6 +380,57 @@ static void test_first_write_is_torn(void **state)
 	assert_int_equal(f->err.code, EILSEQ);
 }
 
+/* The mark is written last: a part of it, or zeros, says no more than none. */
+static void test_mark_is_torn(void **state)
+{
+	static const char *const torn[] = {"", "tritone", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "tritone wal 1"};
+	static const size_t sizes[] = {0, 7, 14, 13};
+	struct fixture *f = *state;
+	char path[128], text[16] = "";
+	size_t i;
+	int fd;
+
+	log_make(f, 10);
+	snprintf(path, sizeof path, "%s/format", f->log);
+	for (i = 0; i < sizeof torn / sizeof torn[0]; i++) {
+		fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+		assert_int_equal(write(fd, torn[i], sizes[i]), sizes[i]);
+		close(fd);
+		if (wal_open(&f->wal, f->log, NULL, &f->err) < 0)
+			fail_msg("mark %zu: %s", i, f->err.text);
+		assert_int_equal(wal_durable(f->wal), 10);
+		wal_close(f->wal);
+		f->wal = NULL;
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_int_equal(read(fd, text, sizeof text), 14);
+		close(fd);
+		assert_memory_equal(text, "tritone wal 1\n", 14);
+	}
+}
+
+/* However full its map was left, a log can be opened: bumping the epoch needs pages of its own. */
+static void test_reopen_with_a_full_map(void **state)
+{
+	const struct wal_options options = {.map_size = 1u << 16};
+	struct fixture *f = *state;
+	uint64_t count;
+
+	for (count = 10; count <= 90; count++) {
+		nftw(f->log, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+		assert_int_equal(wal_open(&f->wal, f->log, &options, &f->err), 0);
+		assert_int_equal(append_some(f->wal, 1, count, &f->err), 0);
+		assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+		wal_close(f->wal);
+		f->wal = NULL;
+		if (wal_open(&f->wal, f->log, &options, &f->err) < 0)
+			fail_msg("%llu records: %s", (unsigned long long)count, f->err.text);
+		assert_int_equal(append_some(f->wal, count + 1, 1, &f->err), 0);
+		assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+		wal_close(f->wal);
+		f->wal = NULL;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +448,8 @@ int main(void)
 	    TEST(test_reopen_on_full_disk),
 	    TEST(test_killed_at_any_moment),
 	    TEST(test_first_write_is_torn),
+	    TEST(test_mark_is_torn),
+	    TEST(test_reopen_with_a_full_map),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,11 +7,10 @@
 
 #include "wal/internal.h"
 
-#define INTR_TRIES   8
 #define GROWTH_SLACK (1u << 20) /* bytes, for LMDB's own pages */
 
 /* More address space, and a file as long as the map: a hole costs nothing, and what LMDB maps can never end in SIGBUS. */
-static int grow(struct wal *wal, size_t needed, struct error *err)
+int wal_grow(struct wal *wal, size_t needed, struct error *err)
 {
 	size_t size = wal->map_size;
 	int rc, fd;
@@ -120,7 +119,7 @@ static int make_room(struct wal *wal, size_t needed, bool *cleared, bool *grown,
 	if (*grown)
 		return wal_mdb_error(err, MDB_MAP_FULL, wal, "cannot be written");
 	*grown = true;
-	return grow(wal, 2 * needed + GROWTH_SLACK, err);
+	return wal_grow(wal, 2 * needed + GROWTH_SLACK, err);
 }
 
 /* LMDB says EIO for a short write, and that is how a disk becomes full. */
@@ -141,7 +140,7 @@ int wal_commit(struct wal *wal, wal_change_fn change, void *arg, size_t needed, 
 
 		if (rc == 0 || rc == -1)
 			return rc;
-		if (rc == EINTR && ++interrupted < INTR_TRIES)
+		if (rc == EINTR && ++interrupted < WAL_INTR_TRIES)
 			continue;
 		if (rc == EIO && disk_is_full(wal, needed))
 			rc = ENOSPC;

@@ -23,6 +23,7 @@
 #define WAL_FORMAT_FILE "format"      /* there once the log has been created: an empty data file is then a loss */
 
 #define WAL_HASH_SIZE     16u
+#define WAL_INTR_TRIES    8   /* of a transaction that is interrupted */
 #define WAL_HEAD_SIZE_MAX 48u /* what record_encode adds to a payload, at most */
 #define WAL_STATE_SIZE    104u
 #define WAL_CHUNK_SIZE    4080u /* of a checkpoint: what a page of its own holds, so that any free page will do */
@@ -101,12 +102,13 @@ const char *checkpoint_decode(const uint8_t *bytes, size_t size, struct wal_chec
 /* lock.c */
 int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err);
 void wal_lock_release(int fd);
-/* The pid of the live writer, 0 if there is none, -1 if it has not said who it is. */
+/* The pid of the live writer, 0 if there is none, -1 if it has not said who it is or none can tell. */
 pid_t wal_lock_holder(int dir_fd);
 
 /* shape.c: is this an LMDB file whose pages hold together? LMDB trusts its file: it dies of SIGBUS on a short one, of
  * SIGSEGV or abort() on a wild page number. So we look first. */
 struct shape_geometry {
+	int code; /* of the failure: EILSEQ, or what kept it from being read */
 	uint64_t size, page_size, last_page, txn_id;
 	uint64_t map_size; /* as the last writer had it */
 };
@@ -115,6 +117,7 @@ const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *re
 /* Nothing but what LMDB writes first into a new file, or a part of that. */
 bool shape_unborn(int fd);
 struct shape_found {
+	int code;   /* as above */
 	bool empty; /* no database in it at all */
 	bool has_log, has_meta;
 	uint64_t last_lsn; /* the last record seen before the damage */
@@ -136,6 +139,8 @@ const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char
 /* stage.c */
 int wal_staging_init(struct wal *wal, struct error *err);
 void wal_staging_finish(struct wal *wal);
+/* Makes map and file larger by `needed` bytes at least, doubling; no transaction of this process may be open. */
+int wal_grow(struct wal *wal, size_t needed, struct error *err);
 
 /* A transaction that is not an append, in turn with those that are. `change` may be called again if it did not come to a
  * commit: an LMDB code, or -1 with *err filled. It alters *state as it likes, but for the head. */

@@ -96,8 +96,8 @@ pid_t wal_lock_holder(int dir_fd)
 	pid_t pid = 0;
 
 	if (fd < 0)
-		return 0;
-	if (fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK)
+		return errno == ENOENT || errno == EACCES ? 0 : -1;
+	if (fcntl(fd, F_OFD_GETLK, &range) < 0 || range.l_type != F_UNLCK)
 		pid = read_pid(fd);
 	close(fd);
 	return pid;

@@ -91,13 +91,16 @@ static ssize_t read_at(int fd, void *to, size_t size, off_t at)
 }
 
 /* One meta page: false with the reason if it is none. */
-static bool read_meta(int fd, uint64_t at, uint64_t number, struct meta *ret_meta, char *reason, size_t reason_size)
+static bool read_meta(
+    int fd, uint64_t at, uint64_t number, struct meta *ret_meta, int *ret_code, char *reason, size_t reason_size)
 {
 	uint8_t bytes[HEADER_SIZE + sizeof(struct meta)];
+	ssize_t n = read_at(fd, bytes, sizeof bytes, (off_t)at);
 	struct page page;
 
-	if (read_at(fd, bytes, sizeof bytes, (off_t)at) != (ssize_t)sizeof bytes) {
-		snprintf(reason, reason_size, "it is too short for an LMDB file");
+	*ret_code = n < 0 ? errno : EILSEQ;
+	if (n != (ssize_t)sizeof bytes) {
+		snprintf(reason, reason_size, "%s", n < 0 ? strerror(errno) : "it is too short for an LMDB file");
 		return false;
 	}
 	memcpy(&page, bytes, sizeof page);
@@ -114,18 +117,18 @@ static bool read_meta(int fd, uint64_t at, uint64_t number, struct meta *ret_met
 	return true;
 }
 
-static bool read_metas(int fd, struct meta metas[2], char *reason, size_t reason_size)
+static bool read_metas(int fd, struct meta metas[2], int *ret_code, char *reason, size_t reason_size)
 {
 	uint32_t page_size;
 
-	if (!read_meta(fd, 0, 0, &metas[0], reason, reason_size))
+	if (!read_meta(fd, 0, 0, &metas[0], ret_code, reason, reason_size))
 		return false;
 	page_size = metas[0].trees[TREE_FREE].pad; /* where LMDB keeps it */
 	if (page_size < 512 || page_size > 65536 || (page_size & (page_size - 1))) {
 		snprintf(reason, reason_size, "its page size is %u", page_size);
 		return false;
 	}
-	if (!read_meta(fd, page_size, 1, &metas[1], reason, reason_size))
+	if (!read_meta(fd, page_size, 1, &metas[1], ret_code, reason, reason_size))
 		return false;
 	if (metas[1].trees[TREE_FREE].pad != page_size) {
 		snprintf(reason, reason_size, "its two meta pages disagree on the page size");
@@ -142,14 +145,16 @@ const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *re
 	uint64_t page_size;
 
 	if (fstat(fd, &status) < 0) {
+		ret_geometry->code = errno;
 		snprintf(reason, reason_size, "%s", strerror(errno));
 		return reason;
 	}
-	if (!read_metas(fd, metas, reason, reason_size))
+	if (!read_metas(fd, metas, &ret_geometry->code, reason, reason_size))
 		return reason;
 	newest = &metas[metas[1].txn_id > metas[0].txn_id];
 	page_size = metas[0].trees[TREE_FREE].pad;
-	*ret_geometry = (struct shape_geometry){.size = (uint64_t)status.st_size,
+	*ret_geometry = (struct shape_geometry){.code = EILSEQ,
+	    .size = (uint64_t)status.st_size,
 	    .page_size = page_size,
 	    .last_page = newest->last_page,
 	    .txn_id = newest->txn_id,
@@ -427,7 +432,7 @@ static int walk_all(struct shape *shape, const struct meta *meta)
 
 const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, char *reason, size_t reason_size)
 {
-	struct shape shape = {.reason = reason, .reason_size = reason_size};
+	struct shape shape = {.found.code = EILSEQ, .reason = reason, .reason_size = reason_size};
 	struct shape_geometry geometry = {0};
 	struct meta metas[2];
 	const struct meta *meta;
@@ -437,7 +442,8 @@ const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, 
 
 	reason[0] = '\0';
 	cut = shape_geometry(fd, &geometry, reason, reason_size) != NULL;
-	if ((cut && !geometry.size) || !read_metas(fd, metas, reason, reason_size))
+	ret_found->code = geometry.code;
+	if ((cut && !geometry.size) || !read_metas(fd, metas, &ret_found->code, reason, reason_size))
 		return reason;
 	if (metas[0].txn_id != txn_id && metas[1].txn_id != txn_id) {
 		reason[0] = '\0';
@@ -453,7 +459,8 @@ const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, 
 	shape.seen = calloc(1, shape.pages / 8 + 1);
 	map = mmap(NULL, geometry.size, PROT_READ, MAP_SHARED, fd, 0);
 	if (!shape.seen || map == MAP_FAILED) {
-		snprintf(reason, reason_size, "not enough memory to check it");
+		shape.found.code = shape.seen && errno ? errno : ENOMEM;
+		snprintf(reason, reason_size, "cannot be checked: %s", strerror(shape.found.code));
 		rc = -1;
 	} else {
 		shape.map = map;

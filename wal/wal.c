@@ -24,6 +24,7 @@ struct opening {
 	bool absent; /* there was no data file: what is there now is ours to remove */
 	bool marked; /* the format file says that the log was once complete */
 	bool fresh;  /* nothing was ever written: initialise it */
+	bool made;   /* it is a log now, if without the mark: nothing of it is to be removed */
 };
 
 static int sync_dir(const char *path, struct error *err)
@@ -61,7 +62,8 @@ static int look_for_mark(struct wal *wal, struct opening *opening, struct error 
 {
 	char text[sizeof format_text] = "";
 	int fd = openat(opening->dir_fd, WAL_FORMAT_FILE, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	bool torn = true;
+	ssize_t n, i;
 
 	if (fd < 0) {
 		if (errno == ENOENT)
@@ -72,10 +74,13 @@ static int look_for_mark(struct wal *wal, struct opening *opening, struct error 
 	close(fd);
 	if (n < 0)
 		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_FORMAT_FILE, strerror(errno));
-	if (n && strcmp(text, format_text) != 0)
+	opening->marked = n == (ssize_t)sizeof text - 1 && memcmp(text, format_text, sizeof text) == 0;
+	/* a part of it, or zeros in its place: whoever was leaving the mark died of it */
+	for (i = 0; i < n; i++)
+		torn = torn && (text[i] == format_text[i] || !text[i]);
+	if (!torn)
 		return error_set(err, EILSEQ, "%s/%s: says '%.*s', expected 'tritone wal 1': not a log of this version",
 		    wal->dir, WAL_FORMAT_FILE, (int)strcspn(text, "\n"), text);
-	opening->marked = n > 0;
 	return 0;
 }
 
@@ -135,8 +140,8 @@ static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_
 	if (shape_geometry(opening->data_fd, &geometry, reason, sizeof reason)) {
 		if (!opening->marked && shape_unborn(opening->data_fd))
 			return begin_again(wal, opening, err);
-		if (!geometry.size) /* not even LMDB's */
-			return error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
+		if (!geometry.size) /* not even LMDB's, or not to be read */
+			return error_set(err, geometry.code, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
 		shape_check(opening->data_fd, geometry.txn_id, &found, reason, sizeof reason);
 		*ret_bad_lsn = found.last_lsn + 1;
 		return error_set(err, EILSEQ, "%s/%s: damaged from LSN %llu on at the latest: %s", wal->dir,
@@ -185,15 +190,23 @@ static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 		/* Without a lock file LMDB would make one, and reading changes nothing on disk; it is needed only
 		 * beside a live writer. */
 		if (faccessat(opening->dir_fd, WAL_LMDB_LOCK, R_OK | W_OK, 0) < 0) {
+			const int code = errno;
+
+			if (code != ENOENT && code != EACCES && code != EROFS)
+				return error_set(err, code, "%s/%s: %s", wal->dir, WAL_LMDB_LOCK, strerror(code));
 			if (wal_lock_holder(opening->dir_fd))
-				return error_set(err, errno,
+				return error_set(err, code,
 				    "%s/%s: %s; the log has a live writer, beside which it is needed", wal->dir,
-				    WAL_LMDB_LOCK, strerror(errno));
+				    WAL_LMDB_LOCK, strerror(code));
 			flags |= MDB_NOLOCK;
 		}
 	}
 	if (!rc)
 		rc = mdb_env_open(wal->env, wal->dir, flags, 0666);
+	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH) /* the data file was looked at before */
+		return error_set(err, EILSEQ,
+		    "%s/%s: is not LMDB's lock file; where no process uses the log it may be removed", wal->dir,
+		    WAL_LMDB_LOCK);
 	return rc ? wal_mdb_error(err, rc, wal, "cannot be opened") : 0;
 }
 
@@ -215,10 +228,12 @@ static int check_shape(struct wal *wal, struct opening *opening, uint64_t *ret_b
 	}
 	if (why && !*why)
 		return error_set(err, EAGAIN, "%s: its writer is too fast to take a snapshot; try again", wal->dir);
+	if (why && found.code != EILSEQ)
+		return error_set(err, found.code, "%s/%s: %s", wal->dir, WAL_DATA_FILE, why);
 	if (why) {
 		*ret_bad_lsn = found.last_lsn + 1;
 		return error_set(err, EILSEQ, "%s/%s: damaged from LSN %llu on at the latest: %s", wal->dir,
-		    WAL_DATA_FILE, (unsigned long long)found.last_lsn + 1, why);
+		    WAL_DATA_FILE, (unsigned long long)*ret_bad_lsn, why);
 	}
 	*ret_bad_lsn = found.empty && opening->marked;
 	if (*ret_bad_lsn)
@@ -244,47 +259,67 @@ static int extend_data(struct wal *wal, struct error *err)
 	return 0;
 }
 
-/* Opens the two databases (creates them in a fresh log), bumps the epoch of a writer. */
-static int take_over(struct wal *wal, bool fresh, struct error *err)
+/* One transaction: an LMDB code, or -1 with *err filled. */
+static int take_over_once(struct wal *wal, bool fresh, struct wal_state *state, struct error *err)
 {
 	const unsigned create = fresh ? MDB_CREATE : 0;
-	struct wal_state state = {0};
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(wal->env, NULL, wal->read_only ? MDB_RDONLY : 0, &txn);
 
 	if (rc)
-		return wal_mdb_error(err, rc, wal, "cannot be read");
+		return rc;
 	rc = mdb_dbi_open(txn, "log", MDB_INTEGERKEY | create, &wal->log);
 	if (!rc)
 		rc = mdb_dbi_open(txn, "meta", create, &wal->meta);
-	if (rc) {
-		wal_mdb_error(err, rc, wal, "is not a log");
-		goto abort;
+	if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
+		rc = wal_mdb_error(err, rc, wal, "is not a log");
+	if (!rc && !fresh)
+		rc = wal_get_state(wal, txn, state, err);
+	if (!rc && !wal->read_only) {
+		state->epoch++;
+		rc = wal_put_state(wal, txn, state);
 	}
-	if (!fresh && wal_get_state(wal, txn, &state, err) < 0)
-		goto abort;
-	if (!wal->read_only) {
-		state.epoch++;
-		rc = wal_put_state(wal, txn, &state);
-		if (rc) {
-			wal_mdb_error(err, rc, wal, "the epoch cannot be bumped");
-			goto abort;
+	if (rc) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return mdb_txn_commit(txn);
+}
+
+/* Opens the two databases (creates them in a fresh log), bumps the epoch of a writer. Its map may be full to the last page,
+ * and a reader's too small for what a writer has just done. */
+static int take_over(struct wal *wal, bool fresh, struct error *err)
+{
+	bool resized = false;
+	int interrupted = 0;
+
+	for (;;) {
+		struct wal_state state = {0};
+		int rc = take_over_once(wal, fresh, &state, err);
+
+		if (rc == -1)
+			return -1;
+		if (rc == 0) {
+			wal->state = state;
+			wal->epoch = state.epoch;
+			atomic_store(&wal->durable_lsn, state.head_lsn);
+			atomic_store(&wal->base_lsn, state.base_lsn);
+			atomic_store(&wal->checkpoint_lsn, state.checkpoint_lsn);
+			wal->next_lsn = state.head_lsn + 1;
+			return 0;
+		}
+		if (rc == MDB_MAP_FULL && !wal->read_only && !resized) {
+			resized = true;
+			if (wal_grow(wal, 1, err) < 0)
+				return -1;
+		} else if (rc == MDB_MAP_RESIZED && wal->read_only && !resized) {
+			resized = true;
+			mdb_env_set_mapsize(wal->env, 0);
+		} else if (rc != EINTR || ++interrupted >= WAL_INTR_TRIES) {
+			return wal_mdb_error(
+			    err, rc, wal, wal->read_only ? "cannot be read" : "the epoch cannot be bumped");
 		}
 	}
-	rc = mdb_txn_commit(txn);
-	if (rc)
-		return wal_mdb_error(err, rc, wal, wal->read_only ? "cannot be read" : "the epoch cannot be bumped");
-	wal->state = state;
-	wal->epoch = state.epoch;
-	atomic_store(&wal->durable_lsn, state.head_lsn);
-	atomic_store(&wal->base_lsn, state.base_lsn);
-	atomic_store(&wal->checkpoint_lsn, state.checkpoint_lsn);
-	wal->next_lsn = state.head_lsn + 1;
-	return 0;
-
-abort:
-	mdb_txn_abort(txn);
-	return -1;
 }
 
 /* The databases must be open for the walk and the epoch unbumped if it fails: first as a reader does, then as writer. */
@@ -322,6 +357,7 @@ static int open_writer(struct wal *wal, struct opening *opening, uint64_t *ret_b
 		return wal_mdb_error(err, rc, wal, "cannot clear its stale readers");
 	if (extend_data(wal, err) < 0 || take_over(wal, opening->fresh, err) < 0)
 		return -1;
+	opening->made = true;
 	return opening->marked ? 0 : leave_mark(wal, opening, err);
 }
 
@@ -342,8 +378,9 @@ static int open_files(
 	if (opening->dir_fd < 0)
 		return error_set(err, errno, "%s: %s", wal->dir, strerror(errno));
 	if (must_exist && faccessat(opening->dir_fd, WAL_DATA_FILE, F_OK, 0) < 0 &&
-	    faccessat(opening->dir_fd, WAL_FORMAT_FILE, F_OK, 0) < 0)
-		return error_set(err, ENOENT, "%s: there is no log in it", wal->dir);
+	    (errno != ENOENT || faccessat(opening->dir_fd, WAL_FORMAT_FILE, F_OK, 0) < 0))
+		return errno == ENOENT ? error_set(err, ENOENT, "%s: there is no log in it", wal->dir)
+				       : error_set(err, errno, "%s/%s: %s", wal->dir, WAL_DATA_FILE, strerror(errno));
 	if (!wal->read_only && wal_lock_take(opening->dir_fd, wal->dir, &wal->lock_fd, err) < 0)
 		return -1;
 	if (wal->read_only && wal_lock_holder(opening->dir_fd) == getpid())
@@ -394,7 +431,7 @@ static int open_log(
 		return -1;
 	}
 	rc = open_files(wal, &opening, must_exist, ret_bad_lsn, err);
-	if (rc < 0 && opening.absent && wal->env && !wal->read_only) {
+	if (rc < 0 && opening.absent && wal->env && !wal->read_only && !opening.made) {
 		/* half made by us, under the lock, and never acknowledged */
 		unlinkat(opening.dir_fd, WAL_DATA_FILE, 0);
 		unlinkat(opening.dir_fd, WAL_LMDB_LOCK, 0);
