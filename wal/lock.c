@@ -56,10 +56,12 @@ int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err)
 
 		/* A writer that was killed while it started a program leaves the lock for a moment to a child that has
 		 * not called exec yet. Only then is a short wait right: who is recorded is dead. */
-		if ((code == EAGAIN || code == EACCES) && pid > 0 && tries < ORPHAN_TRIES && kill(pid, 0) < 0 &&
-		    errno == ESRCH) {
-			nanosleep(&pause, NULL);
-			continue;
+		if ((code == EAGAIN || code == EACCES) && pid > 0 && kill(pid, 0) < 0 && errno == ESRCH) {
+			if (tries < ORPHAN_TRIES) {
+				nanosleep(&pause, NULL);
+				continue;
+			}
+			pid = -1; /* whoever has it has not come to say so */
 		}
 		close(fd);
 		if (code != EAGAIN && code != EACCES)

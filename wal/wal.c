@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "wal/internal.h"
@@ -14,6 +15,8 @@
 #define MAP_SIZE_DEFAULT     ((size_t)16 << 20)
 #define MAP_SIZE_MAX_DEFAULT ((size_t)64 << 30)
 #define LMDB_LOCK_SIZE       8192
+#define LMDB_OPENING_TRIES   200
+#define LMDB_OPENING_WAIT_NS 1000000
 #define SNAPSHOT_TRIES       100 /* each is lost only when a writer commits twice in between */
 
 static const char format_text[] = "tritone wal 1\n";
@@ -173,6 +176,30 @@ static int reserve_lock(const struct wal *wal, const struct opening *opening, st
 	return 0; /* a file system that cannot reserve is no worse than before */
 }
 
+/*
+ * LMDB waits without end for whoever holds its lock file alone, which a process does while it opens the environment first.
+ * One that was stopped in that moment is not waited for: it is named.
+ */
+static int lock_file_is_free(const struct wal *wal, const struct opening *opening, struct error *err)
+{
+	const struct timespec pause = {.tv_nsec = LMDB_OPENING_WAIT_NS};
+	int fd = openat(opening->dir_fd, WAL_LMDB_LOCK, O_RDONLY | O_CLOEXEC);
+	struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+	int tries = 0, rc;
+
+	if (fd < 0) /* without it LMDB says why */
+		return 0;
+	while ((rc = fcntl(fd, F_GETLK, &range)) == 0 && range.l_type != F_UNLCK && ++tries < LMDB_OPENING_TRIES) {
+		nanosleep(&pause, NULL);
+		range = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
+	}
+	close(fd);
+	if (rc == 0 && range.l_type != F_UNLCK)
+		return error_set(err, EBUSY, "%s/%s: process %ld holds it alone, and does not go on opening the log",
+		    wal->dir, WAL_LMDB_LOCK, (long)range.l_pid);
+	return 0;
+}
+
 static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 {
 	unsigned flags = MDB_NOTLS; /* a reader's slot is the transaction's, not the thread's */
@@ -201,6 +228,8 @@ static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 			flags |= MDB_NOLOCK;
 		}
 	}
+	if (!rc && !(flags & MDB_NOLOCK) && lock_file_is_free(wal, opening, err) < 0)
+		return -1;
 	if (!rc)
 		rc = mdb_env_open(wal->env, wal->dir, flags, 0666);
 	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH) /* the data file was looked at before */
