@@ -148,6 +148,12 @@ static void on_call(int signal_number, siginfo_t *info, void *context)
 		tear(number, args);
 	if (plan->mode == NTH_KILL || plan->mode == NTH_KILL_TORN)
 		die();
+	if (plan->mode == NTH_STOP) {
+		nth_gate(SYS_kill, getpid(), SIGSTOP, 0, 0, 0, 0);
+		regs[REG_RAX] = nth_gate(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+		errno = kept;
+		return;
+	}
 	/* a close that fails has closed, here as on every Linux */
 	if (plan->mode == NTH_PERFORM_THEN_FAIL || number == SYS_close)
 		rc = nth_gate(number, args[0], args[1], args[2], args[3], args[4], args[5]);

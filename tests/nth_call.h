@@ -15,6 +15,7 @@ enum nth_mode {
 	NTH_COUNT,     /* only counted */
 	NTH_KILL,      /* SIGKILL before the call is performed */
 	NTH_KILL_TORN, /* a write of several pages performs the first ones, as the kernel does for who is killed */
+	NTH_STOP,      /* SIGSTOP before the call, which is performed after SIGCONT */
 	NTH_REFUSE,    /* not performed, `error` */
 	NTH_PERFORM_THEN_FAIL, /* performed, `error` all the same */
 };

@@ -34,6 +34,7 @@ static void kill_many(const char *dir, uint64_t cycles)
 		for (where = KILLS_OPENING; where <= KILLS_COMMITTING; where++)
 			if (where != KILLS_STAGING)
 				assert_true(kills.deaths[how][where] > 0 || how == KILLS_ACK);
+	assert_true(kills.checkpoints > 0 && kills.trims > 0);
 	assert_true(kills.in_write > 0 && kills.in_sync > 0 && kills.acknowledged > cycles);
 }
 

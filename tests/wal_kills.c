@@ -22,13 +22,15 @@
 #define RECORDS_MAX 1500u /* of one log; then the next is made */
 #define PAYLOAD_MAX 9000u
 #define COMMITS_MAX 40u
+#define SUMMARY_MAX (20 * PAYLOAD_MAX)
 
 /* What the writer says where death cannot take it back. */
 struct stage {
 	_Atomic uint32_t where;
-	_Atomic uint64_t attempted; /* the last LSN that was given to wal_append */
-	_Atomic uint64_t epoch;     /* of the writer, once it has the log */
-	_Atomic uint64_t opened_ns; /* how long opening took */
+	_Atomic uint64_t attempted;                                /* the last LSN that was given to wal_append */
+	_Atomic uint64_t epoch;                                    /* of the writer, once it has the log */
+	_Atomic uint64_t checkpoint, checkpoint_tried, trim_tried; /* LSNs */
+	_Atomic uint64_t opened_ns;                                /* how long opening took */
 	struct error err;
 	struct nth_call call;
 };
@@ -41,6 +43,7 @@ struct lane {
 	uint64_t random;
 	uint64_t acknowledged, known;        /* last LSN acknowledged; last one that was seen */
 	uint64_t epochs[RECORDS_MAX + 4096]; /* of each record that was seen */
+	uint64_t checkpoint, first;          /* LSNs, as seen */
 	uint64_t epoch;                      /* the last that a writer was given */
 	uint64_t open_ns;                    /* a running mean, which says where the instants should lie */
 	uint64_t map_size;
@@ -74,6 +77,17 @@ static size_t payload_make(uint64_t lsn, uint64_t epoch, uint8_t *bytes)
 	for (i = 0; i < size; i++)
 		bytes[i] = (uint8_t)(state >> i % 57) ^ (uint8_t)i;
 	return size;
+}
+
+/* The same for a checkpoint, which can be longer. */
+static size_t summary_make(uint64_t lsn, uint64_t epoch, uint8_t *bytes)
+{
+	const size_t size = payload_make(lsn, epoch, bytes), times = lsn % (SUMMARY_MAX / PAYLOAD_MAX);
+	size_t i;
+
+	for (i = 1; i < times; i++)
+		memcpy(bytes + i * size, bytes, size);
+	return size * (times ? times : 1);
 }
 
 /* --- the writer --- */
@@ -120,6 +134,28 @@ static uint64_t write_some(struct lane *lane, struct wal *wal, uint64_t count)
 	return durable;
 }
 
+static void keep_up(struct lane *lane, struct wal *wal, uint64_t back, bool trim)
+{
+	static uint8_t bytes[SUMMARY_MAX];
+	struct stage *stage = lane->stage;
+	const uint64_t lsn = wal_durable(wal) - back;
+	size_t size;
+
+	if (back >= wal_durable(wal) || lsn < wal_checkpoint_lsn(wal) || lsn < wal_first(wal))
+		return;
+	at(stage, KILLS_UPKEEP);
+	size = summary_make(lsn, wal_epoch(wal), bytes);
+	atomic_store(&stage->checkpoint_tried, lsn);
+	if (wal_checkpoint(wal, lsn, bytes, size, &stage->err) < 0)
+		_exit(10);
+	atomic_store(&stage->checkpoint, lsn);
+	if (!trim)
+		return;
+	atomic_store(&stage->trim_tried, lsn);
+	if (wal_trim(wal, 0, &stage->err) < 0)
+		_exit(11);
+}
+
 static void writer(struct lane *lane, int acks, bool counted)
 {
 	uint64_t random = draw(&lane->random), commits = 1 + draw(&random) % COMMITS_MAX, durable, c;
@@ -145,6 +181,8 @@ static void writer(struct lane *lane, int acks, bool counted)
 		if (counted ? nth_raw(SYS_write, acks, (long)&durable, sizeof durable, 0, 0, 0) != sizeof durable
 			    : write(acks, &durable, sizeof durable) != sizeof durable)
 			_exit(9);
+		if (draw(&random) % 6 == 0)
+			keep_up(lane, wal, draw(&random) % 10, draw(&random) % 2);
 	}
 	at(lane->stage, KILLS_CLOSING);
 	wal_close(wal);
@@ -184,13 +222,14 @@ static void next_log(struct lane *lane)
 	if (out->logs)
 		nftw(lane->log, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 	snprintf(lane->log, sizeof lane->log, "%s/log-%llu", out->dir, (unsigned long long)out->logs++);
-	lane->acknowledged = lane->known = lane->epoch = 0;
+	lane->acknowledged = lane->known = lane->epoch = lane->checkpoint = 0;
+	lane->first = 1;
 	lane->map_size = (uint64_t)64 << 10 << draw(&lane->random) % 5;
 }
 
 struct look {
 	struct lane *lane;
-	uint64_t last;
+	uint64_t first, last;
 	bool wrong;
 };
 
@@ -201,6 +240,8 @@ static int look_at(void *arg, const struct wal_record *record)
 	uint8_t bytes[PAYLOAD_MAX];
 	const size_t size = payload_make(record->lsn, record->epoch, bytes);
 
+	if (!look->first)
+		look->first = record->lsn;
 	look->last = record->lsn;
 	look->wrong = record->size != size || record->kind != record->lsn % 7 ||
 		      (size && memcmp(record->payload, bytes, size) != 0) || record->epoch > lane->epoch ||
@@ -208,6 +249,42 @@ static int look_at(void *arg, const struct wal_record *record)
 	if (record->lsn < sizeof lane->epochs / sizeof lane->epochs[0])
 		lane->epochs[record->lsn] = record->epoch;
 	return look->wrong ? 1 : 0;
+}
+
+static int look_at_checkpoint(void *arg, const struct wal_record *record)
+{
+	static uint8_t bytes[SUMMARY_MAX];
+	struct look *look = arg;
+	const size_t size = summary_make(record->lsn, record->epoch, bytes);
+
+	look->last = record->lsn;
+	look->wrong = !record->checkpoint || record->size != size || memcmp(record->payload, bytes, size) != 0;
+	return 1; /* the records are looked at from the first that is there */
+}
+
+static int judge_checkpoint(struct lane *lane, struct wal *wal)
+{
+	const uint64_t done = atomic_load(&lane->stage->checkpoint),
+		       tried = atomic_load(&lane->stage->checkpoint_tried), lsn = wal_checkpoint_lsn(wal),
+		       first = wal_first(wal);
+	struct look look = {.lane = lane};
+	struct error err = {0};
+
+	if (lsn < lane->checkpoint || lsn < done || (lsn != lane->checkpoint && lsn != done && lsn != tried))
+		return deviate(lane, "the checkpoint is that of LSN %llu, before it was %llu, %llu was tried",
+		    (unsigned long long)lsn, (unsigned long long)lane->checkpoint, (unsigned long long)tried);
+	if (lsn && (wal_replay(wal, 0, look_at_checkpoint, &look, &err) < 0 || look.wrong || look.last != lsn))
+		return deviate(
+		    lane, "the checkpoint of LSN %llu is not what was written: %s", (unsigned long long)lsn, err.text);
+	if (first < lane->first || first > lsn + 1 ||
+	    (first != lane->first && first > atomic_load(&lane->stage->trim_tried) + 1))
+		return deviate(lane, "the first LSN is %llu, before it was %llu", (unsigned long long)first,
+		    (unsigned long long)lane->first);
+	lane->out->checkpoints += lsn != lane->checkpoint;
+	lane->out->trims += first != lane->first;
+	lane->checkpoint = lsn;
+	lane->first = first;
+	return 0;
 }
 
 static int judge(struct lane *lane)
@@ -225,8 +302,16 @@ static int judge(struct lane *lane)
 			return 0;
 		return deviate(lane, "cannot be opened: %s", err.text);
 	}
-	rc = wal_replay(wal, 0, look_at, &look, &err);
-	if (rc == 0 && wal_epoch(wal) < lane->epoch)
+	if (judge_checkpoint(lane, wal) < 0) {
+		wal_close(wal);
+		return -1;
+	}
+	look.last = lane->first - 1; /* all may have been trimmed */
+	rc = wal_replay(wal, lane->first, look_at, &look, &err);
+	if (rc == 0 && look.first && look.first != lane->first)
+		rc = deviate(lane, "begins at LSN %llu, not %llu", (unsigned long long)look.first,
+		    (unsigned long long)lane->first);
+	else if (rc == 0 && wal_epoch(wal) < lane->epoch)
 		rc = deviate(lane, "epoch %llu came back, %llu was given out", (unsigned long long)wal_epoch(wal),
 		    (unsigned long long)lane->epoch);
 	else if (rc < 0)
@@ -387,6 +472,8 @@ static void add(struct kills *total, const struct kills *lane)
 	total->records += lane->records;
 	total->acknowledged += lane->acknowledged;
 	total->unacknowledged_kept += lane->unacknowledged_kept;
+	total->checkpoints += lane->checkpoints;
+	total->trims += lane->trims;
 	total->in_write += lane->in_write;
 	total->in_sync += lane->in_sync;
 	for (how = 0; how < KILLS_HOWS; how++)
@@ -436,8 +523,8 @@ void kills_print(const struct kills *kills, FILE *to)
 	    "at the n-th file call", "inside of the n-th file call"};
 	int how, where;
 
-	fprintf(to, "%-32s %8s %8s %8s %10s %8s %8s\n", "killed", "unborn", "opening", "staging", "committing",
-	    "telling", "closing");
+	fprintf(to, "%-32s %8s %8s %8s %10s %8s %8s %8s\n", "killed", "unborn", "opening", "staging", "committing",
+	    "telling", "upkeep", "closing");
 	for (how = 0; how < KILLS_HOWS; how++) {
 		fprintf(to, "%-32s", hows[how]);
 		for (where = 0; where < KILLS_WHERES; where++)
@@ -446,10 +533,12 @@ void kills_print(const struct kills *kills, FILE *to)
 		fputc('\n', to);
 	}
 	fprintf(to,
-	    "%llu cycles, %llu ended by themselves; %llu logs, %llu records acknowledged; %llu deaths at a write, %llu "
+	    "%llu cycles, %llu ended by themselves; %llu logs, %llu records acknowledged, %llu new checkpoints and "
+	    "%llu trims found; %llu deaths at a write, %llu "
 	    "at "
 	    "a sync; after %llu more was there than acknowledged\n",
 	    (unsigned long long)kills->done, (unsigned long long)kills->ended, (unsigned long long)kills->logs,
-	    (unsigned long long)kills->acknowledged, (unsigned long long)kills->in_write,
-	    (unsigned long long)kills->in_sync, (unsigned long long)kills->unacknowledged_kept);
+	    (unsigned long long)kills->acknowledged, (unsigned long long)kills->checkpoints,
+	    (unsigned long long)kills->trims, (unsigned long long)kills->in_write, (unsigned long long)kills->in_sync,
+	    (unsigned long long)kills->unacknowledged_kept);
 }

@@ -2,7 +2,8 @@
 /*
  * A writer that appends and acknowledges over a pipe is killed, its log is looked at, the next one goes on; thousands of
  * times. What must hold after each death: every acknowledged record is there, none that was not attempted is, each says
- * what its writer wrote, the chain verifies, what was once seen never changes, and the epoch has grown.
+ * what its writer wrote, the chain verifies, what was once seen never changes but by a trim, a
+ * checkpoint is the old one or the new one, whole, and the epoch has grown.
  */
 #ifndef TRITONE_TESTS_WAL_KILLS_H
 #define TRITONE_TESTS_WAL_KILLS_H
@@ -26,6 +27,7 @@ enum kills_where {
 	KILLS_STAGING, /* between commits */
 	KILLS_COMMITTING,
 	KILLS_ACKNOWLEDGING,
+	KILLS_UPKEEP, /* in a checkpoint or a trim */
 	KILLS_CLOSING,
 	KILLS_WHERES,
 };
@@ -39,6 +41,7 @@ struct kills {
 	uint64_t deaths[KILLS_HOWS][KILLS_WHERES];
 	uint64_t ended;                                     /* writers that had done all before their time came */
 	uint64_t logs, records, acknowledged, torn_by_size; /* ...of which the file was left shorter than its map */
+	uint64_t checkpoints, trims;                        /* that were done and looked at after a death */
 	uint64_t unacknowledged_kept;                       /* cycles after which more was there than acknowledged */
 	uint64_t in_write, in_sync;                         /* at the n-th call: deaths at a write, at a sync */
 	char failure[512];                                  /* "" when all held; the log is then left where it is */
