@@ -136,6 +136,11 @@ static uint64_t number_of(const struct trace *trace, uint64_t inode)
 	return 0;
 }
 
+bool trace_knows(const struct trace *trace, uint64_t inode)
+{
+	return number_of(trace, inode) != 0;
+}
+
 int trace_set_root(struct trace *trace, uint64_t inode, struct error *err)
 {
 	if (trace->files)

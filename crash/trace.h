@@ -109,6 +109,9 @@ int trace_add(struct trace *trace, const struct trace_op *op, struct error *err)
 /* Adds all that is in `dir` now, and TRACE_BEGIN: a recorder's first act. Calls trace_set_root. */
 int trace_add_tree(struct trace *trace, const char *dir, struct error *err);
 
+/* Does a recorder's inode number mean something already? */
+bool trace_knows(const struct trace *trace, uint64_t inode);
+
 /* How many acknowledgements (marks) come before operation `op`. */
 size_t trace_acks_before(const struct trace *trace, size_t op);
 size_t trace_marks_before(const struct trace *trace, size_t op);
@@ -140,6 +143,8 @@ struct trace_record {
 	uint64_t data_size;
 };
 
+/* Adds the operations of `size` bytes of records, which are 8-aligned. */
+int trace_add_records(struct trace *trace, const uint8_t *bytes, size_t size, struct error *err);
 int trace_save(const struct trace *trace, const char *path, struct error *err);
 int trace_load(struct trace **ret_trace, const char *path, struct error *err);
 

@@ -115,12 +115,12 @@ static int load_record(struct trace *trace, const uint8_t *at, size_t room, char
 	return trace_add(trace, &op, err);
 }
 
-static int load_all(struct trace *trace, const uint8_t *bytes, size_t end, struct error *err)
+int trace_add_records(struct trace *trace, const uint8_t *bytes, size_t end, struct error *err)
 {
 	char names[2][TRACE_NAME_MAX + 1];
-	size_t at = sizeof(struct trace_file_head), size = 0;
+	size_t at, size = 0;
 
-	for (; at < end; at += size)
+	for (at = 0; at < end; at += size)
 		if (load_record(trace, bytes + at, end - at, names, &size, err) < 0)
 			return -1;
 	return 0;
@@ -141,14 +141,14 @@ int trace_load(struct trace **ret_trace, const char *path, struct error *err)
 	if ((size_t)status.st_size >= sizeof *head)
 		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	head = (const struct trace_file_head *)(const void *)bytes;
-	if (bytes == MAP_FAILED || head->magic != TRACE_MAGIC || head->end > (uint64_t)status.st_size ||
-	    !memchr(head->root, '\0', sizeof head->root)) {
+	if (bytes == MAP_FAILED || head->magic != TRACE_MAGIC || head->end < sizeof *head ||
+	    head->end > (uint64_t)status.st_size || !memchr(head->root, '\0', sizeof head->root)) {
 		error_set(err, EILSEQ, "%s: is no trace", path);
 		goto out;
 	}
 	if (trace_create(&trace, head->root, err) < 0 || trace_set_root(trace, head->root_inode, err) < 0)
 		goto out;
-	rc = load_all(trace, bytes, head->end, err);
+	rc = trace_add_records(trace, bytes + sizeof *head, head->end - sizeof *head, err);
 	if (rc < 0)
 		error_context(err, "%s", path);
 out:
@@ -225,6 +225,10 @@ static int add_entry(
 	}
 	if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
 		return 0; /* sockets and pipes hold nothing that could be lost */
+	if (S_ISREG(status.st_mode) && status.st_nlink > 1 && trace_knows(trace, op.file)) {
+		op.kind = TRACE_LINK;
+		return trace_add(trace, &op, err);
+	}
 	op.kind = S_ISDIR(status.st_mode) ? TRACE_MKDIR : TRACE_CREATE;
 	op.mode = status.st_mode & 07777;
 	if (S_ISREG(status.st_mode) && status.st_blocks * 512 > FILE_SIZE_MAX)
