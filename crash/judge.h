@@ -38,18 +38,26 @@ struct crash_case {
 };
 
 /*
- * The functions are called by one thread, in a worker process that may die of a signal or hang in them: that is then
- * the verdict (CRASH_FAILED), and another worker goes on.
+ * `prepare` and `learn` are called once, in the exploring process; the others by one thread in worker processes (a copy
+ * of the context in each) that may die of a signal or hang in them: that is then the verdict (CRASH_FAILED), and
+ * another worker goes on. -1 from any of them: it could not do its work (no memory ...), which ends the exploration.
  */
 struct crash_judge {
 	const char *name;
 	const void *config; /* handed to prepare */
-	/* Before the first state; *ret_context goes to judge. May be NULL. */
 	int (*prepare)(const void *config, const struct trace *trace, void **ret_context, struct error *err);
 	void (*finish)(void *context);
-	/* Recovers, looks, says. -1 only if it could not do its work (no memory ...), which ends the exploration. */
+	/* Is shown what each prefix of the trace leaves behind: what may be found later. May be NULL. */
+	int (*learn)(void *context, const struct crash_case *state, struct error *err);
+	/* The recovery alone: what is recorded, to crash it too. May be NULL: then that is not done. */
+	int (*recover)(void *context, const struct crash_case *state, struct error *err);
+	/* Recovers, looks, says. */
 	int (*judge)(
 	    void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err);
 };
+
+/* A log of wal/: each line that the writer prints ends with the LSN up to which all is durable. `config`: the path of the
+ * log below the directory, "" if it is the directory itself. */
+extern const struct crash_judge crash_judge_wal;
 
 #endif

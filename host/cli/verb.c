@@ -21,5 +21,6 @@ const struct verb verb_table[] = {
     {"plugin", "the faults there are, and what each takes", verb_plugin},
     {"show", "the timeline of a kept run", verb_show},
     {"wal", "dump a log, or verify it", verb_wal},
+    {"crashtest", "what a loss of power could leave behind, all of it, recovered and judged", verb_crashtest},
     {NULL, NULL, NULL},
 };

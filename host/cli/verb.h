@@ -12,6 +12,7 @@ struct verb {
 extern const struct verb verb_table[]; /* ends with a NULL name */
 
 /* One for each file NAME.c of this folder. */
+int verb_crashtest(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_gateway(int argc, char **argv);
 int verb_halt(int argc, char **argv);
