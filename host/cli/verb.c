@@ -19,6 +19,8 @@ const struct verb verb_table[] = {
     {"status", "the runs, and what they have left behind", verb_status},
     {"recover", "undo what a tritone that is gone has left behind", verb_recover},
     {"plugin", "the faults there are, and what each takes", verb_plugin},
+    {"simulate", "seeds of the reference orchestrator in virtual time", verb_simulate},
+    {"replay", "one seed of the simulation again", verb_replay},
     {"show", "the timeline of a kept run", verb_show},
     {"wal", "dump a log, or verify it", verb_wal},
     {"crashtest", "what a loss of power could leave behind, all of it, recovered and judged", verb_crashtest},

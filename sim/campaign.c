@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers that take the next seeds from memory that they share; see campaign.h. */
+#include "sim/campaign.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sim/plan.h"
+
+#define CHUNK      8u  /* seeds taken at a time */
+#define SEED_CPU_S 60u /* one seed that takes longer hangs */
+
+struct worker {
+	pid_t pid;
+	uint64_t at;    /* the seed that is being run */
+	uint64_t begun; /* the rest of its chunk, when it died in the middle */
+	uint64_t end;
+	struct campaign sum;
+};
+
+struct shared {
+	_Atomic uint64_t next;  /* offset of the next chunk */
+	_Atomic uint64_t limit; /* offset of the lowest seed that deviates */
+	struct worker workers[CAMPAIGN_JOBS_MAX];
+};
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void keep(struct campaign *c, const struct campaign_found *found)
+{
+	uint32_t place = c->found_count;
+
+	c->deviated++;
+	while (place > 0 && c->found[place - 1].seed > found->seed)
+		place--;
+	if (place == CAMPAIGN_FOUND_MAX)
+		return;
+	if (c->found_count < CAMPAIGN_FOUND_MAX)
+		c->found_count++;
+	memmove(&c->found[place + 1], &c->found[place], (c->found_count - place - 1) * sizeof c->found[0]);
+	c->found[place] = *found;
+}
+
+static void lower(_Atomic uint64_t *limit, uint64_t offset)
+{
+	uint64_t seen = atomic_load(limit);
+
+	while (offset < seen && !atomic_compare_exchange_weak(limit, &seen, offset))
+		;
+}
+
+static struct campaign_found found_in(const struct sim_result *r)
+{
+	struct campaign_found found = {.seed = r->seed};
+
+	for (unsigned i = 0; i < SIM_CHECKS; i++) {
+		if (!r->verdicts[i].violations)
+			continue;
+		if (!found.checks)
+			memcpy(found.text, r->verdicts[i].text, sizeof found.text);
+		found.checks |= 1u << i;
+	}
+	return found;
+}
+
+static void add(struct campaign *sum, const struct sim_result *r)
+{
+	sum->seeds++;
+	sum->events += r->events;
+	sum->steps += r->steps;
+	sum->ops += r->ops;
+	sum->simulated_us += r->simulated_us;
+	sum->tasks += r->tasks;
+	sum->done += r->done;
+	sum->failed += r->failed;
+	sum->crashes += r->crashes;
+	sum->faults += r->faults_felt;
+}
+
+static void watch_time(void)
+{
+	const struct itimerval limit = {.it_value = {.tv_sec = SEED_CPU_S}};
+
+	setitimer(ITIMER_PROF, &limit, NULL);
+}
+
+static void take(
+    struct shared *shared, struct worker *w, const struct campaign_options *options, const struct campaign_found *found)
+{
+	if (options->aim >= 0 && !(found->checks >> options->aim & 1)) {
+		w->sum.others++;
+		return;
+	}
+	keep(&w->sum, found);
+	if (options->aim >= 0)
+		lower(&shared->limit, w->at);
+}
+
+/* ---- in a worker ---- */
+
+static void work(struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s)
+{
+	struct sim_plan plan;
+	struct sim_result result;
+	struct sim *sim;
+	struct error err;
+
+	if (sim_create(&sim, options->bug, &err) != 0)
+		_exit(3);
+	me->sum.memory = sim_memory(sim);
+	for (;;) {
+		if (me->at >= me->end) {
+			me->at = atomic_fetch_add(&shared->next, CHUNK);
+			me->end = me->at + CHUNK < options->count ? me->at + CHUNK : options->count;
+			watch_time();
+			if (me->at >= options->count || (until_s > 0 && now_s() > until_s))
+				break;
+		}
+		if (me->at > atomic_load(&shared->limit))
+			break;
+		plan_draw(&plan, options->first + me->at);
+		sim_run(sim, &plan, &result, &me->sum.coverage);
+		add(&me->sum, &result);
+		if (result.deviated) {
+			struct campaign_found found = found_in(&result);
+
+			take(shared, me, options, &found);
+		}
+		me->at++;
+	}
+	sim_destroy(sim);
+}
+
+static int begin_worker(
+    struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s, struct error *err)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return error_set(err, errno, "a process for the simulation: %s", strerror(errno));
+	if (pid > 0) {
+		me->pid = pid; /* in shared memory: only the parent writes it */
+		return 0;
+	}
+	work(shared, me, options, until_s);
+	_exit(0);
+}
+
+/* ---- in the parent ---- */
+
+static void died(struct shared *shared, struct worker *w, const struct campaign_options *options, int number)
+{
+	struct campaign_found found = {
+	    .seed = options->first + w->at, .checks = 1u << CAMPAIGN_CRASHED, .signal = number};
+
+	snprintf(found.text, sizeof found.text,
+	    number == SIGPROF ? "the core did not come to an end within %u s"
+			      : "the core brought its process down: signal %u",
+	    number == SIGPROF ? SEED_CPU_S : (unsigned)number);
+	take(shared, w, options, &found);
+	w->sum.seeds++;
+	w->at++;
+}
+
+static struct worker *worker_of(struct shared *shared, unsigned jobs, pid_t pid)
+{
+	for (unsigned i = 0; i < jobs; i++)
+		if (shared->workers[i].pid == pid)
+			return &shared->workers[i];
+	return NULL;
+}
+
+static int wait_for_all(
+    struct shared *shared, const struct campaign_options *options, double until_s, struct error *err)
+{
+	unsigned running = options->jobs;
+
+	while (running > 0) {
+		struct worker *w;
+		int status;
+		pid_t pid = waitpid(-1, &status, 0);
+
+		if (pid < 0 && errno == EINTR)
+			continue;
+		if (pid < 0)
+			return error_set(err, errno, "waiting for the simulation: %s", strerror(errno));
+		w = worker_of(shared, options->jobs, pid);
+		if (!w)
+			continue;
+		running--;
+		if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+			return error_set(err, ENOMEM, "no memory for a simulation");
+		if (!WIFSIGNALED(status))
+			continue;
+		if (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGKILL)
+			return error_set(err, EINTR, "a process of the simulation was ended from outside");
+		died(shared, w, options, WTERMSIG(status));
+		if (begin_worker(shared, w, options, until_s, err) != 0)
+			return -1;
+		running++;
+	}
+	return 0;
+}
+
+static void merge(struct campaign *all, const struct campaign *one)
+{
+	all->seeds += one->seeds;
+	all->events += one->events;
+	all->steps += one->steps;
+	all->ops += one->ops;
+	all->simulated_us += one->simulated_us;
+	all->tasks += one->tasks;
+	all->done += one->done;
+	all->failed += one->failed;
+	all->crashes += one->crashes;
+	all->faults += one->faults;
+	all->memory = one->memory > all->memory ? one->memory : all->memory;
+	coverage_add(&all->coverage, &one->coverage);
+	all->deviated += one->deviated;
+	all->others += one->others;
+	for (uint32_t i = 0; i < one->found_count; i++) {
+		keep(all, &one->found[i]);
+		all->deviated--;
+	}
+}
+
+static double children_cpu_s(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_CHILDREN, &usage);
+	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+int campaign_run(struct campaign *campaign, const struct campaign_options *options, struct error *err)
+{
+	double from_s = now_s(), cpu_s = children_cpu_s();
+	double until_s = options->budget_ms ? from_s + (double)options->budget_ms / 1e3 : 0;
+	struct shared *shared;
+	int r = 0;
+
+	memset(campaign, 0, sizeof *campaign);
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return error_set(err, errno, "memory for the simulation: %s", strerror(errno));
+	atomic_store(&shared->limit, UINT64_MAX);
+	fflush(NULL);
+	for (unsigned i = 0; r == 0 && i < options->jobs; i++)
+		r = begin_worker(shared, &shared->workers[i], options, until_s, err);
+	if (r == 0)
+		r = wait_for_all(shared, options, until_s, err);
+	for (unsigned i = 0; i < options->jobs; i++) {
+		if (r != 0 && shared->workers[i].pid > 0)
+			kill(shared->workers[i].pid, SIGKILL);
+		merge(campaign, &shared->workers[i].sum);
+	}
+	campaign->wall_s = now_s() - from_s;
+	campaign->cpu_s = children_cpu_s() - cpu_s;
+	munmap(shared, sizeof *shared);
+	return r;
+}
+
+/* ---- one plan ---- */
+
+struct one {
+	struct campaign_found found;
+	uint64_t events;
+};
+
+int campaign_try(
+    const char *bug, const struct sim_plan *plan, struct campaign_found *found, uint64_t *ret_events, struct error *err)
+{
+	struct one *one = mmap(NULL, sizeof *one, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = 0, r = 0;
+	pid_t pid;
+
+	if (one == MAP_FAILED)
+		return error_set(err, errno, "memory for the simulation: %s", strerror(errno));
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		static struct coverage ignored;
+		struct sim_result result;
+		struct sim *sim;
+
+		watch_time();
+		if (!freopen("/dev/null", "w", stderr) || sim_create(&sim, bug, NULL) != 0)
+			_exit(3);
+		sim_run(sim, plan, &result, &ignored);
+		one->found = found_in(&result);
+		one->events = result.events;
+		_exit(0);
+	}
+	while (pid > 0 && (r = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+		;
+	if (pid < 0 || r < 0 || (WIFEXITED(status) && WEXITSTATUS(status) != 0)) {
+		munmap(one, sizeof *one);
+		return error_set(err, errno, "a process for the simulation could not be run");
+	}
+	*found = one->found;
+	*ret_events = one->events;
+	if (WIFSIGNALED(status))
+		*found = (struct campaign_found){
+		    .seed = plan->seed, .checks = 1u << CAMPAIGN_CRASHED, .signal = WTERMSIG(status)};
+	munmap(one, sizeof *one);
+	return 0;
+}

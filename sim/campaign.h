@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many seeds in several processes. A seed that brings the core down (an assertion, an endless loop) costs its
+ * process, and is a finding like any other. */
+#ifndef SIM_CAMPAIGN_H
+#define SIM_CAMPAIGN_H
+
+#include "sim/coverage.h"
+#include "sim/sim.h"
+
+#define CAMPAIGN_JOBS_MAX  64u
+#define CAMPAIGN_FOUND_MAX 16u
+#define CAMPAIGN_CRASHED   (SIM_CHECKS - 1) /* the check that stands for what brought the process down */
+
+struct campaign_options {
+	const char *bug;
+	uint64_t first, count; /* seeds first, first + 1, ... */
+	uint64_t budget_ms;    /* 0: until all seeds were run */
+	unsigned jobs;
+	/* A check's number, or -1. With one the campaign ends at the lowest seed that violates it, and what other checks find
+	 * is only counted. */
+	int aim;
+};
+
+struct campaign_found {
+	uint64_t seed;
+	uint32_t checks; /* bit: number of the check */
+	char text[320];  /* of the first one */
+	int signal;      /* 0, or what ended the process */
+};
+
+struct campaign {
+	uint64_t seeds, events, steps, ops, simulated_us, deviated, others, tasks, done, failed, crashes, faults;
+	double wall_s, cpu_s;
+	size_t memory; /* of one process */
+	struct coverage coverage;
+	uint32_t found_count; /* in the order of the seeds; the lowest are kept */
+	struct campaign_found found[CAMPAIGN_FOUND_MAX];
+};
+
+int campaign_run(struct campaign *campaign, const struct campaign_options *options, struct error *err);
+
+/* One plan in a process of its own: which checks it violates, and how many events it took. */
+int campaign_try(const char *bug, const struct sim_plan *plan, struct campaign_found *found, uint64_t *ret_events,
+    struct error *err);
+
+#endif

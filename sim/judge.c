@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verdict: the checkers of host/check, the very same, over what was observed. */
+#include "sim/world.h"
+
+#include <stdio.h>
+
+#include "fixtures/conductor/policy/cascade.h"
+
+uint64_t judge_progress_limit(const struct sim_plan *plan)
+{
+	const struct policy *p = &plan->policy;
+	uint64_t longest = p->throttle_max_ms > p->role_timeout_ms ? p->throttle_max_ms : p->role_timeout_ms;
+
+	/* What may be waited out: a window, a silent agent's time and grace. */
+	return (longest + p->kill_grace_ms + 2000) * SIM_MS;
+}
+
+static void configure(const struct sim_plan *plan, struct check_config *config)
+{
+	const struct policy *p = &plan->policy;
+
+	check_config_init(config);
+	for (unsigned i = 0; i < POLICY_PROVIDERS; i++)
+		config->providers[config->provider_count++] = cascade_providers[i];
+	config->throttle_grace_us = 150 * SIM_MS;
+	config->throttle_default_us = p->throttle_base_ms * SIM_MS;
+	config->throttle_max_us = p->throttle_max_ms * SIM_MS;
+	config->notify_limit_us = 10 * SIM_SECOND;
+	config->progress_limit_us = judge_progress_limit(plan);
+	config->claim_slack_us = 500 * SIM_MS + plan->disk_fault_us;
+	config->slo_tasks = p->slo_window;
+	config->attempts_max = p->attempts_max + p->interruptions_max;
+	config->agents_max = p->agents;
+	config->calls_per_task_max = config->attempts_max * SIM_STEPS_MAX *
+				     (p->network_retries + p->throttled_retries + p->validation_retries + 3);
+	config->tokens_per_task_max = 0;
+	config->breaker_threshold = p->breaker_threshold;
+	config->breaker_reset_us = p->breaker_reset_ms * SIM_MS;
+	config->restarts_max = 20;
+}
+
+void judge_run(struct world *w)
+{
+	struct history_view view = {.ops = w->ops, .count = w->op_count};
+	struct sim_result *r = w->result;
+	struct check_config config;
+	struct check_result checked;
+
+	configure(w->plan, &config);
+	for (unsigned i = 0; i + 1 < SIM_CHECKS; i++) {
+		struct sim_verdict *v = &r->verdicts[i];
+
+		check_table[i]->run(&view, &config, &checked);
+		v->name = check_table[i]->name;
+		v->opportunities = checked.opportunities;
+		v->violations = checked.violations;
+		if (!checked.violations)
+			continue;
+		snprintf(v->text, sizeof v->text, "%s", checked.findings[0].text);
+		v->evidence_count = checked.findings[0].evidence_count;
+		for (uint32_t k = 0; k < v->evidence_count; k++)
+			v->evidence[k] = checked.findings[0].evidence[k];
+	}
+	r->verdicts[SIM_CHECKS - 1].name = "contract";
+	r->verdicts[SIM_CHECKS - 1].opportunities = r->steps;
+	for (unsigned i = 0; i < SIM_CHECKS; i++) {
+		w->coverage->opportunities[i] += r->verdicts[i].opportunities;
+		w->coverage->violations[i] += r->verdicts[i].violations;
+		r->deviated = r->deviated || r->verdicts[i].violations;
+	}
+}

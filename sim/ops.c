@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The history: what an observer outside would have seen, in the words of host/history. */
+#include "sim/world.h"
+
+#include <string.h>
+
+/* What must not count as a sign of life: see check/progress.c. */
+static bool is_activity(const struct op *op)
+{
+	return op->kind == OP_CALL || op->kind == OP_COMMIT || op->kind == OP_NOTIFY || op->kind == OP_AGENT ||
+	       op->kind == OP_SYSTEM;
+}
+
+static uint64_t append(struct world *w, struct op op)
+{
+	if (w->op_count + 1 >= WORLD_OPS) {
+		w->cut = true;
+		return OP_NONE;
+	}
+	op.index = w->op_count;
+	op.time_us = w->now_us;
+	op.task = op.task ? op.task : "";
+	op.actor = op.actor ? op.actor : "";
+	op.key = op.key ? op.key : "";
+	op.detail = op.detail ? op.detail : "";
+	if (is_activity(&op))
+		w->active_us = w->now_us;
+	w->ops[w->op_count] = op;
+	return w->op_count++;
+}
+
+uint64_t ops_add(struct world *w, struct op op)
+{
+	op.pair = OP_NONE;
+	return append(w, op);
+}
+
+void ops_complete(struct world *w, uint64_t invoke, struct op op)
+{
+	const struct op *from;
+
+	if (invoke == OP_NONE)
+		return;
+	from = &w->ops[invoke];
+	op.pair = invoke;
+	op.task = from->task;
+	op.actor = from->actor;
+	op.key = op.key ? op.key : from->key;
+	if (!op.attempt)
+		op.attempt = from->attempt;
+	append(w, op);
+}
+
+static const char *const slo_names[CORE_SLOS] = {
+    "task_success", "notification_delivery", "latency_p95", "recovery_time"};
+
+void ops_claims(struct world *w, const struct claim *claim)
+{
+	for (unsigned i = 0; i < CORE_SLOS; i++) {
+		w->red[i] = !claim->met[i] || strcmp(claim->status[i], "red") == 0;
+		ops_add(w, (struct op){.kind = OP_CLAIM,
+			       .type = OP_OK,
+			       .actor = slo_names[i],
+			       .number = claim->current[i],
+			       .value = claim->met[i],
+			       .detail = claim->status[i]});
+	}
+	w->red[CORE_SLOS] = claim->depleted || strcmp(claim->budget_status, "red") == 0;
+	ops_add(w, (struct op){.kind = OP_CLAIM,
+		       .type = OP_OK,
+
+		       .actor = "error_budget",
+		       .number = claim->budget,
+		       .value = !claim->depleted,
+		       .detail = claim->budget_status});
+	ops_add(w, (struct op){.kind = OP_STATEFILE, .type = OP_OK, .actor = ".sdd/metrics/slos.json"});
+}
+
+/* What the orchestrator says when it is asked; each end once, what is open only at the last. */
+void ops_outcomes(struct world *w, bool last)
+{
+	for (size_t i = 0; w->live && i < core_task_count(w->core); i++) {
+		struct core_task_view view;
+		struct op op = {.kind = OP_OUTCOME, .type = OP_INFO};
+		uint32_t task;
+
+		core_task(w->core, i, &view);
+		task = world_task(view.id) % SIM_TASKS_MAX;
+		if (strcmp(view.state, "done") == 0)
+			op.type = OP_OK;
+		else if (strcmp(view.state, "failed") == 0)
+			op.type = OP_FAIL;
+		w->result->tasks += last;
+		if (w->client[task].told || (op.type == OP_INFO && !last))
+			continue;
+		w->client[task].told = true;
+		w->result->done += op.type == OP_OK;
+		w->result->failed += op.type == OP_FAIL;
+		op.task = w->names[task];
+		op.detail = op.type == OP_FAIL ? view.reason : view.state;
+		ops_add(w, op);
+	}
+	if (last && w->temporary_left)
+		ops_add(w, (struct op){.kind = OP_STATEFILE,
+			       .type = OP_FAIL,
+			       .actor = ".sdd/metrics/slos.json.tmp",
+			       .detail = "a temporary file was left"});
+}

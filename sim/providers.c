@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model providers, as the gateway in front of them would show them: each request, and how it was answered. */
+#include "sim/world.h"
+
+#include "fixtures/conductor/policy/cascade.h"
+
+enum { PLACE_CALL = 400 };
+
+struct answer {
+	int32_t status; /* 0: none */
+	int64_t retry_after_ms;
+	uint64_t tokens, after_us;
+	enum core_class fault_class;
+	bool hangs;
+};
+
+static void disturb(struct world *w, uint32_t provider, struct answer *answer)
+{
+	const struct sim_fault *f;
+	uint32_t index;
+
+	f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
+	if (f && f->kind == LIE_TOKENS) {
+		answer->tokens *= 50;
+		inject_felt(w, index, "tokens");
+	}
+	f = inject_active(w, SIM_PROVIDER_ERROR, provider, &index);
+	if (f) {
+		inject_felt(w, index, sim_kind_name(f->plugin, f->kind));
+		answer->status = f->kind == ERROR_STATUS ? (int32_t)f->number : f->kind == ERROR_DELAY ? 200 : 0;
+		answer->hangs = f->kind == ERROR_HANG;
+		if (f->kind == ERROR_DELAY)
+			answer->after_us += (uint64_t)f->number * SIM_MS;
+		if (f->kind == ERROR_MALFORMED) {
+			answer->status = 200;
+			answer->fault_class = CORE_CLASS_VALIDATION;
+		}
+	}
+	f = inject_active(w, SIM_RATE_LIMIT, provider, &index);
+	if (f) {
+		inject_felt(w, index, "429");
+		*answer = (struct answer){.status = 429, .retry_after_ms = f->number, .after_us = answer->after_us};
+		f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
+		if (f && f->kind != LIE_TOKENS) {
+			answer->retry_after_ms = f->kind == LIE_LONG_HEADER ? 86400000 : -1;
+			inject_felt(w, index, "header");
+		}
+	}
+	if (answer->status != 200)
+		answer->tokens = 0;
+}
+
+void providers_arrive(struct world *w, uint32_t agent, const struct happening *h)
+{
+	struct sim_agent *a = &w->agents[agent];
+	const struct sim_plan *plan = w->plan;
+	uint64_t place = ((uint64_t)a->task << 32) | a->attempt;
+	struct answer answer = {.status = 200, .retry_after_ms = -1, .tokens = plan->tokens};
+	struct happening *later;
+
+	a->call = ++w->calls;
+	a->call_op = ops_add(w, (struct op){.kind = OP_CALL,
+				    .type = OP_INVOKE,
+				    .task = w->names[a->task],
+				    .actor = cascade_providers[h->provider],
+				    .attempt = a->attempt});
+	inject_happens(w, SIM_ON_REQUEST, h->provider, agent);
+	if (!a->alive || !a->call)
+		return;
+	answer.after_us = world_span(w, &plan->call, PLACE_CALL, place, ++a->draws);
+	if (h->tokens && answer.tokens > h->tokens)
+		answer.tokens = h->tokens; /* max_tokens */
+	disturb(w, h->provider, &answer);
+	if (!answer.hangs) {
+		later = world_later(w, answer.after_us, HAPPENS_ANSWER);
+		later->agent = agent;
+		later->step = h->step;
+		later->what = a->call;
+		later->provider = h->provider;
+		later->status = answer.status;
+		later->number = answer.retry_after_ms;
+		later->tokens = answer.tokens;
+		later->fault_class = answer.fault_class;
+	}
+	if (answer.hangs || answer.after_us > plan->policy.role_timeout_ms * SIM_MS / 4) {
+		later = agent_act_later(w, agent, plan->policy.role_timeout_ms * SIM_MS / 4 + SIM_MS, ACT_TIMEOUT);
+		later->step = a->call; /* which of its calls */
+		later->provider = h->provider;
+		later->number = -1;
+	}
+}
+
+void providers_answer(struct world *w, const struct happening *h)
+{
+	struct sim_agent *a = &w->agents[h->agent];
+	struct op op = {.kind = OP_CALL, .status = h->status, .number = -1};
+	struct happening *later;
+
+	if (a->call != h->what)
+		return; /* nobody waits for it any more */
+	op.type = h->status == 0 ? OP_INFO : h->status / 100 == 2 ? OP_OK : OP_FAIL;
+	if (h->status == 429 && h->number >= 0)
+		op.number = (double)h->number / 1e3;
+	if (op.type == OP_OK)
+		op.value = (int64_t)h->tokens;
+	if (op.type == OP_INFO)
+		op.detail = "reset";
+	ops_complete(w, a->call_op, op);
+	a->call = 0;
+	a->call_op = OP_NONE;
+	inject_happens(w, SIM_ON_REPLY, h->provider, h->agent);
+	if (!a->alive)
+		return;
+	later = agent_act_later(w, h->agent, w->plan->message.low, ACT_CALLED);
+	later->step = h->step;
+	later->provider = h->provider;
+	later->status = h->status;
+	later->number = h->number;
+	later->tokens = h->tokens;
+	later->fault_class = h->fault_class;
+}
+
+void providers_hung_up(struct world *w, struct sim_agent *a, const char *why)
+{
+	if (!a->call)
+		return;
+	ops_complete(w, a->call_op, (struct op){.kind = OP_CALL, .type = OP_INFO, .number = -1, .detail = why});
+	a->call = 0;
+	a->call_op = OP_NONE;
+}

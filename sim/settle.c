@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two phases of a run. Faults at will; then all heal, but for what is declared dead, and everything that was
+ * accepted must come to its end, new work must go through as if nothing had been, and the SLOs return to green
+ * and stay there. No stall is excused: what is missing when nothing happens any more is for the checkers to say.
+ */
+#include "sim/world.h"
+
+#define LOOK_US 100 * SIM_MS
+
+static bool again(struct world *w)
+{
+	world_later(w, LOOK_US, HAPPENS_LOOK);
+	return false;
+}
+
+static uint64_t open_tasks(const struct world *w)
+{
+	struct core_status status;
+
+	if (!w->live)
+		return 1;
+	core_status(w->core, world_core_now(w), &status);
+	return status.remaining;
+}
+
+static bool faults_over(const struct world *w)
+{
+	for (uint32_t i = 0; i < w->plan->fault_count; i++)
+		if (w->faults[i].state != FAULT_OVER)
+			return false;
+	return true;
+}
+
+static bool any_red(const struct world *w)
+{
+	for (unsigned i = 0; i <= CORE_SLOS; i++)
+		if (w->red[i])
+			return true;
+	return false;
+}
+
+/* So many that what failed, or took long, leaves the window of the SLOs. */
+static uint32_t tail_count(const struct world *w)
+{
+	uint32_t room = SIM_TASKS_MAX - w->plan->task_count;
+	uint32_t wanted = w->plan->tail_count;
+
+	if (w->result->failed > 0 || any_red(w))
+		wanted = (uint32_t)w->plan->policy.slo_window + 4;
+	return wanted < room ? wanted : room;
+}
+
+static bool stalled(const struct world *w, uint64_t limit_us)
+{
+	return w->now_us > w->active_us + limit_us && w->now_us > w->healed_us + limit_us;
+}
+
+bool settle_look(struct world *w)
+{
+	const struct policy *p = &w->plan->policy;
+	uint64_t limit_us = (p->slo_window_ms + 30000) * SIM_MS;
+	bool finished = client_done(w) && open_tasks(w) == 0;
+
+	ops_outcomes(w, false);
+	if (!w->healed_us) {
+		if (w->now_us >= w->plan->faults_end_us || (finished && faults_over(w)) ||
+		    (finished && stalled(w, 2 * SIM_SECOND)))
+			inject_end_all(w);
+		return again(w);
+	}
+	if (w->now_us > w->healed_us + limit_us ||
+	    (!finished && stalled(w, judge_progress_limit(w->plan) + SIM_SECOND)))
+		return true;
+	if (!finished) {
+		w->settled_us = 0;
+		return again(w);
+	}
+	if (!w->tail) {
+		w->tail = true;
+		client_begin(w, w->plan->task_count, tail_count(w));
+		return again(w);
+	}
+	if (any_red(w)) {
+		w->settled_us = 0;
+		return again(w);
+	}
+	if (!w->settled_us)
+		w->settled_us = w->now_us;
+	return w->now_us >= w->settled_us + 700 * SIM_MS || again(w);
+}

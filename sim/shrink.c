@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Delta debugging; see shrink.h. */
+#include "sim/shrink.h"
+
+#include <string.h>
+
+#define RUNS_MAX 4000u
+
+struct shrinking {
+	struct sim_plan *plan;
+	shrink_test_fn violates;
+	void *arg;
+	struct shrink_figures *figures;
+};
+
+static bool try(struct shrinking *s, struct sim_plan *candidate)
+{
+	uint64_t events = 0;
+
+	if (s->figures->runs >= RUNS_MAX)
+		return false;
+	s->figures->runs++;
+	plan_settle(candidate);
+	if (!s->violates(s->arg, candidate, &events))
+		return false;
+	*s->plan = *candidate;
+	s->figures->events_after = events;
+	return true;
+}
+
+static uint32_t tasks_in(const struct sim_plan *plan)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < plan->task_count; i++)
+		count += !plan->tasks[i].left_out;
+	return count;
+}
+
+/* Leaves out `size` of the faults, from the first-th on. */
+static bool without_faults(struct shrinking *s, uint32_t first, uint32_t size)
+{
+	struct sim_plan candidate = *s->plan;
+	uint32_t end = first + size < candidate.fault_count ? first + size : candidate.fault_count;
+
+	memmove(&candidate.faults[first], &candidate.faults[end],
+	    (candidate.fault_count - end) * sizeof candidate.faults[0]);
+	candidate.fault_count -= end - first;
+	return try(s, &candidate);
+}
+
+/* Leaves out `size` of the tasks that are still there. */
+static bool without_tasks(struct shrinking *s, uint32_t first, uint32_t size)
+{
+	struct sim_plan candidate = *s->plan;
+	uint32_t place = 0;
+
+	for (uint32_t i = 0; i < candidate.task_count; i++) {
+		if (candidate.tasks[i].left_out)
+			continue;
+		if (place >= first && place < first + size)
+			candidate.tasks[i].left_out = true;
+		place++;
+	}
+	return try(s, &candidate);
+}
+
+static uint32_t size_of(const struct shrinking *s, bool tasks)
+{
+	return tasks ? tasks_in(s->plan) : s->plan->fault_count;
+}
+
+/* In ever smaller parts; begins anew with parts of half the size after each that could go. */
+static void reduce(struct shrinking *s, bool tasks)
+{
+	uint32_t part = size_of(s, tasks);
+
+	while (part > 0) {
+		bool any = false;
+
+		for (uint32_t first = 0; first < size_of(s, tasks);) {
+			bool gone = tasks ? without_tasks(s, first, part) : without_faults(s, first, part);
+
+			any = any || gone;
+			if (!gone)
+				first += part;
+		}
+		if (!any || part > size_of(s, tasks))
+			part = part > size_of(s, tasks) && size_of(s, tasks) ? size_of(s, tasks) : part / 2;
+	}
+}
+
+/* Simpler moments: without what comes after the event, and the earliest that will do. */
+static void simplify(struct shrinking *s)
+{
+	for (uint32_t i = 0; i < s->plan->fault_count; i++) {
+		struct sim_plan candidate = *s->plan;
+
+		if (candidate.faults[i].when.after_us && candidate.faults[i].when.event != SIM_AT) {
+			candidate.faults[i].when.after_us = 0;
+			try(s, &candidate);
+		}
+		candidate = *s->plan;
+		if (candidate.faults[i].when.nth > 1) {
+			candidate.faults[i].when.nth = 1;
+			try(s, &candidate);
+		}
+	}
+}
+
+void shrink(struct sim_plan *plan, shrink_test_fn violates, void *arg, struct shrink_figures *figures)
+{
+	struct shrinking s = {.plan = plan, .violates = violates, .arg = arg, .figures = figures};
+	uint32_t before;
+
+	memset(figures, 0, sizeof *figures);
+	figures->faults_before = plan->fault_count;
+	figures->tasks_before = tasks_in(plan);
+	if (!violates(arg, plan, &figures->events_before))
+		return;
+	figures->events_after = figures->events_before;
+	do {
+		before = plan->fault_count + tasks_in(plan);
+		reduce(&s, false);
+		reduce(&s, true);
+	} while (plan->fault_count + tasks_in(plan) < before);
+	simplify(&s);
+	figures->faults_after = plan->fault_count;
+	figures->tasks_after = tasks_in(plan);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulated world around the conductor's core; for sim/ only. It brings events and performs effects, as
+ * io/ does for real, in virtual time: one file for each part that can go wrong. Everything is taken from
+ * memory that was there before the first seed.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "check/check.h"
+#include "fixtures/conductor/core/core.h"
+#include "history/history.h"
+#include "sim/coverage.h"
+#include "sim/heap.h"
+#include "sim/plan.h"
+#include "sim/sim.h"
+
+#define WORLD_HAPPENINGS 16384u
+#define WORLD_AGENTS     4096u
+#define WORLD_OPS        131072u
+#define WORLD_RECORDS    32768u
+#define WORLD_LOG_BYTES  (16u << 20)
+#define WORLD_COMMITS    1024u
+#define WORLD_EVENTS_MAX 400000u /* of one seed: beyond it the run is cut off, and judged as it stands */
+#define WORLD_WALL_US    UINT64_C(1000000000000)
+#define WORLD_NAME_MAX   16u
+#define NOBODY           UINT32_MAX
+
+enum happening_kind {
+	/* in the orchestrator's process: they stop with it, and wait while it is stopped */
+	HAPPENS_CORE = 0, /* an event for the core */
+	HAPPENS_SYNCED,
+	HAPPENS_OPEN_LOG,
+	HAPPENS_TAKEN_OVER,
+	HAPPENS_GIT,
+	HAPPENS_PREPARED,
+	HAPPENS_FILE,
+	HAPPENS_NOTIFIED,
+	/* outside */
+	HAPPENS_START,
+	HAPPENS_ACT, /* an agent does something */
+	HAPPENS_BEAT,
+	HAPPENS_ANSWER,
+	HAPPENS_SINK,
+	HAPPENS_SUBMIT,
+	HAPPENS_FAULT,
+	HAPPENS_FAULT_ENDS,
+	HAPPENS_LOOK, /* is the run at its end? */
+};
+
+/* One thing that is going to happen. Which members count is said where it is made. */
+struct happening {
+	enum happening_kind kind;
+	enum core_event_kind core; /* HAPPENS_CORE */
+	uint32_t life;             /* of the process it belongs to */
+	uint32_t agent, task, attempt, step, what;
+	int32_t status;
+	uint32_t provider;
+	enum core_class fault_class;
+	uint64_t epoch, op, tree, tokens, action;
+	int64_t number;
+	bool found;
+};
+
+enum act {
+	ACT_BEGIN = 0, /* it has been given work */
+	ACT_ASK,       /* may I call? */
+	ACT_CALL,      /* its request is at the provider */
+	ACT_CALLED,    /* the answer is here */
+	ACT_TIMEOUT,   /* none came */
+	ACT_STEP,      /* the tool was applied, and the tree written */
+	ACT_RESULT,
+	ACT_EXIT,
+};
+
+struct sim_agent {
+	uint32_t task, attempt, step, life, draws, tries;
+	uint64_t epoch;
+	int32_t pid;
+	bool alive, seen, spawned, told, paused, term_pending, orphan;
+	bool deaf, silent, loops, removed, lossy, restored;
+	uint32_t babble;  /* bit of BABBLE_...: in force */
+	uint32_t call;    /* number of the call under way, 0: none */
+	uint64_t call_op; /* its invoke in the history */
+	uint64_t said_us; /* what it says next arrives no earlier */
+	uint64_t seen_op;
+	bool deferred;        /* an act waits for the end of a pause */
+	struct happening act; /* that one */
+	uint32_t beats;       /* number of the series of beats */
+};
+
+enum fault_state { FAULT_WAITS = 0, FAULT_DUE, FAULT_ACTIVE, FAULT_OVER };
+
+struct active_fault {
+	enum fault_state state;
+	uint32_t seen; /* of the event that it waits for */
+	uint32_t until_seen;
+	uint32_t agent;  /* its target */
+	uint32_t passes; /* of its point */
+	uint32_t by;     /* the agent of the event that it came with */
+	bool felt;
+	uint64_t invoke; /* its operation in the history */
+	char name[32], proof[48];
+};
+
+struct sim_commit {
+	uint32_t task, attempt;
+	uint64_t epoch;
+	char id[WORLD_NAME_MAX], key[2 * WORLD_NAME_MAX];
+};
+
+struct log_entry {
+	uint32_t kind, size;
+	uint64_t offset, epoch;
+};
+
+struct claim {
+	double current[CORE_SLOS], budget;
+	const char *status[CORE_SLOS], *budget_status;
+	bool met[CORE_SLOS], depleted;
+};
+
+struct client_task {
+	bool accepted, in_flight, told; /* told: what became of it */
+	uint32_t tries;
+	uint64_t invoke;
+};
+
+struct world {
+	/* memory, for all seeds */
+	struct core *core, *auditor;
+	struct core_effects *effects, *auditor_effects;
+	struct heap heap;
+	struct happening *happenings;
+	uint32_t *free_happenings, free_count;
+	struct sim_agent *agents;
+	struct op *ops;
+	struct log_entry *log;
+	uint8_t *log_bytes;
+	struct sim_commit *commits;
+	size_t memory; /* bytes of all that */
+
+	/* of the seed */
+	const struct sim_plan *plan;
+	struct core_options options;
+	struct sim_result *result;
+	struct coverage *coverage;
+	uint64_t now_us, end_us, events, trace;
+	bool cut; /* a bound was reached */
+	char names[SIM_TASKS_MAX][WORLD_NAME_MAX];
+	char names_again[SIM_TASKS_MAX][WORLD_NAME_MAX + 8];
+
+	/* the orchestrator's process */
+	uint32_t life;
+	bool alive, live, announced, lost, log_open, recovering, exited;
+	int32_t exit_status;
+	int64_t clock_us; /* its clock is so far ahead of ours */
+	int64_t jump_us;  /* the machine's clock was set, to be seen at the next start */
+	uint64_t timer_us, stopped_until_us, reopen_ms, system_op, performed;
+	uint32_t deaths;
+
+	/* the log */
+	uint64_t staged, durable, batch, epoch, bytes_used;
+	bool syncing, sync_waits;
+	uint64_t waits_since_us;
+	uint64_t first_death_lsn;
+	uint32_t first_death_commits;
+
+	/* git, the sink, the files */
+	uint64_t ref_epoch, git_free_us;
+	uint32_t commit_count;
+	bool file_writing, file_waits, file_torn, temporary_left;
+	struct claim file_now, file_next;
+	uint32_t calls, agent_count, draws;
+
+	/* the client */
+	struct client_task client[SIM_TASKS_MAX];
+	uint32_t handed_in; /* plan->tasks of so many are being handed in */
+	bool tail;
+	uint64_t healed_us, active_us; /* the last time that something was seen to happen */
+	bool red[CORE_SLOS + 1];
+	uint64_t settled_us;
+
+	/* the faults */
+	struct active_fault faults[SIM_FAULTS_MAX];
+	uint8_t task_states[SIM_TASKS_MAX]; /* as the log says, for the coverage */
+
+	/* the history */
+	uint64_t op_count;
+};
+
+static inline struct core_event event_of(enum core_event_kind kind)
+{
+	return (struct core_event){.kind = kind};
+}
+
+/* --- world.c --- */
+struct happening *world_later(struct world *w, uint64_t after_us, enum happening_kind kind);
+/* A number between the bounds; `place` and `a` say for what, so that it stays the same when other things change. */
+uint64_t world_span(struct world *w, const struct sim_span *span, uint64_t place, uint64_t a, uint64_t b);
+bool world_draw(struct world *w, uint32_t permille, uint64_t place, uint64_t a, uint64_t b);
+uint64_t world_core_now(const struct world *w);
+void world_broken(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *world_tree(uint64_t tree, char buf[WORLD_NAME_MAX * 2]);
+uint64_t world_tree_parse(const char *text);
+uint32_t world_task(const char *id);
+
+/* --- process.c: the orchestrator's process --- */
+void process_start(struct world *w);
+void process_crash(struct world *w, bool power);
+void process_feed(struct world *w, struct core_event event);
+void process_lose_log(struct world *w);
+void process_open_log(struct world *w);
+void process_taken_over(struct world *w);
+void process_exit(struct world *w, int32_t status);
+/* A fault point is passed; true: the process has died there. */
+bool process_pass(struct world *w, uint32_t point);
+
+/* --- perform.c --- */
+void perform_all(struct world *w);
+
+/* --- disk.c: the log with its promises, and the state files --- */
+bool disk_fails(struct world *w, enum sim_path path, bool *ret_performed);
+int disk_append(struct world *w, const struct core_effect *effect);
+void disk_flush(struct world *w);
+void disk_synced(struct world *w, const struct happening *h);
+void disk_crash(struct world *w);
+bool disk_open_log(struct world *w);
+void disk_close_log(struct world *w);
+int disk_replay(struct world *w, struct core *core, uint64_t upto);
+void disk_put_claims(struct world *w);
+void disk_file_written(struct world *w);
+
+/* --- agents.c --- */
+void agents_spawn(struct world *w, const struct core_effect *e);
+void agents_prepared(struct world *w, const struct happening *h);
+void agents_work(struct world *w, const struct core_effect *e);
+void agents_route(struct world *w, const struct core_effect *e);
+void agents_stop(struct world *w, const struct core_effect *e);
+void agents_signal(struct world *w, const struct core_effect *e);
+void agents_end(struct world *w, const struct core_effect *e);
+void agents_act(struct world *w, const struct happening *h);
+void agents_beat(struct world *w, const struct happening *h);
+void agents_orphan(struct world *w, bool power);
+void agents_kill_all(struct world *w);
+void agent_die(struct world *w, uint32_t index, int32_t status);
+void agent_term(struct world *w, uint32_t index);
+void agent_resume(struct world *w, uint32_t index);
+struct happening *agent_act_later(struct world *w, uint32_t index, uint64_t after_us, enum act act);
+
+/* --- providers.c --- */
+void providers_arrive(struct world *w, uint32_t agent, const struct happening *h);
+void providers_answer(struct world *w, const struct happening *h);
+void providers_hung_up(struct world *w, struct sim_agent *agent, const char *why);
+
+/* --- git.c --- */
+void git_land(struct world *w, const struct core_effect *e);
+void git_lookup(struct world *w, const struct core_effect *e);
+void git_done(struct world *w, const struct happening *h);
+uint64_t git_lane(struct world *w, uint64_t takes_us); /* when a job of that length is done, from now */
+
+/* --- sink.c --- */
+void sink_notify(struct world *w, const struct core_effect *e);
+void sink_arrived(struct world *w, const struct happening *h);
+
+/* --- client.c --- */
+void client_begin(struct world *w, uint32_t first, uint32_t count);
+void client_submit(struct world *w, const struct happening *h);
+void client_reply(struct world *w, const struct core_effect *e);
+void client_disconnected(struct world *w);
+bool client_done(const struct world *w);
+
+/* --- inject.c: the faults' lives --- */
+void inject_begin(struct world *w);
+void inject_happens(struct world *w, enum sim_event_name event, uint32_t of, uint32_t agent);
+void inject_due(struct world *w, uint32_t index);
+void inject_end(struct world *w, uint32_t index);
+void inject_end_all(struct world *w);
+void inject_felt(struct world *w, uint32_t index, const char *proof);
+/* The first active fault of that plugin whose target is this one or any, or NULL; *ret_index its number. */
+const struct sim_fault *inject_active(
+    const struct world *w, enum sim_plugin plugin, uint32_t target, uint32_t *ret_index);
+
+/* --- ops.c: what an observer outside would have seen --- */
+uint64_t ops_add(struct world *w, struct op op);
+void ops_complete(struct world *w, uint64_t invoke, struct op op);
+void ops_claims(struct world *w, const struct claim *claim);
+void ops_outcomes(struct world *w, bool last);
+
+/* --- audit.c --- */
+void audit_run(struct world *w);
+
+/* --- judge.c --- */
+uint64_t judge_progress_limit(const struct sim_plan *plan);
+void judge_run(struct world *w);
+
+/* --- settle.c --- */
+bool settle_look(struct world *w); /* true: the run is over */
+
+/* --- trace.c --- */
+void trace_event(struct world *w, const struct core_event *event);
+void trace_effects(struct world *w);
+
+#endif
