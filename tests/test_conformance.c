@@ -4,6 +4,7 @@
  * system of real parts (conformance_world). Also for plugins from elsewhere.
  */
 #include "conformance_world.h"
+#include "skip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -332,7 +333,7 @@ static void test_felt(void **state)
 	size_t i;
 
 	if (!w->filtered && w->info->capabilities & TRITONE_CAP_ERRNO)
-		skip(); /* nothing on this machine can make a system call fail */
+		SKIP("nothing on this machine can make a system call fail");
 	feel(w, NULL);
 	for (i = 0; i < sizeof variants / sizeof variants[0]; i++) {
 		if (strcmp(variants[i].plugin, w->info->name) != 0)

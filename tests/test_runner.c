@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "skip.h"
 #include "runner/runner.h"
 #include "service/service.h"
 
@@ -779,7 +780,7 @@ static void test_files_are_confined(void **state)
 	char outside[PATH_MAX];
 
 	if (!has_landlock())
-		skip();
+		SKIP("this kernel has no Landlock");
 	with(f, "inject", "outside", NULL);
 	plan(f);
 	assert_int_equal(runner_inject(f->runner, &f->err), -1);
@@ -795,7 +796,7 @@ static void test_files_need_the_capability(void **state)
 	struct fixture *f = *state;
 
 	if (!has_landlock())
-		skip();
+		SKIP("this kernel has no Landlock");
 	use_plugin(f, "evil-no-files");
 	plan(f);
 	assert_int_equal(runner_inject(f->runner, &f->err), -1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory as it may be found: not writable, full, in use, halted, far down. Refused with the reason, or it works. */
 #include "e2e.h"
+#include "tests/skip.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,10 +69,8 @@ static void test_not_writable(void **state)
 	be_nobody(world);
 	assert_int_equal(mkdir(world->state, 0555), 0);
 	ran = tritone(world, "test", file, NULL);
-	if (ran->status == 126) {
-		print_message("# skipped: the program cannot be run by nobody from where it was built\n");
-		skip();
-	}
+	if (ran->status == 126)
+		SKIP("the program cannot be run by nobody from where it was built");
 	ran_status(ran, 2);
 	ran_has(ran, "Permission denied");
 	ran_has(ran, world->state);
@@ -101,10 +100,8 @@ static void test_as_nobody(void **state)
 	if (world->uid)
 		assert_int_equal(chown(world->state, NOBODY, NOBODY), 0);
 	ran = tritone(world, "test", "-v", file, NULL);
-	if (ran->status == 126) {
-		print_message("# skipped: the program cannot be run by nobody from where it was built\n");
-		skip();
-	}
+	if (ran->status == 126)
+		SKIP("the program cannot be run by nobody from where it was built");
 	ran_status(ran, 0);
 	world_quiet(world);
 	world_clean(world);
@@ -135,18 +132,14 @@ static void test_disk_of_the_harness_is_full(void **state)
 	const char *file = quick(world);
 	size_t i;
 
-	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
-		print_message("# skipped: no mounts can be made here: %s\n", strerror(errno));
-		skip();
-	}
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		SKIP("no mounts can be made here: %s", strerror(errno));
 	assert_int_equal(mkdir(world->state, 0755), 0);
 	for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		struct ran *ran;
 
-		if (mount("tmpfs", world->state, "tmpfs", 0, sizes[i]) != 0) {
-			print_message("# skipped: no tmpfs here: %s\n", strerror(errno));
-			skip();
-		}
+		if (mount("tmpfs", world->state, "tmpfs", 0, sizes[i]) != 0)
+			SKIP("no tmpfs here: %s", strerror(errno));
 		print_message("# %s\n", sizes[i]);
 		ran = tritone(world, "test", "--reruns", "0", file, NULL);
 		ran_status(ran, 2);
