@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <git2.h>
+#include <pthread.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,23 @@ static int head(struct ledger *ledger, git_oid *ret, struct error *err)
 	return code == 0 ? 1 : git_failed(err, ledger->reference);
 }
 
+/*
+ * Whoever runs this may have a configuration of git that cannot be read, or that changes what is: it is left alone. Once and for good, since
+ * libgit2 keeps such settings for the process, without a lock, until its last user has gone: this is one that never goes.
+ */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void read_no_settings(void)
+{
+	static const int levels[] = {
+	    GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG, GIT_CONFIG_LEVEL_GLOBAL};
+	size_t i;
+
+	git_libgit2_init();
+	for (i = 0; i < sizeof levels / sizeof *levels; i++)
+		git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
+}
+
 int ledger_create(struct ledger **ret_ledger, const struct ledger_options *options, struct error *err)
 {
 	struct ledger *ledger = calloc(1, sizeof *ledger);
@@ -74,6 +92,7 @@ int ledger_create(struct ledger **ret_ledger, const struct ledger_options *optio
 
 	if (!ledger)
 		return error_set(err, ENOMEM, "no memory for the ledger");
+	pthread_once(&once, read_no_settings);
 	git_libgit2_init();
 	ledger->options = *options;
 	ledger->repository = copy(options->repository);

@@ -274,10 +274,25 @@ static void test_halt_file_of_the_experiment(void **state)
 	world_quiet(world);
 }
 
+/* What the user has in his configuration of git is his own affair, and cannot be read here besides. */
+static void test_configuration_of_git(void **state)
+{
+	struct world *world = *state;
+	const char *file = world_write(world, "x.yaml",
+	    "system: " SOURCES
+	    "/fixtures/systems/conductor.yaml\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n");
+
+	world_write(world, ".gitconfig", "[nonsense\n"); /* HOME is this directory */
+	ran_status(tritone(world, "test", file, NULL), 0);
+	world_quiet(world);
+	world_clean(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_not_writable, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_configuration_of_git, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_as_nobody, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_file_in_its_place, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_far_down, world_create, world_destroy),
