@@ -206,6 +206,17 @@ static int check_early(struct run_fault *fault)
 	return r ? bad_file(fault, &err) : 0;
 }
 
+/* As by hand: what is about agents has a parameter that names one. */
+static bool needs_agents(const struct plugin_info *info)
+{
+	uint32_t i;
+
+	for (i = 0; i < info->param_count; i++)
+		if (!strcmp(info->params[i].name, "agent"))
+			return true;
+	return false;
+}
+
 int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault *spec)
 {
 	const struct engine_case *c = run->c;
@@ -232,6 +243,12 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 		return bad_file(fault, &err);
 	if (check_early(fault))
 		return -1;
+	if (needs_agents(fault->info) && !run->manifest->agents.pid_files)
+		return run_fail(run, VERDICT_UNAVAILABLE,
+		    "%s:%u:%u: fault %s is about an agent, and %s does not say where those are: it has no 'agents' "
+		    "with "
+		    "'pid-files'",
+		    run->x->file, spec->line, spec->column, spec->name, run->manifest->file);
 	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
 		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s is pathological and needs --pathological",
 		    run->x->file, spec->line, spec->column, spec->name);

@@ -230,6 +230,23 @@ static void test_mistakes_about_systems(void **state)
 	world_clean(world);
 }
 
+/* A fault on an agent at a system whose manifest does not say where its agents are: not possible here, before anything is started. */
+static void test_no_agents(void **state)
+{
+	struct world *world = *state;
+	const char *manifest = world_manifest(world, "none.yaml",
+	    "\nagents:\n  pid-files: .sdd/runtime/agents/*/pid\n  task-files: .sdd/runtime/agents/*/task\n"
+	    "  worktree-files: .sdd/runtime/agents/*/worktree\n",
+	    "\n");
+	const char *file = world_write(world, "x.yaml", "system: %s\nfaults: [{plugin: agent-kill}]\n", manifest);
+	struct ran *ran = tritone(world, "test", file, NULL);
+
+	ran_status(ran, 7);
+	ran_has(ran, "x.yaml:2:10: fault agent-kill is about an agent, and ");
+	ran_has(ran, "none.yaml does not say where those are: it has no 'agents' with 'pid-files'");
+	nothing_is_left(world);
+}
+
 /* ---- one bad experiment among good ones ---- */
 
 static void test_bad_experiment_spoils_no_other(void **state)
@@ -358,6 +375,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_plugin_beside_the_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_variables_in_parameters, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_about_systems, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_no_agents, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_bad_experiment_spoils_no_other, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_on_the_command_line, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_help_and_no_arguments, world_create, world_destroy),
