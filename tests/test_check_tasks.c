@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "tests/check_fixture.h"
 
@@ -27,6 +28,61 @@ static void test_duplicate_commit(void **state)
 	assert_int_equal(r.violations, 1);
 	assert_int_equal(r.findings[0].evidence_count, 3);
 	assert_int_equal(r.findings[0].evidence[2], f->story.count - 1);
+}
+
+/* A commit that no task accounts for: of no task, of one that nobody handed in; each once, and not before the work began. */
+static void test_commits_of_no_known_task(void **state)
+{
+	struct fixture *f = *state;
+	struct check_result r;
+
+	SAY(&f->story, 0, COMMIT, OK, .key = "c0"); /* a repository begins somehow */
+	SAY(&f->story, 0, COMMIT, OK, .task = "old", .key = "c00");
+	expect(JUDGE("no-duplicate-commit"), HELD);
+	story_task(&f->story, 0, "a", "c1");
+	expect(JUDGE("no-duplicate-commit"), HELD);
+	assert_int_equal(JUDGE("no-duplicate-commit").opportunities, 2);
+	SAY(&f->story, 20, COMMIT, OK, .key = "c9");
+	r = JUDGE("no-duplicate-commit");
+	expect(r, DEVIATED);
+	assert_int_equal(r.opportunities, 3);
+	assert_string_equal(r.findings[0].text, "commit c9 names no task");
+	assert_int_equal(r.findings[0].evidence[0], f->story.count - 1);
+	SAY(&f->story, 30, COMMIT, OK, .task = "z", .key = "c5"); /* an identifier before it, a place behind it */
+	SAY(&f->story, 40, COMMIT, OK, .key = "c9", .detail = "rewritten");
+	r = JUDGE("no-duplicate-commit");
+	assert_int_equal(r.violations, 2);
+	assert_string_equal(r.findings[0].text, "commit c9 names no task");
+	assert_string_equal(r.findings[1].text, "commit c5 is of task z, which nobody handed in");
+	f->config.unasked_commits_max = 1;
+	r = JUDGE("no-duplicate-commit");
+	assert_int_equal(r.violations, 1);
+	assert_string_equal(r.findings[0].text, "commit c5 is of task z, which nobody handed in");
+	f->config.unasked_commits_max = 2;
+	expect(JUDGE("no-duplicate-commit"), HELD);
+	f->config.unasked_commits_max = 0;
+	SAY(&f->story, 50, SUBMIT, INVOKE, .task = "z"); /* handed in after all, if not yet accepted */
+	assert_int_equal(JUDGE("no-duplicate-commit").violations, 1);
+}
+
+/* More of them than are told: they are counted all the same. */
+static void test_many_commits_of_no_known_task(void **state)
+{
+	struct fixture *f = *state;
+	static char names[100][8];
+	struct check_result r;
+	int i;
+
+	SAY(&f->story, 0, SUBMIT, OK, .task = "a");
+	for (i = 0; i < 100; i++) {
+		snprintf(names[i], sizeof names[i], "c%d", (i * 37) % 100);
+		SAY(&f->story, 1, COMMIT, OK, .key = names[i]);
+	}
+	r = JUDGE("no-duplicate-commit");
+	assert_int_equal(r.violations, 100);
+	assert_int_equal(r.opportunities, 100);
+	for (i = 0; i < CHECK_FINDINGS_MAX; i++)
+		assert_int_equal(r.findings[i].evidence[0], i + 1);
 }
 
 static void test_lost_task(void **state)
@@ -125,6 +181,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(test_duplicate_commit),
+	    CASE(test_commits_of_no_known_task),
+	    CASE(test_many_commits_of_no_known_task),
 	    CASE(test_lost_task),
 	    CASE(test_zombie_commit),
 	    CASE(test_zombie_epoch),

@@ -67,8 +67,9 @@ struct check_config {
 	uint64_t slo_tasks; /* window in tasks, 50 */
 
 	/* policies */
-	uint64_t attempts_max; /* attempts of one task */
-	uint64_t agents_max;   /* alive at one time */
+	uint64_t unasked_commits_max; /* commits of no task that was handed in, once the workload has begun */
+	uint64_t attempts_max;        /* attempts of one task */
+	uint64_t agents_max;          /* alive at one time */
 	uint64_t calls_per_task_max;
 	uint64_t tokens_per_task_max; /* 0: not judged, for this and those above */
 	uint64_t breaker_threshold;   /* consecutive failures that must open it; 0: none is promised */

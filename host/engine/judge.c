@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check/facts.h"
 #include "engine/run.h"
 
 static bool in(const struct spec_strings *names, const char *name)
@@ -29,6 +30,7 @@ static bool listed(const struct run *run, const char *name)
 
 static void count(struct result *result, const struct history_view *view)
 {
+	struct facts facts;
 	size_t i;
 
 	for (i = 0; i < view->count; i++) {
@@ -38,9 +40,12 @@ static void count(struct result *result, const struct history_view *view)
 		result->commits += op->kind == OP_COMMIT;
 		result->notifications += op->kind == OP_NOTIFY && op->type == OP_OK;
 	}
-	for (i = 0; i < result->check_count; i++)
-		if (!strcmp(result->checks[i].check->name, "no-duplicate-commit"))
-			result->duplicates = result->checks[i].result.violations;
+	if (!result->check_count)
+		return;
+	facts_gather(&facts, view);
+	for (i = 0; i < facts.count; i++)
+		result->duplicates += facts.tasks[i].other_commit != OP_NONE;
+	facts_finish(&facts);
 }
 
 static void add_evidence(struct result *result, const struct check_result *checked, const struct history_view *view)

@@ -198,6 +198,9 @@ int stage_watch(struct run *run)
 	size_t i;
 	int r = 0;
 
+	/* What the system has committed before anything was asked of it is recorded as being before. */
+	if (system_observe(run->system, &err))
+		r = run_fail(run, VERDICT_ERROR, "the system could not be observed: %s", err.text);
 	run->next = history_count(run->history);
 	run->began_us = history_now_us(run->history);
 	for (i = 0; r == 0 && i < run->fault_count; i++)

@@ -17,6 +17,8 @@
 	}
 
 const struct policy_row policy_rows[] = {
+    ROW("unasked-commits-max", POLICY_COUNT, unasked_commits_max, "no-duplicate-commit", NULL,
+	"commits that the system may make of no task that was handed in: merges, tasks that it thought of itself"),
     ROW("throttle-grace", POLICY_TIME, throttle_grace_us, "cascade-order", NULL,
 	"a call that arrives so soon after a 429 was already on its way"),
     ROW("throttle-default", POLICY_TIME, throttle_default_us, "cascade-order", NULL,
