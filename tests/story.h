@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "check/check.h"
 #include "history/history.h"
@@ -46,17 +48,24 @@ static inline void story_task(struct story *story, uint64_t ms, const char *task
 	SAY(story, ms + 5, NOTIFY, OK, .task = task, .status = 200);
 }
 
+/* As the story is judged it ends where the readable memory does: who looks past the end of it dies. */
 static inline struct check_result story_judge(
     const struct story *story, const char *name, const struct check_config *config)
 {
-	const struct history_view view = {story->ops, story->count};
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = story->count * sizeof(struct op);
+	const size_t whole = (size / page + 1) * page;
+	char *memory =
+	    mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	const struct check *check = check_find(name);
+	struct history_view view = {.count = story->count};
 	struct check_result result;
 
 	memset(&result, 0xa5, sizeof result); /* a checker leaves nothing of what was there */
-	if (!check)
+	if (!check || memory == MAP_FAILED || mprotect(memory + whole, page, PROT_NONE) != 0)
 		abort();
+	view.ops = memcpy(memory + whole - size, story->ops, size);
 	check->run(&view, config, &result);
+	munmap(memory, whole + page);
 	return result;
 }
 

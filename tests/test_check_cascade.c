@@ -116,6 +116,80 @@ static void test_fallback_needs_a_reason_and_the_order(void **state)
 	expect(JUDGE("cascade-order"), DEVIATED);
 }
 
+/* Two models of one provider are two places. */
+static void test_models_of_one_provider(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	SAY(s, 0, CALL, INVOKE, .task = "a", .actor = "claude", .key = "sonnet");
+	expect(JUDGE("cascade-order"), VACUOUS); /* by the providers alone, nobody can tell */
+	f->config.cascade[0] = "claude/opus";
+	f->config.cascade[1] = "claude/sonnet";
+	f->config.cascade[2] = "codex";
+	f->config.cascade_count = 3;
+	r = JUDGE("cascade-order");
+	expect(r, DEVIATED);
+	assert_string_equal(r.findings[0].text,
+	    "task a called claude/sonnet although claude/opus comes before it and was neither throttled nor failing");
+	s->ops[0].key = "opus";
+	expect(JUDGE("cascade-order"), VACUOUS);
+	s->ops[0].key = ""; /* a model that nobody could read: the first that it may have been */
+	expect(JUDGE("cascade-order"), VACUOUS);
+	s->ops[0].key = "haiku";
+	r = JUDGE("cascade-order");
+	expect(r, DEVIATED);
+	assert_int_equal(r.opportunities, 1);
+	assert_string_equal(
+	    r.findings[0].text, "task a called claude with the model haiku, which the cascade does not name");
+	s->ops[0].actor = "gemini"; /* no place at all: not judged */
+	expect(JUDGE("cascade-order"), VACUOUS);
+	s->count = 0;
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .key = "sonnet", .status = 500);
+	SAY(s, 10, CALL, INVOKE, .task = "a", .actor = "claude", .key = "sonnet");
+	expect(JUDGE("cascade-order"), DEVIATED); /* opus is none the worse for it */
+	s->ops[0].key = "opus";
+	expect(JUDGE("cascade-order"), HELD);
+	assert_int_equal(JUDGE("cascade-order").opportunities, 1);
+	s->ops[1].actor = "codex"; /* whatever failed of a provider is a reason to go to another, with any model */
+	s->ops[1].key = "codex-mini";
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[0].key = "sonnet";
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[0].key = "";
+	s->ops[1].actor = "claude";
+	s->ops[1].key = "sonnet";
+	expect(JUDGE("cascade-order"), HELD);
+}
+
+/* A place for the provider's other models, before or behind those that are named. */
+static void test_a_place_for_any_model(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	f->config.cascade[0] = "codex";
+	f->config.cascade[1] = "claude/opus";
+	f->config.cascade[2] = "claude";
+	f->config.cascade[3] = "claud/opus"; /* nobody */
+	f->config.cascade_count = 4;
+	SAY(s, 0, CALL, FAIL, .actor = "codex", .status = 500);
+	SAY(s, 1, CALL, INVOKE, .task = "a", .actor = "claude", .key = "opus");
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[1].key = "haiku";
+	assert_string_equal(JUDGE("cascade-order").findings[0].text,
+	    "task a called claude although claude/opus comes before it and was neither throttled nor failing");
+	s->ops[0].actor = "claude";
+	s->ops[0].key = "opus";
+	assert_string_equal(JUDGE("cascade-order").findings[0].text,
+	    "task a called claude although codex comes before it and was neither throttled nor failing");
+	s->ops[1].actor = "codex";
+	s->ops[0].status = 429;
+	expect(JUDGE("cascade-order"), HELD);
+	assert_int_equal(JUDGE("cascade-order").opportunities, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +197,8 @@ int main(void)
 	    CASE(test_throttle_windows),
 	    CASE(test_how_long_a_fallback_is_excused),
 	    CASE(test_fallback_needs_a_reason_and_the_order),
+	    CASE(test_models_of_one_provider),
+	    CASE(test_a_place_for_any_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

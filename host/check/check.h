@@ -39,13 +39,16 @@ struct check_result {
 };
 
 #define CHECK_PROVIDERS_MAX 16
+#define CHECK_CASCADE_MAX   32
 
 /* What the checkers must know of the system and the experiment, from the manifest and the
  * experiment file. Times in microseconds. */
 struct check_config {
-	/* the cascade: provider names in the configured order */
 	const char *providers[CHECK_PROVIDERS_MAX];
 	size_t provider_count;
+	/* the order of fallback, "PROVIDER" (whichever model) or "PROVIDER/MODEL"; none: that of the providers */
+	const char *cascade[CHECK_CASCADE_MAX];
+	size_t cascade_count;
 	uint64_t throttle_grace_us;   /* a call that arrives so soon after a 429 was already on its way */
 	uint64_t throttle_default_us; /* the least window after a 429 without Retry-After; 0: not
 					 judged */

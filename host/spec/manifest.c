@@ -148,6 +148,11 @@ static const struct node_field gateway_fields[] = {
 	.required = true,
 	IN(gateway.providers),
 	.help = "Model providers, in the order of the cascade."},
+    {.key = "cascade",
+	.type = NODE_STRINGS,
+	IN(gateway.cascade),
+	.help = "The order of fallback when it tells models of one provider apart: PROVIDER, whichever model, or "
+		"PROVIDER/MODEL. Without it, that of the providers."},
     {.key = "sinks", .type = NODE_STRINGS, IN(gateway.sinks), .help = "Notification sinks."},
     {.key = "task-header",
 	.type = NODE_TEXT,
@@ -270,6 +275,34 @@ static int unique(struct node_file *file, const yaml_node_t *node, const struct 
 	return 0;
 }
 
+/* Each place names a provider that there is, and none is there twice. */
+static int cascade_finish(struct node_file *file, yaml_node_t *gateway, const struct spec_manifest *manifest)
+{
+	const struct spec_strings *cascade = &manifest->gateway.cascade, *providers = &manifest->gateway.providers;
+	yaml_node_t *list = node_get(file, gateway, "cascade");
+	size_t i, j;
+
+	if (cascade->count > CHECK_CASCADE_MAX)
+		return node_fail(file, list, "more than %d places", CHECK_CASCADE_MAX);
+	for (i = 0; i < cascade->count; i++) {
+		yaml_node_t *at = list->type == YAML_SEQUENCE_NODE ? node_at(file, list, i) : list;
+		const char *place = cascade->items[i];
+		size_t length = strcspn(place, "/");
+
+		if (place[length] == '/' && !place[length + 1])
+			return node_fail(file, at, "'%.40s': a model is missing", place);
+		for (j = 0; j < providers->count; j++)
+			if (strlen(providers->items[j]) == length && !strncmp(providers->items[j], place, length))
+				break;
+		if (j == providers->count)
+			return node_fail(file, at, "'%.40s': there is no such provider", place);
+		for (j = 0; j < i; j++)
+			if (!strcmp(cascade->items[j], place))
+				return node_fail(file, at, "the place '%.40s' is here twice", place);
+	}
+	return 0;
+}
+
 static int globs_finish(struct node_file *file, yaml_node_t *agents)
 {
 	static const char *const keys[] = {"pid-files", "task-files", "worktree-files", NULL};
@@ -297,8 +330,9 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 				return node_fail(file, node_at(file, node_get(file, node, "processes"), i),
 				    "a second process named '%.40s'", manifest->processes[i].name);
 	at = node_get(file, node, "gateway");
-	if (at && (unique(file, at, &manifest->gateway.providers, "provider") != 0 ||
-		      unique(file, at, &manifest->gateway.sinks, "sink") != 0))
+	if (at &&
+	    (unique(file, at, &manifest->gateway.providers, "provider") != 0 ||
+		unique(file, at, &manifest->gateway.sinks, "sink") != 0 || cascade_finish(file, at, manifest) != 0))
 		return -1;
 	if (globs_finish(file, node_get(file, node, "agents")) != 0)
 		return -1;

@@ -73,7 +73,8 @@ struct spec_manifest {
 		char *pid_files, *task_files, *worktree_files;
 	} agents;
 	struct {
-		struct spec_strings providers, sinks; /* the providers in cascade order */
+		struct spec_strings providers, sinks;
+		struct spec_strings cascade; /* PROVIDER or PROVIDER/MODEL in order; empty: the providers' */
 		char *task_header, *attempt_header, *sink_task, *sink_key;
 		int64_t latency_ms;
 	} gateway;
