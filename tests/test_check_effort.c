@@ -136,6 +136,134 @@ static void test_a_breaker_by_and_by(void **state)
 	expect(JUDGE("bounded-effort"), HELD);
 }
 
+/* Three failures at 100 ms open claude's breaker until 900 ms; the index of a trial at 1000 ms. */
+static uint64_t open_and_try(struct fixture *f)
+{
+	int i;
+
+	f->story.count = 0;
+	for (i = 0; i < 3; i++)
+		SAY(&f->story, 100, CALL, FAIL, .actor = "claude", .status = 500);
+	return SAY(&f->story, 1000, CALL, INVOKE, .task = "a", .actor = "claude");
+}
+
+#define ENDS(f, ms, how, invoke, ...)                                                                                  \
+	((f)->story.ops[SAY(&(f)->story, ms, CALL, how, .actor = "claude", __VA_ARGS__)].pair = (invoke))
+
+/* While it is half open, one call at a time. */
+static void test_one_trial_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+	uint64_t trial = open_and_try(f);
+
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(s, 1500, CALL, INVOKE, .task = "b", .actor = "claude"); /* the first has never ended */
+	r = JUDGE("bounded-effort");
+	expect(r, DEVIATED);
+	assert_string_equal(
+	    r.findings[0].text, "claude was called while its breaker was half open and 1 trial call was under way");
+	assert_int_equal(r.findings[0].evidence_count, 3);
+	assert_int_equal(r.findings[0].evidence[0], 2);
+	assert_int_equal(r.findings[0].evidence[1], trial);
+	assert_int_equal(r.findings[0].evidence[2], trial + 1);
+	f->config.breaker_trials = 2;
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(s, 1501, CALL, INVOKE, .task = "c", .actor = "claude");
+	r = JUDGE("bounded-effort");
+	assert_int_equal(r.violations, 1);
+	assert_string_equal(
+	    r.findings[0].text, "claude was called while its breaker was half open and 2 trial calls were under way");
+	f->config.breaker_trials = 0;
+	expect(JUDGE("bounded-effort"), HELD);
+	f->config.breaker_trials = CHECK_TRIALS_MAX + 1;
+	expect(JUDGE("bounded-effort"), HELD);
+}
+
+/* A trial is over when its client knows, which its record may say only afterwards. */
+static void test_when_a_trial_is_over(void **state)
+{
+	static const struct {
+		enum op_type type;
+		int64_t status, value;
+		double number;
+		bool over; /* at 1500, though it was recorded at 1540 */
+	} rows[] = {
+	    {OP_OK, 200, 99, 0.04, true},
+	    {OP_OK, 200, 99, 0.039, false},
+	    {OP_OK, 200, 99, -1, false},
+	    {OP_FAIL, 429, 40000, 2, true},
+	    {OP_FAIL, 429, 39999, 2, false},
+	    {OP_FAIL, 429, -1, 2, false},
+	};
+	struct fixture *f = *state;
+	uint64_t trial;
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		trial = open_and_try(f);
+		SAY(&f->story, 1500, CALL, INVOKE, .task = "b", .actor = "claude");
+		ENDS(f, 1540, OK, trial, .status = rows[i].status, .value = rows[i].value, .number = rows[i].number);
+		f->story.ops[f->story.count - 1].type = rows[i].type;
+		assert_int_equal(JUDGE("bounded-effort").verdict, rows[i].over ? CHECK_HELD : CHECK_DEVIATED);
+	}
+	trial = open_and_try(f); /* its agent was killed: whoever came next came within the grace of 100 ms */
+	SAY(&f->story, 1500, CALL, INVOKE, .task = "b", .actor = "claude");
+	ENDS(f, 1600, INFO, trial, .detail = OP_CLIENT_GONE);
+	expect(JUDGE("bounded-effort"), HELD);
+	f->story.ops[f->story.count - 1].time_us++;
+	expect(JUDGE("bounded-effort"), DEVIATED);
+}
+
+/* What the end of a trial, and of other calls, makes of the breaker. */
+static void test_what_a_trial_decides(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t before, trial = open_and_try(f);
+
+	ENDS(f, 1100, FAIL, trial, .status = 429, .number = 0); /* an answer: closed */
+	SAY(s, 1200, CALL, INVOKE, .task = "b", .actor = "claude");
+	SAY(s, 1200, CALL, INVOKE, .task = "c", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[trial + 1].pair = 0; /* of a call that began before: it says nothing of now */
+	s->ops[trial + 1].value = 0;
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	trial = open_and_try(f);
+	ENDS(f, 1100, FAIL, trial, .status = 500); /* open again, until 1900 */
+	SAY(s, 1899, CALL, INVOKE, .task = "b", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	assert_int_equal(JUDGE("bounded-effort").findings[0].evidence[0], trial + 1);
+	s->ops[trial + 2].time_us += 1000;
+	expect(JUDGE("bounded-effort"), HELD);
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 4); /* two tasks, and twice the breaker */
+	s->ops[trial + 1].pair = 0; /* but not by one that began before */
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 3);
+	trial = open_and_try(f);
+	ENDS(f, 1100, FAIL, trial, .status = 500);
+	before = SAY(s, 1950, CALL, INVOKE, .task = "b", .actor = "claude"); /* the second trial */
+	ENDS(f, 2000, OK, before, .status = 200);
+	for (int i = 0; i < 3; i++)
+		SAY(s, 2050, CALL, INVOKE, .task = "c", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+}
+
+/* A throttle is no failure, and what went on before it was not in a row with what comes after. */
+static void test_a_429_between_failures(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 429, .number = 0);
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	expect(JUDGE("bounded-effort"), VACUOUS);
+	s->ops[2].status = 503;
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +272,10 @@ int main(void)
 	    CASE(test_a_client_that_hangs_up_is_no_failure_of_the_provider),
 	    CASE(test_the_limits_of_effort),
 	    CASE(test_a_breaker_by_and_by),
+	    CASE(test_one_trial_at_a_time),
+	    CASE(test_when_a_trial_is_over),
+	    CASE(test_what_a_trial_decides),
+	    CASE(test_a_429_between_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

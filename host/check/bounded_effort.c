@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Retries, tokens, agents and restarts stay inside their policies, and a breaker that should open opens. Opportunity: each task that
- * was worked on, and each time that a breaker should have opened.
+ * Retries, tokens, agents and restarts stay inside their policies, and a breaker that should open opens: nothing passes it until its
+ * reset, then so many trial calls at a time as the policy says, until one of them closes it. Opportunity: each task that was worked
+ * on, and each time that a breaker should have opened.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "check/facts.h"
@@ -13,7 +15,33 @@ struct breaker {
 	uint64_t failures;   /* consecutive */
 	uint64_t tripped_at; /* index of the failure that must open it, or OP_NONE */
 	uint64_t tripped_us, open_until_us;
+	uint64_t trials[CHECK_TRIALS_MAX]; /* indices of the trial calls that may still be under way */
+	size_t trial_count;
 };
+
+/* When each call was over, as its client saw it: by the place of its invoke; UINT64_MAX for those that never were. */
+static uint64_t *call_ends(const struct history_view *view, const struct check_config *config)
+{
+	uint64_t *ends = facts_need(malloc((view->count + 1) * sizeof *ends)), lag;
+	size_t i;
+
+	memset(ends, 0xff, (view->count + 1) * sizeof *ends);
+	for (i = 0; i < view->count; i++) {
+		const struct op *op = &view->ops[i];
+
+		if (op->kind != OP_CALL || op->type == OP_INVOKE || op->pair == OP_NONE || op->pair >= i)
+			continue;
+		/* Answered: it says how long ago that was. Its client is gone: it was gone a little before that was seen. */
+		if (op->type == OP_OK)
+			lag = op->number > 0 ? (uint64_t)(op->number * 1e6) : 0;
+		else if (op->type == OP_FAIL)
+			lag = op->value > 0 ? (uint64_t)op->value : 0;
+		else
+			lag = config->throttle_grace_us;
+		ends[op->pair] = op->time_us > lag ? op->time_us - lag : 0;
+	}
+	return ends;
+}
 
 static void judge_task(const struct task_facts *t, const struct check_config *config, struct check_result *result)
 {
@@ -43,33 +71,105 @@ static size_t provider_of(const struct check_config *config, const char *name)
 	return i;
 }
 
-/* Server errors, resets and silence count; a 429 is the throttle's business, and a killed agent hangs up on a healthy provider. */
-static void judge_breaker(
-    struct breaker *b, const struct op *op, const struct check_config *config, struct check_result *result)
+/* The breaker is half open: a trial call, or one too many. */
+static void judge_trial(struct breaker *b, const struct op *op, const uint64_t *ends, const struct check_config *config,
+    struct check_result *result)
 {
-	if (op->type == OP_INVOKE) {
-		const uint64_t evidence[] = {b->tripped_at, op->index};
+	size_t i, kept = 0;
 
-		if (b->tripped_at == OP_NONE || op->time_us >= b->open_until_us)
-			return;
-		if (op->time_us <= b->tripped_us + config->throttle_grace_us) /* it was already on its way */
-			return;
+	for (i = 0; i < b->trial_count; i++)
+		if (ends[b->trials[i]] > op->time_us)
+			b->trials[kept++] = b->trials[i];
+	b->trial_count = kept;
+	if (kept < config->breaker_trials) {
+		b->trials[b->trial_count++] = op->index;
+	} else {
+		const uint64_t evidence[] = {b->tripped_at, b->trials[0], op->index};
+
+		check_violation(result, evidence, 3,
+		    "%s was called while its breaker was half open and %zu trial call%s under way", op->actor, kept,
+		    kept == 1 ? " was" : "s were");
+	}
+}
+
+static void judge_call(struct breaker *b, const struct op *op, const uint64_t *ends, const struct check_config *config,
+    struct check_result *result)
+{
+	const uint64_t evidence[] = {b->tripped_at, op->index};
+
+	if (b->tripped_at == OP_NONE || op->time_us <= b->tripped_us + config->throttle_grace_us)
+		return; /* closed, or it was already on its way */
+	if (op->time_us < b->open_until_us)
 		check_violation(result, evidence, 2,
 		    "%s was called %.0f ms before its breaker may close: %" PRIu64 " failures in a row", op->actor,
 		    (double)(b->open_until_us - op->time_us) / 1e3, b->failures);
-	} else if (op->type == OP_OK) {
+	else if (config->breaker_trials && config->breaker_trials <= CHECK_TRIALS_MAX)
+		judge_trial(b, op, ends, config, result);
+}
+
+static void trip(struct breaker *b, const struct op *op, const struct check_config *config)
+{
+	b->tripped_at = op->index;
+	b->tripped_us = op->time_us;
+	b->open_until_us = op->time_us + config->breaker_reset_us;
+	b->trial_count = 0;
+}
+
+static bool is_trial(const struct breaker *b, const struct op *op)
+{
+	size_t i;
+
+	for (i = 0; i < b->trial_count; i++)
+		if (b->trials[i] == op->pair)
+			return true;
+	return false;
+}
+
+/* Server errors, resets and silence count. A 429 is an answer, if no success: not broken, and of a trial it closes. A killed agent hangs up
+ * on a healthy provider. Once it is open, only a trial says anything of it. */
+static void judge_end(
+    struct breaker *b, const struct op *op, const struct check_config *config, struct check_result *result)
+{
+	bool open = b->tripped_at != OP_NONE;
+
+	if (op->type == OP_OK || op->status == 429) {
 		b->failures = 0;
-		b->tripped_at = OP_NONE;
-	} else if (op->status != 429 && strcmp(op->detail, OP_CLIENT_GONE) != 0) {
+		if (op->type == OP_OK || is_trial(b, op))
+			b->tripped_at = OP_NONE;
+	} else if (strcmp(op->detail, OP_CLIENT_GONE) != 0) {
 		b->failures++;
-		if (b->failures == config->breaker_threshold ||
-		    (b->failures > config->breaker_threshold && op->time_us >= b->open_until_us)) {
+		if (open ? op->time_us >= b->open_until_us && (op->pair == OP_NONE || is_trial(b, op))
+			 : b->failures >= config->breaker_threshold) {
 			result->opportunities++;
-			b->tripped_at = op->index;
-			b->tripped_us = op->time_us;
-			b->open_until_us = op->time_us + config->breaker_reset_us;
+			trip(b, op, config);
 		}
 	}
+}
+
+static void judge_breakers(
+    const struct history_view *view, const struct check_config *config, struct check_result *result)
+{
+	struct breaker breakers[CHECK_PROVIDERS_MAX];
+	uint64_t *ends;
+	size_t i, p;
+
+	if (!config->breaker_threshold)
+		return;
+	ends = call_ends(view, config);
+	memset(breakers, 0, sizeof breakers);
+	for (p = 0; p < CHECK_PROVIDERS_MAX; p++)
+		breakers[p].tripped_at = OP_NONE;
+	for (i = 0; i < view->count; i++) {
+		const struct op *op = &view->ops[i];
+
+		if (op->kind != OP_CALL || (p = provider_of(config, op->actor)) == config->provider_count)
+			continue;
+		if (op->type == OP_INVOKE)
+			judge_call(&breakers[p], op, ends, config, result);
+		else
+			judge_end(&breakers[p], op, config, result);
+	}
+	free(ends);
 }
 
 static void judge_counts(const struct history_view *view, const struct check_config *config,
@@ -105,24 +205,15 @@ static void judge_counts(const struct history_view *view, const struct check_con
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
-	struct breaker breakers[CHECK_PROVIDERS_MAX];
 	struct facts facts;
 	uint64_t agents = 0;
-	size_t i, p;
+	size_t i;
 
 	check_begin(result);
 	facts_gather(&facts, view);
 	for (i = 0; i < facts.count; i++)
 		judge_task(&facts.tasks[i], config, result);
-	memset(breakers, 0, sizeof breakers);
-	for (p = 0; p < CHECK_PROVIDERS_MAX; p++)
-		breakers[p].tripped_at = OP_NONE;
-	for (i = 0; config->breaker_threshold && i < view->count; i++) {
-		const struct op *op = &view->ops[i];
-
-		if (op->kind == OP_CALL && (p = provider_of(config, op->actor)) < config->provider_count)
-			judge_breaker(&breakers[p], op, config, result);
-	}
+	judge_breakers(view, config, result);
 	judge_counts(view, config, result, &agents);
 	check_end(result, "%" PRIu64 " tasks and breakers within policy, at most %" PRIu64 " agents at once",
 	    result->opportunities > result->violations ? result->opportunities - result->violations : 0, agents);

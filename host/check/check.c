@@ -60,6 +60,7 @@ void check_config_init(struct check_config *config)
 	config->slo_task_success = 0.90;
 	config->slo_notification = 0.99;
 	config->slo_tasks = 50;
+	config->breaker_trials = 1;
 	config->promises_exactly_once = true;
 }
 

@@ -40,6 +40,7 @@ struct check_result {
 
 #define CHECK_PROVIDERS_MAX 16
 #define CHECK_CASCADE_MAX   32
+#define CHECK_TRIALS_MAX    16
 
 /* What the checkers must know of the system and the experiment, from the manifest and the
  * experiment file. Times in microseconds. */
@@ -77,6 +78,7 @@ struct check_config {
 	uint64_t tokens_per_task_max; /* 0: not judged, for this and those above */
 	uint64_t breaker_threshold;   /* consecutive failures that must open it; 0: none is promised */
 	uint64_t breaker_reset_us;
+	uint64_t breaker_trials; /* calls at a time while it is half open; 0 or above CHECK_TRIALS_MAX: not judged */
 	uint64_t restarts_max;
 
 	/* what the system promises: a deviation that was never promised is reported as such */

@@ -170,10 +170,13 @@ static void record_completion(struct request *request, bool sent)
 		op.type = OP_OK;
 	else
 		op.type = OP_FAIL;
-	if (op.type == OP_OK)
+	/* A throttle window began, or a call was over, that long ago, as the client counts. */
+	if (op.type == OP_OK) {
 		op.value = request->tokens;
-	else if (op.type == OP_FAIL) /* a throttle window began that long ago, as the client counts */
+		op.number = (double)(park_now_us() - request->sent_us) / 1e6;
+	} else if (op.type == OP_FAIL) {
 		op.value = park_now_us() - request->sent_us;
+	}
 	if (*request->verdict.key)
 		snprintf(detail, sizeof detail, "%s%srule %s", what, *what ? ", " : "", request->verdict.key);
 	else

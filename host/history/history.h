@@ -30,8 +30,9 @@ enum op_type {
  *  COMMIT     a commit seen in the ledger, always ok. task, attempt, epoch, key = commit id, value = 0-based place in the ledger
  *  DELETION   a file that a commit deleted against its parent, always ok. task, key = commit id, actor = path
  *  CALL       a request to a model provider. actor = provider, key = model, task, attempt (0: unknown); invoke on arrival; ok
- *             (status 2xx, value = tokens), fail (status; number = Retry-After in seconds, < 0: none; value = microseconds before
- *             this operation at which the answer left: the client may count from there), info (never answered, reset, or
+ *             (status 2xx, value = tokens, number = seconds before this operation at which the answer left), fail (status; number =
+ *             Retry-After in seconds, < 0: none; value = microseconds before this operation at which the answer left: the client may
+ *             count from there), info (never answered, reset, or
  *             OP_CLIENT_GONE; detail says which)
  *  NOTIFY     a request to the notification sink. task, key = the deduplication key; invoke; ok (2xx sent), fail (status), info
  *  AGENT      an agent process. actor = agent id, task, value = pid; invoke = seen alive, ok = gone

@@ -113,10 +113,11 @@ void op_format(const struct op *op, char *buf, size_t size)
 	line_word(&line, op->key);
 	if (words->status && op->status)
 		line_add(&line, " %s %lld", words->status, (long long)op->status);
-	if (words->value && (op->value || (words->zero_value && done)))
+	/* Of a call that failed the value is a lag, and so is the number of one that went well: they are for the checkers. */
+	if (words->value && (op->value || (words->zero_value && done)) && (op->kind != OP_CALL || done))
 		line_add(&line, " %s %lld", words->value, (long long)op->value);
 	if (words->number && (fpclassify(op->number) != FP_ZERO || op->kind == OP_CLAIM) &&
-	    !(op->kind == OP_CALL && op->number < 0))
+	    !(op->kind == OP_CALL && (op->number < 0 || done)))
 		line_add(&line, " %s %g", words->number, op->number);
 	if (op->detail && *op->detail)
 		line_add(&line, " (%s)", op->detail);

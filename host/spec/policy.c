@@ -54,6 +54,8 @@ const struct policy_row policy_rows[] = {
 	"consecutive failures that must open a provider's breaker; 0: none is promised"),
     ROW("breaker-reset", POLICY_TIME, breaker_reset_us, "bounded-effort", NULL,
 	"how long an open breaker lets nothing through"),
+    ROW("breaker-trials", POLICY_COUNT, breaker_trials, "bounded-effort", NULL,
+	"calls at a time that a half-open breaker lets through; 0: not judged"),
     ROW("restarts-max", POLICY_COUNT, restarts_max, "bounded-effort", NULL,
 	"restarts of the orchestrator; 0: not judged"),
     {.key = NULL},
