@@ -56,13 +56,14 @@ struct check_config {
 	uint64_t throttle_max_us;     /* a Retry-After above it is bounded to it; 0: unbounded */
 
 	/* limits */
-	uint64_t notify_limit_us;   /* a commit must be notified within it */
-	uint64_t progress_limit_us; /* at most so long without anything happening while tasks are open */
-	uint64_t slo_window_us;     /* how long the SLOs must stay green at the end */
-	double slo_blast_radius;    /* how far below its target an SLO may fall during the fault, as a
+	uint64_t notify_limit_us;    /* a commit must be notified within it */
+	uint64_t progress_limit_us;  /* at most so long without anything happening while tasks are open */
+	uint64_t progress_excuse_us; /* how long a fault without a duration may be waited out */
+	uint64_t slo_window_us;      /* how long the SLOs must stay green at the end */
+	double slo_blast_radius;     /* how far below its target an SLO may fall during the fault, as a
 				    fraction of the target */
-	double slo_budget_cost;     /* how much of the error budget the fault may cost, 0..1 */
-	uint64_t claim_slack_us;    /* a claim may lag behind what was observed by so much */
+	double slo_budget_cost;      /* how much of the error budget the fault may cost, 0..1 */
+	uint64_t claim_slack_us;     /* a claim may lag behind what was observed by so much */
 
 	/* targets, as in the SLO file; 0: not judged */
 	double slo_task_success; /* 0.90 */

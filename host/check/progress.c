@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * While accepted tasks are open, something happens at least every `progress limit`: a call, a commit, a notification, an agent, a
- * restart; that somebody hands in more is none. Time while a fault is in force does not count (a system may wait a fault out).
+ * restart; that somebody hands in more is none. A system may wait a fault out, but only one that it felt, and only for as long as that
+ * one was declared to last: a fault without a duration is there to be worked under, and excuses no more than the policy says.
  * Opportunity: each task that was open at some time.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "check/facts.h"
 #include "check/invariants.h"
+
+#define FAULTS_MAX 64 /* in force at a time; more of them excuse nothing */
+
+struct excuse {
+	const char *fault;
+	uint64_t until_us;
+};
 
 struct watch {
 	const struct history_view *view;
@@ -15,8 +24,9 @@ struct watch {
 	struct check_result *result;
 	uint64_t last;          /* index of the last activity, OP_NONE before the first */
 	uint64_t quiet_from_us; /* the gap counts from here */
-	uint64_t faults;        /* in force */
-	uint64_t open;          /* tasks */
+	struct excuse excuses[FAULTS_MAX];
+	size_t excuse_count;
+	uint64_t open; /* tasks */
 	uint64_t longest_us;
 };
 
@@ -26,19 +36,66 @@ static bool is_activity(const struct op *op)
 	       op->kind == OP_SYSTEM;
 }
 
+/* How long the fault whose inject begins here excuses a silence. */
+static uint64_t excuse_us(const struct watch *w, const struct op *begin)
+{
+	uint64_t i;
+
+	for (i = begin->index + 1; i < w->view->count; i++) {
+		const struct op *op = &w->view->ops[i];
+
+		if ((op->kind != OP_FAULT && op->kind != OP_REVERT) || strcmp(op->actor, begin->actor) != 0)
+			continue;
+		if (op->kind != OP_FAULT || op->type != OP_OK)
+			return 0; /* undone or given up before it was felt */
+		return begin->number > 0 ? (uint64_t)(begin->number * 1e6) : w->config->progress_excuse_us;
+	}
+	return 0;
+}
+
+/* What is excused up to this moment is no silence. */
+static void pass_excused(struct watch *w, uint64_t now_us)
+{
+	size_t i;
+
+	for (i = 0; i < w->excuse_count; i++)
+		if (w->excuses[i].until_us > w->quiet_from_us)
+			w->quiet_from_us = w->excuses[i].until_us < now_us ? w->excuses[i].until_us : now_us;
+}
+
 static void judge_gap(struct watch *w, const struct op *next)
 {
 	uint64_t gap = next->time_us > w->quiet_from_us ? next->time_us - w->quiet_from_us : 0;
 	const uint64_t evidence[] = {w->last, next->index};
 
-	if (w->open == 0 || w->faults)
-		return;
-	if (gap > w->longest_us)
+	if (w->open > 0 && gap > w->longest_us)
 		w->longest_us = gap;
-	if (gap > w->config->progress_limit_us)
+	if (w->open > 0 && gap > w->config->progress_limit_us)
 		check_violation(w->result, evidence, 2,
 		    "%" PRIu64 " tasks were open and nothing happened for %.1f s (limit %.1f s)", w->open,
 		    (double)gap / 1e6, (double)w->config->progress_limit_us / 1e6);
+	w->last = next->index;
+	w->quiet_from_us = next->time_us;
+}
+
+/* The silence before it is over when an excuse begins. */
+static void begin_fault(struct watch *w, const struct op *begin)
+{
+	uint64_t us = excuse_us(w, begin);
+
+	if (!us || w->excuse_count == FAULTS_MAX)
+		return;
+	judge_gap(w, begin);
+	w->excuses[w->excuse_count++] = (struct excuse){begin->actor, begin->time_us + us};
+}
+
+static void end_fault(struct watch *w, const char *fault)
+{
+	size_t i;
+
+	for (i = 0; i < w->excuse_count; i++)
+		if (!strcmp(w->excuses[i].fault, fault))
+			w->excuses[i--] = w->excuses[--w->excuse_count];
 }
 
 static void follow_tasks(struct watch *w, const struct facts *facts, const struct op *op)
@@ -68,19 +125,14 @@ static void run(const struct history_view *view, const struct check_config *conf
 	facts_gather(&facts, view);
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
-		bool begins = op->kind == OP_FAULT && op->type == OP_INVOKE;
 
-		if (is_activity(op) || begins || i + 1 == view->count) {
+		pass_excused(&w, op->time_us);
+		if (is_activity(op) || i + 1 == view->count)
 			judge_gap(&w, op);
-			w.last = i;
-			w.quiet_from_us = op->time_us;
-		}
-		if (begins) {
-			w.faults++;
-		} else if (op->kind == OP_REVERT && op->type != OP_INVOKE && w.faults) {
-			w.faults--;
-			w.quiet_from_us = op->time_us;
-		}
+		else if (op->kind == OP_FAULT && op->type == OP_INVOKE)
+			begin_fault(&w, op);
+		else if (op->kind == OP_REVERT && op->type != OP_INVOKE)
+			end_fault(&w, op->actor);
 		follow_tasks(&w, &facts, op);
 	}
 	check_end(result, "%" PRIu64 " tasks, longest silence %.0f ms with work open, %" PRIu64 " left open",

@@ -369,7 +369,8 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 							 .pair = OP_NONE,
 							 .actor = fault->result->id,
 							 .key = fault->result->plugin,
-							 .task = fault->event_task});
+							 .task = fault->event_task,
+							 .number = (double)fault->spec->duration_ms / 1e3});
 	fault->state = FAULT_ACTIVE;
 	if (runner_plan(fault->runner, NULL, &err) || runner_inject(fault->runner, &err)) {
 		say(fault, OP_FAIL, err.text);

@@ -38,7 +38,7 @@ enum op_type {
  *  AGENT      an agent process. actor = agent id, task, value = pid; invoke = seen alive, ok = gone
  *  SYSTEM     the orchestrator's main process. value = pid; invoke = started, ok = ready, info = died (status: exit status, or
  *             128 + signal), fail = did not become ready. actor = process name. detail = why (start, restart, stop)
- *  FAULT      actor = fault id, key = plugin; invoke = inject called, ok = felt (detail: proof), fail = not injected (detail:
+ *  FAULT      actor = fault id, key = plugin; invoke = inject called (number = seconds for which it was declared, 0: not), ok = felt (detail: proof), fail = not injected (detail:
  *             why), info = in force but nobody came across it
  *  EVIDENCE   one fact of a fault, always ok. actor = fault id, key = name, detail = value
  *  REVERT     actor = fault id; invoke, ok = undone, fail = could not be (detail)

@@ -29,6 +29,8 @@ const struct policy_row policy_rows[] = {
 	"a commit must be notified within it"),
     ROW("progress-limit", POLICY_TIME, progress_limit_us, "progress", "limit",
 	"at most so long without anything happening while tasks are open"),
+    ROW("progress-excuse", POLICY_TIME, progress_excuse_us, "progress", "excuse",
+	"how long a fault that declares no duration may be waited out, besides"),
     ROW("slo-window", POLICY_TIME, slo_window_us, "slo-returns", "window",
 	"how long the SLOs must stay green at the end"),
     ROW("slo-blast-radius", POLICY_FRACTION, slo_blast_radius, "slo-returns", "blast-radius",
