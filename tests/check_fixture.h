@@ -50,6 +50,23 @@ static inline void fault_and_revert(struct story *s, uint64_t from, uint64_t to)
 	SAY(s, to, REVERT, OK, .actor = "f");
 }
 
+/* The n-th finding, word by word, with its evidence. */
+static inline void tells(
+    const struct check_result *r, size_t n, const char *text, const uint64_t *evidence, size_t evidence_count)
+{
+	size_t i;
+
+	assert_true(n < r->finding_count);
+	assert_string_equal(r->findings[n].text, text);
+	assert_int_equal(r->findings[n].evidence_count, evidence_count);
+	for (i = 0; i < evidence_count; i++)
+		assert_int_equal(r->findings[n].evidence[i], evidence[i]);
+}
+
+/* TELLS(&r, 0, "task a ...", 3, 4) */
+#define TELLS(r, n, text, ...)                                                                                         \
+	tells(r, n, text, (const uint64_t[]){__VA_ARGS__}, sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 #endif

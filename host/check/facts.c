@@ -129,6 +129,7 @@ void facts_gather(struct facts *facts, const struct history_view *view)
 	facts->index_size = facts->room * 2;
 	facts->index = facts_need(calloc(facts->index_size, sizeof(uint32_t)));
 	facts->first_felt = facts->last_revert = OP_NONE;
+	facts->settled = view->count ? view->count - 1 : OP_NONE;
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
@@ -137,6 +138,8 @@ void facts_gather(struct facts *facts, const struct history_view *view)
 			once(&facts->first_felt, op->index);
 		if (op->kind == OP_REVERT && op->type == OP_OK)
 			facts->last_revert = op->index;
+		if (op->kind == OP_STAGE && op->type == OP_OK && !strcmp(op->actor, "settle"))
+			facts->settled = op->index;
 		if (op->task[0])
 			note(task_of(facts, op->task), op, view);
 	}

@@ -28,7 +28,9 @@ struct facts {
 	uint64_t first_felt;  /* first FAULT ok */
 	uint64_t last_revert; /* last REVERT ok */
 	uint64_t end_us;      /* time of the last operation */
-	void *index;          /* hash table; internal */
+	uint64_t
+	    settled; /* where the settling ended: what comes after it is of the system's stop. Else the last operation, or OP_NONE */
+	void *index; /* hash table; internal */
 	size_t room, index_size;
 };
 
