@@ -218,8 +218,12 @@ static int judge(const struct spec_activity *a, int64_t status, const struct out
 		return judge_regex(a, out, err);
 	if (status >= a->tolerance_low && status <= a->tolerance_high)
 		return 0;
-	error_set(err, ERANGE, "%s: expected %lld to %lld, found %lld", a->name, (long long)a->tolerance_low,
-	    (long long)a->tolerance_high, (long long)status);
+	if (a->tolerance_low == a->tolerance_high)
+		error_set(err, ERANGE, "%s: expected %lld, found %lld", a->name, (long long)a->tolerance_low,
+		    (long long)status);
+	else
+		error_set(err, ERANGE, "%s: expected %lld to %lld, found %lld", a->name, (long long)a->tolerance_low,
+		    (long long)a->tolerance_high, (long long)status);
 	return 1;
 }
 

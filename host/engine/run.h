@@ -133,7 +133,8 @@ int stage_prepare(struct run *run); /* prepare.c: files, plugins, directory, gat
 int stage_gate(struct run *run);    /* gate.c: the system is started, the hypothesis holds */
 int stage_watch(struct run *run);  /* watch.c: workload, faults, kill switch; all faults are reverted when it returns */
 int stage_settle(struct run *run); /* settle.c: recovery finishes on its own, tail, outcomes */
-int stage_close(struct run *run);  /* settle.c: the system is stopped and audited, whatever happened before */
+int stage_close(
+    struct run *run); /* settle.c: rollbacks, then the system is stopped and audited, whatever happened before */
 void stage_judge(struct run *run); /* judge.c */
 
 /* recovery.c: the longest time that something broken needed to work again, in microseconds; -1: nothing to measure. Pure. */

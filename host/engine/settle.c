@@ -75,9 +75,15 @@ int stage_close(struct run *run)
 	struct error err;
 	int r = 0, killed = 0;
 
-	progress_stage(run->options->progress, run->options->lane, "stop", "");
 	workload_stop(run->workload);
 	run->workload = NULL;
+	/* The faults are undone and all that is judged was seen; the system is still there for them, unless it has died of it all. */
+	if (run->started && run->x->rollbacks.count) {
+		progress_stage(run->options->progress, run->options->lane, "rollbacks", "");
+		if (activities_run(run, &run->x->rollbacks, true, &err))
+			r = run_fail(run, VERDICT_UNDO_INCOMPLETE, "a rollback failed: %s", err.text);
+	}
+	progress_stage(run->options->progress, run->options->lane, "stop", "");
 	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
 		r = run_fail(run, VERDICT_ERROR, "the system could not be stopped: %s", err.text);
 	/* A system that was cut off in the middle, or whose disk is full with ours, owes nobody an orderly end. */
@@ -85,7 +91,5 @@ int stage_close(struct run *run)
 		run->result->left_behind += (uint64_t)killed;
 	if (run->started && r == 0 && run->result->verdict == VERDICT_HELD && system_audit(run->system, &err))
 		r = run_fail(run, VERDICT_ERROR, "the system's state could not be looked over: %s", err.text);
-	if (run->started && activities_run(run, &run->x->rollbacks, true, &err))
-		r = run_fail(run, VERDICT_UNDO_INCOMPLETE, "a rollback failed: %s", err.text);
 	return r;
 }

@@ -302,7 +302,8 @@ static const struct node_field experiment_fields[] = {
 	COUNT(rollbacks.count),
 	.table = &spec_activity_table,
 	.elsewhere = true,
-	.help = "The same, always carried out at the end. Faults undo themselves: they need none. "
+	.help = "The same, always carried out at the end, while the system still runs: after the faults are undone and "
+		"it has settled, before it is stopped. Faults undo themselves: they need none. "
 		"The keys of an item are those of _method_."},
     {.key = "workload", .type = NODE_MAP, .table = &workload_table, .help = "The work that the system is given."},
     {.key = "faults",

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an experiment asks of the system besides its faults, and when: rollbacks at a live system, events that it cannot show. */
+#include "e2e.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *experiment(struct world *world, const char *name, const char *more)
+{
+	return world_write(world, name,
+	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+	    "workload: {tasks: 1, tail: 1}\n"
+	    "invariants: [no-lost-task]\n"
+	    "%s",
+	    more);
+}
+
+/* The API answers while they are carried out: the system is stopped only afterwards. */
+static void test_rollbacks_meet_a_live_system(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "--jsonl",
+	    experiment(world, "alive.yaml",
+		"rollbacks:\n"
+		"  - {type: probe, name: alive, tolerance: 200, provider: {type: http, url: "
+		"\"http://127.0.0.1:${port.api}/ready\"}}\n"),
+	    NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "\"verdict\": \"held\"");
+	world_quiet(world);
+}
+
+/* One that fails is left behind work; what was expected is one number. The system is stopped all the same. */
+static void test_a_rollback_that_fails(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test",
+	    experiment(world, "fails.yaml",
+		"rollbacks:\n"
+		"  - {type: probe, name: odd, tolerance: 201, provider: {type: http, url: "
+		"\"http://127.0.0.1:${port.api}/ready\"}}\n"),
+	    NULL);
+
+	ran_status(ran, 5);
+	ran_has(ran, "a rollback failed: odd: expected 201, found 200");
+	world_quiet(world);
+}
+
+static void test_an_event_that_never_comes(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test",
+	    experiment(
+		world, "never.yaml", "faults: [{plugin: agent-kill, when: {event: provider-request, of: claud}}]\n"),
+	    NULL);
+
+	ran_status(ran, 2);
+	ran_has(ran, "never.yaml:4:67: there is no provider named 'claud'; did you mean 'claude'?");
+	world_quiet(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_rollbacks_meet_a_live_system, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_rollback_that_fails, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_an_event_that_never_comes, world_create, world_destroy),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
