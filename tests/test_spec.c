@@ -398,6 +398,54 @@ static void test_manifest_mistakes(void **state)
 	spec_manifest_free(m);
 }
 
+/* An event that this system can never show is refused, where it stands. */
+static void test_events_that_never_come(void **state)
+{
+	static const struct {
+		const char *when, *error;
+	} rows[] = {
+	    {"when: {event: provider-request, of: a}", NULL},
+	    {"when: {event: provider-request}", NULL},
+	    {"when: {event: provider-reply, of: alphA}",
+		"2:65: there is no provider named 'alphA'; did you mean 'alpha'?"},
+	    {"when: {event: provider-request, of: nobody-known}", "2:67: there is no provider named 'nobody-known'"},
+	    {"when: {event: notify}", "2:37: the event never comes: there is no sink"},
+	    {"until: {event: commit}", "2:38: the event never comes: there is no ledger"},
+	    {"when: {event: accept}, until: {event: restart}", NULL},
+	};
+	static char manifest[] = "/tmp/test-spec-manifest-XXXXXX";
+	static const char text[] = LEAST "gateway: {providers: [a, alpha]}\n";
+	struct place *place = *state;
+	struct spec_manifest *m;
+	struct error err;
+	int fd = mkstemp(manifest);
+	size_t i;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+	close(fd);
+	if (spec_manifest_load(&m, manifest, &err) != 0)
+		fail_msg("%s", err.text);
+	unlink(manifest);
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct spec_experiment *x;
+		char whole[512], expected[1024];
+
+		snprintf(whole, sizeof whole, "title: t\nfaults: [{plugin: rate-limit, %s}]\n", rows[i].when);
+		write_bytes(place, whole, strlen(whole));
+		if (spec_experiment_load(&x, place->file, &err) != 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(spec_events_check(m, x, &err), rows[i].error ? -1 : 0);
+		if (rows[i].error) {
+			snprintf(expected, sizeof expected, "%s:%s; the system is that of %s", place->file,
+			    rows[i].error, manifest);
+			assert_string_equal(err.text, expected);
+		}
+		spec_experiment_free(x);
+	}
+	spec_manifest_free(m);
+}
+
 static int is_file(const struct dirent *entry)
 {
 	return entry->d_name[0] != '.';
@@ -711,6 +759,7 @@ int main(void)
 	    TEST(test_files_that_are_none),
 	    TEST(test_manifest_of_the_reference),
 	    TEST(test_manifest_mistakes),
+	    TEST(test_events_that_never_come),
 	    TEST(test_examples_of_the_manual),
 	    TEST(test_fixtures),
 	    TEST(test_every_key_is_described),

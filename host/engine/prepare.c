@@ -56,7 +56,8 @@ static int load_files(struct run *run)
 	if (c->bug && (add_argument(run, "--bug") || add_argument(run, c->bug)))
 		return -1;
 	check_config_init(&run->config);
-	if (spec_check_config(run->manifest, run->x, &run->config, &err))
+	if (spec_events_check(run->manifest, run->x, &err) ||
+	    spec_check_config(run->manifest, run->x, &run->config, &err))
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	return 0;
 }

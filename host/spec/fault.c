@@ -30,9 +30,12 @@ static int read_event(struct node_file *file, yaml_node_t *node, void *out)
 static int when_finish(struct node_file *file, yaml_node_t *node, void *out)
 {
 	static const char *const with_event[] = {"nth", "hold", "of", "after", NULL};
-	const struct spec_when *when = out;
+	yaml_node_t *of = node_get(file, node, "of");
+	struct spec_when *when = out;
 	size_t i;
 
+	when->line = node_line(of ? of : node);
+	when->column = node_column(of ? of : node);
 	if (when->event == SPEC_EVENT_NONE) {
 		for (i = 0; with_event[i]; i++)
 			if (node_get(file, node, with_event[i]))

@@ -123,10 +123,11 @@ enum spec_event {
 
 struct spec_when {
 	enum spec_event event;
-	uint64_t nth;     /* 1-based; 1 by default */
-	bool hold;        /* the request stays unanswered until the fault is injected */
-	char *of;         /* provider, sink or fault name that the event is about; NULL: any */
-	int64_t after_ms; /* since the workload began (SPEC_EVENT_NONE), or since the event */
+	uint64_t nth;          /* 1-based; 1 by default */
+	bool hold;             /* the request stays unanswered until the fault is injected */
+	char *of;              /* provider, sink or fault name that the event is about; NULL: any */
+	int64_t after_ms;      /* since the workload began (SPEC_EVENT_NONE), or since the event */
+	unsigned line, column; /* of `of` when it is there, else of all this */
 };
 
 struct spec_fault {
@@ -244,6 +245,11 @@ struct check_config;
  * into a config that check_config_init has set up; the rest stays. Its strings are the manifest's. */
 int spec_check_config(const struct spec_manifest *manifest, const struct spec_experiment *experiment,
     struct check_config *config, struct error *err);
+
+/* Every event that a fault waits for is one that a system of this manifest can show: its providers, its sinks, a ledger. EINVAL with the
+ * place in the experiment's file otherwise. */
+int spec_events_check(
+    const struct spec_manifest *manifest, const struct spec_experiment *experiment, struct error *err);
 
 /* ------------------------------------------------------------------ variables ---- */
 
