@@ -223,6 +223,45 @@ static void test_human_lines(void **state)
 	    "      reproduce  tritone test 'my experiments/rate-limit.yaml' --seed 7\n");
 }
 
+/* Every invariant is named, and an operation is shown once however many findings it convinces of. */
+static void test_human_names_all_and_repeats_nothing(void **state)
+{
+	struct report_options options = {.name_width = 12};
+	struct place *place = *state;
+	struct result *r = &place->results[1];
+	const char *text;
+
+	r->checks[1].result.findings[1].evidence[0] = 9;
+	r->checks[2] = r->checks[3] = r->checks[1];
+	r->checks[2].check = check_find("progress");
+	r->checks[3].check = check_find("slo-returns");
+	r->check_count = 4;
+	report_human(place->out, &options, r);
+	text = written(place);
+	assert_non_null(strstr(text, "cascade-order: claude was called inside its window; also progress, slo-returns; "
+				     "reproduced 3/3\n"));
+	assert_null(strstr(text, "task-3 claude"));
+	r->checks[2].expected = r->checks[3].expected = true;
+	report_human(place->out, &options, r);
+	assert_non_null(strstr(written(place), "inside its window; reproduced 3/3\n"));
+	options.verbosity = 1; /* of what was expected, one finding with what proves it */
+	r = &place->results[2];
+	r->checks[0].result.finding_count = 2;
+	r->checks[0].result.violations = 2;
+	r->checks[0].result.findings[0].evidence_count = 1;
+	r->evidence_lines[0] = strdup("9.000 s  commit ok  task-3");
+	strcpy(r->checks[0].result.findings[1].text, "task-4 was committed twice");
+	report_human(place->out, &options, r);
+	text = written(place);
+	assert_non_null(strstr(text, "          task-3 was committed twice\n"
+				     "            9.000 s  commit ok  task-3\n"
+				     "          ... and 1 more\n"));
+	assert_null(strstr(text, "task-4"));
+	options.verbosity = 2;
+	report_human(place->out, &options, r);
+	assert_non_null(strstr(written(place), "          task-4 was committed twice\n"));
+}
+
 static void test_human_says_why(void **state)
 {
 	struct report_options options = {0};
@@ -669,6 +708,7 @@ int main(void)
 	    TEST(test_names_and_statuses),
 	    TEST(test_status_of_many),
 	    TEST(test_human_lines),
+	    TEST(test_human_names_all_and_repeats_nothing),
 	    TEST(test_human_says_why),
 	    TEST(test_human_verbose),
 	    TEST(test_timeline_leaves_out_the_many),

@@ -73,7 +73,7 @@ void check_violation(struct check_result *result, const uint64_t *evidence, size
 {
 	struct check_finding *f;
 	va_list args;
-	size_t i;
+	size_t i, k;
 
 	result->violations++;
 	if (result->finding_count == CHECK_FINDINGS_MAX)
@@ -82,9 +82,14 @@ void check_violation(struct check_result *result, const uint64_t *evidence, size
 	va_start(args, format);
 	vsnprintf(f->text, sizeof f->text, format, args);
 	va_end(args);
-	for (i = 0; i < count && f->evidence_count < CHECK_EVIDENCE_MAX; i++)
-		if (evidence[i] != OP_NONE)
+	for (i = 0; i < count && f->evidence_count < CHECK_EVIDENCE_MAX; i++) {
+		if (evidence[i] == OP_NONE)
+			continue;
+		for (k = 0; k < f->evidence_count && f->evidence[k] != evidence[i]; k++)
+			;
+		if (k == f->evidence_count) /* what is the last thing seen and the second commit is shown once */
 			f->evidence[f->evidence_count++] = evidence[i];
+	}
 }
 
 void check_end(struct check_result *result, const char *summary_format, ...)

@@ -99,8 +99,8 @@ const char *check_verdict_name(enum check_verdict verdict);
 /* The design's defaults; the manifest and the experiment overwrite them. */
 void check_config_init(struct check_config *config);
 
-/* For the checkers themselves: begin (zero), report a violation with its evidence, and settle
- * verdict from the counts. */
+/* For the checkers themselves: begin (zero), report a violation with its evidence (of which OP_NONE and repetitions are
+ * left out), and settle verdict from the counts. */
 void check_begin(struct check_result *result);
 void check_violation(struct check_result *result, const uint64_t *evidence, size_t count, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -8,10 +8,11 @@
 #include "report/report.h"
 #include "report/text.h"
 
-#define NAME_WIDTH    22
-#define VERDICT_WIDTH 8
-#define SPAN_WIDTH    22
-#define TIMELINE_MAX  500 /* lines */
+#define NAME_WIDTH     22
+#define VERDICT_WIDTH  8
+#define SPAN_WIDTH     22
+#define TIMELINE_MAX   500 /* lines */
+#define FINDINGS_SHOWN 3   /* of an invariant that should not have deviated, unless all are asked for */
 
 struct paint {
 	const char *good, *bad, *dim, *plain;
@@ -73,21 +74,35 @@ static void put_line(
 	fputc('\n', out);
 }
 
-static void put_findings(FILE *out, const struct result *result, uint32_t c, const struct paint *paint)
+/* Whether an earlier finding of this check has shown the operation already. */
+static bool was_shown(const struct check_result *judged, uint32_t finding, uint32_t k)
+{
+	uint32_t f, e;
+
+	for (f = 0; f < finding; f++)
+		for (e = 0; e < judged->findings[f].evidence_count; e++)
+			if (judged->findings[f].evidence[e] == judged->findings[finding].evidence[k])
+				return true;
+	return false;
+}
+
+/* The first `limit` of them; each operation is shown where it is first of use. */
+static void put_findings(FILE *out, const struct result *result, uint32_t c, uint32_t limit, const struct paint *paint)
 {
 	const struct check_result *judged = &result->checks[c].result;
+	uint32_t f, k, shown = judged->finding_count < limit ? judged->finding_count : limit;
 	char text[TEXT_MAX], line[512];
 	const char *evidence;
-	uint32_t f, k;
 
-	for (f = 0; f < judged->finding_count; f++) {
+	for (f = 0; f < shown; f++) {
 		fprintf(out, "          %s\n", text_clean(text, sizeof text, judged->findings[f].text));
 		for (k = 0; (evidence = result_evidence(result, c, f, k, line, sizeof line)); k++)
-			fprintf(out, "            %s%s%s\n", paint->dim, text_clean(text, sizeof text, evidence),
-			    paint->plain);
+			if (!was_shown(judged, f, k))
+				fprintf(out, "            %s%s%s\n", paint->dim,
+				    text_clean(text, sizeof text, evidence), paint->plain);
 	}
-	if (judged->violations > judged->finding_count)
-		fprintf(out, "          ... and %" PRIu64 " more\n", judged->violations - judged->finding_count);
+	if (judged->violations > shown)
+		fprintf(out, "          ... and %" PRIu64 " more\n", judged->violations - shown);
 }
 
 static void put_check(FILE *out, const struct result *result, uint32_t c, const struct paint *paint)
@@ -173,8 +188,11 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 
 		if (options->verbosity >= 1 || failed)
 			put_check(out, result, c, &paint);
-		if (options->verbosity >= 2 || failed)
-			put_findings(out, result, c, &paint);
+		/* One finding convinces; the others are for who mends it. */
+		if (options->verbosity >= 2)
+			put_findings(out, result, c, CHECK_FINDINGS_MAX, &paint);
+		else if (failed || options->verbosity == 1)
+			put_findings(out, result, c, failed ? FINDINGS_SHOWN : 1, &paint);
 	}
 	if (options->verbosity >= 2 && result->timeline)
 		fprintf(out, "%s%s%s", paint.dim, result->timeline, paint.plain);

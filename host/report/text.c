@@ -71,26 +71,45 @@ char *text_span(char *ret, size_t size, uint64_t us)
 	return ret;
 }
 
-/* The check that the line speaks of: where all is ok, the first that deviated; else the first that came out as it should not,
- * a deviation before anything else. */
-static const struct result_check *foremost(const struct result *result, uint32_t *ret_others)
+/* Whether the line has to speak of this check: where all is ok, because it deviated; else because it came out as it should not. */
+static bool is_told(const struct result *result, const struct result_check *check)
+{
+	return result->ok ? check->result.verdict == CHECK_DEVIATED : result_check_failed(check);
+}
+
+/* The check that the line speaks of: the first, a deviation before anything else. */
+static const struct result_check *foremost(const struct result *result)
 {
 	const struct result_check *first = NULL;
-	uint32_t i, others = 0;
+	uint32_t i;
 
 	for (i = 0; i < result->check_count; i++) {
 		const struct result_check *check = &result->checks[i];
 		bool deviated = check->result.verdict == CHECK_DEVIATED;
 
-		if (result->ok ? !deviated : !result_check_failed(check))
+		if (!is_told(result, check))
 			continue;
-		others += first != NULL;
 		if (!first ||
 		    (deviated && (first->result.verdict != CHECK_DEVIATED || (check->named && !first->named))))
 			first = check;
 	}
-	*ret_others = others;
 	return first;
+}
+
+/* "; also NAME, NAME": the other ones, all of them. */
+static void name_others(char *ret, size_t size, const struct result *result, const struct result_check *first)
+{
+	size_t used = 0;
+	uint32_t i;
+
+	*ret = '\0';
+	for (i = 0; i < result->check_count && used < size; i++) {
+		const struct result_check *check = &result->checks[i];
+
+		if (check != first && is_told(result, check))
+			used += (size_t)snprintf(
+			    ret + used, size - used, "%s %s", used ? "," : "; also", check->check->name);
+	}
 }
 
 static const char *what_of(const struct result_check *check)
@@ -108,18 +127,16 @@ static const char *what_of(const struct result_check *check)
 
 char *text_reason(char *ret, size_t size, const struct result *result)
 {
-	char raw[TEXT_MAX], also[48] = "", again[48] = "";
+	char raw[TEXT_MAX], also[320], again[48] = "";
 	const struct result_check *check = NULL;
-	uint32_t others = 0;
 
 	if (result->verdict == VERDICT_DEVIATED || result->verdict == VERDICT_HELD)
-		check = foremost(result, &others);
+		check = foremost(result);
 	if (!check)
 		return text_clean(ret, size,
 		    *result->reason || (result->ok && result->verdict == VERDICT_HELD) ? result->reason
 										       : "no reason was given");
-	if (others)
-		snprintf(also, sizeof also, " (and %u more invariant%s)", others, others == 1 ? "" : "s");
+	name_others(also, sizeof also, result, check);
 	if (result->reruns)
 		snprintf(again, sizeof again, "; reproduced %u/%u", result->reproduced, result->reruns);
 	snprintf(raw, sizeof raw, "%s%s: %s%s%s", check->check->name, result->ok ? ", as expected" : "", what_of(check),
