@@ -116,6 +116,34 @@ static void test_fallback_needs_a_reason_and_the_order(void **state)
 	expect(JUDGE("cascade-order"), DEVIATED);
 }
 
+/* A 429 that reached an agent of a system that was dying, or dead, was told to nobody. */
+static void test_a_window_that_nobody_heard_of(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	SAY(s, 1000, CALL, FAIL, .actor = "claude", .status = 429, .number = 5);
+	SAY(s, 1100, SYSTEM, INFO, .actor = "main");
+	SAY(s, 1200, SYSTEM, OK, .actor = "main");
+	SAY(s, 1500, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[1].time_us++; /* it had its time to write it down */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[1].time_us = 900000;
+	s->ops[1].kind = OP_CALL;
+	s->ops[1].actor = "codex";
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->count = 0;
+	SAY(s, 900, SYSTEM, INFO, .actor = "main");
+	SAY(s, 1000, CALL, FAIL, .actor = "claude", .status = 429, .number = 5);
+	SAY(s, 1200, SYSTEM, OK, .actor = "main");
+	SAY(s, 1500, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("cascade-order"), HELD);
+	SAY(s, 1600, CALL, FAIL, .actor = "claude", .status = 429, .number = 5); /* this one it heard */
+	SAY(s, 1800, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("cascade-order"), DEVIATED);
+}
+
 /* Two models of one provider are two places. */
 static void test_models_of_one_provider(void **state)
 {
@@ -197,6 +225,7 @@ int main(void)
 	    CASE(test_throttle_windows),
 	    CASE(test_how_long_a_fallback_is_excused),
 	    CASE(test_fallback_needs_a_reason_and_the_order),
+	    CASE(test_a_window_that_nobody_heard_of),
 	    CASE(test_models_of_one_provider),
 	    CASE(test_a_place_for_any_model),
 	};

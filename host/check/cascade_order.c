@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fallback follows the configured order, and no provider is called, nor tokens spent, inside its throttle window. A window begins with
- * a 429 that was really sent and lasts for its Retry-After; a call within the grace was already on its way. A call to a later place of
+ * a 429 that was really sent and lasts for its Retry-After; a call within the grace was already on its way, and a system that died
+ * within the grace, or before, may never have heard of it. A call to a later place of
  * the cascade needs a reason at each earlier one: of the same provider, that very model throttled or failing shortly before; of another,
  * any model of it. Opportunity: each 429, and each call past the first place.
  */
@@ -27,6 +28,7 @@ struct cascade {
 	struct provider_state providers[CHECK_PROVIDERS_MAX];
 	struct place places[CHECK_CASCADE_MAX];
 	size_t count;
+	bool down; /* the system is: nobody hears what its last agents are told */
 };
 
 static size_t provider_of(const struct check_config *config, const char *name, size_t length)
@@ -121,13 +123,24 @@ static void note_failure(
     struct cascade *cascade, size_t provider, const struct op *op, const struct check_config *config)
 {
 	struct provider_state *p = &cascade->providers[provider];
-	uint64_t until = op->status == 429 ? throttle(p, op, config) : op->time_us;
+	uint64_t until = op->status == 429 && !cascade->down ? throttle(p, op, config) : op->time_us;
 	size_t place = place_of(cascade, provider, op->key);
 
 	until += excuse_us(config);
 	later(&p->failed_until_us, until);
 	if (place < cascade->count)
 		later(&cascade->places[place].failed_until_us, until);
+}
+
+/* The system died: of a window that had hardly begun it may never have heard. */
+static void note_death(struct cascade *cascade, const struct op *op, const struct check_config *config)
+{
+	size_t i;
+
+	cascade->down = true;
+	for (i = 0; i < config->provider_count; i++)
+		if (op->time_us <= cascade->providers[i].throttled_from_us + config->throttle_grace_us)
+			cascade->providers[i].throttled_at = OP_NONE;
 }
 
 static void judge_window(const struct provider_state *p, const struct op *call, const struct check_config *config,
@@ -183,6 +196,10 @@ static void run(const struct history_view *view, const struct check_config *conf
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
+		if (op->kind == OP_SYSTEM && op->type == OP_INFO)
+			note_death(&cascade, op, config);
+		else if (op->kind == OP_SYSTEM && op->type == OP_OK)
+			cascade.down = false;
 		if (op->kind != OP_CALL)
 			continue;
 		p = provider_of(config, op->actor, strlen(op->actor));
