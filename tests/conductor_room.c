@@ -75,7 +75,8 @@ void room_serve(struct room *room)
 	const char *const words[] = {room->program, "serve", "--state", room->state, "--listen", "127.0.0.1:0",
 	    "--gateway", gateway, "--notify", sink, "--set", "lease-ms=600", "--set", "beat-ms=100", "--set",
 	    "backoff-base-ms=20", "--set", "backoff-max-ms=200", "--set", "notify-backoff-ms=50", "--set",
-	    "notify-backoff-max-ms=400", "--set", "kill-grace-ms=300", "--set", "role-timeout-ms=10000"};
+	    "notify-backoff-max-ms=400", "--set", "kill-grace-ms=300", "--set", "role-timeout-ms=10000", "--set",
+	    room->set ? room->set : "report-ms=250"};
 	char *arguments[sizeof words / sizeof words[0] + 1];
 	size_t i, used = 0;
 	int pair[2];

@@ -24,6 +24,7 @@ struct room {
 	pid_t pid;
 	int out; /* the conductor's standard output */
 	unsigned port;
+	const char *set; /* NULL, or one more NAME=VALUE for --set, from the next start on */
 	CURL *curl;
 };
 

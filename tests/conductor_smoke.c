@@ -219,6 +219,36 @@ static void test_killed_again_and_again(void **state)
 	finish(room);
 }
 
+/* The same with a log that is trimmed all the time: killed also while a checkpoint is stored. */
+static void test_killed_with_checkpoints(void **state)
+{
+	static const int moments[] = {1, 3, 6, 9, 12, 16, 20, 23};
+	struct room *room = ((struct smoke *)*state)->room;
+	struct wal_report report;
+	struct error err;
+	char path[128];
+	size_t i;
+
+	room->set = "checkpoint-records=5";
+	room_serve(room);
+	submit_all(room);
+	for (i = 0; i < sizeof moments / sizeof moments[0]; i++) {
+		wait_delivered(room, moments[i]);
+		room_stop(room, SIGKILL);
+		room_serve(room);
+	}
+	/* what has ended long ago, and is only in the checkpoint, is still known */
+	assert_int_equal(
+	    room_post(room, "{\"id\":\"c0-plan\",\"key\":\"k-c0-plan\",\"role\":\"plan\",\"prompt\":\"do it\"}"), 202);
+	assert_int_equal(
+	    room_post(room, "{\"id\":\"c0-plan\",\"key\":\"other\",\"role\":\"review\",\"prompt\":\"no\"}"), 409);
+	finish(room);
+	snprintf(path, sizeof path, "%s/wal", room->state);
+	assert_int_equal(wal_verify(path, &report, &err), 0);
+	assert_true(report.checkpoint_lsn > 100);
+	assert_true(report.records < 150); /* of more than 300 */
+}
+
 static bool is_call(void *arg, const struct op *op)
 {
 	int *left = arg;
@@ -369,6 +399,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_left_alone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_killed_again_and_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_killed_with_checkpoints, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_killed_while_agents_work, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_told_to_end_while_agents_work, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_agents_killed, setup, teardown),
