@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -209,6 +210,9 @@ static int fork_judge(struct job *job, const struct model_state *state)
 		return error_set(job->err, errno, "no process to judge in: %s", strerror(errno));
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* LMDB asks for megabytes of zeros at each opening and touches few of them: let them be fresh from the
+		 * kernel each time instead of wiped by hand */
+		mallopt(M_MMAP_THRESHOLD, 256 << 10);
 		job->judging = true;
 		return 0;
 	}

@@ -60,4 +60,19 @@ struct crash_judge {
  * log below the directory, "" if it is the directory itself. */
 extern const struct crash_judge crash_judge_wal;
 
+/*
+ * Any program, by two commands, run by the shell with further arguments. `recover` (may be NULL) gets the directory;
+ * it is to end with 0. `check` gets the directory and a file with the lines that were acknowledged; its exit status
+ * says what became of them: 0 all there, 1 something is lost, 2 corrupt, 3 refused with an error that says so;
+ * anything else, and a signal, is a recovery that failed. The first line that it prints is the reason.
+ */
+struct crash_commands {
+	const char *recover, *check;
+};
+struct crash_judge crash_judge_commands(const struct crash_commands *commands);
+
+/* One of the libraries of crash/subjects. */
+struct subject;
+struct crash_judge crash_judge_subject(const struct subject *subject);
+
 #endif
