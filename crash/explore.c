@@ -185,6 +185,7 @@ static int wait_for_child(struct job *job, pid_t pid, bool *ret_hung)
 			since = now_s();
 		} else if ((now_s() - since) * 1000 > timeout_ms) {
 			*ret_hung = true;
+			kill(-pid, SIGKILL);
 			kill(pid, SIGKILL);
 		}
 	}
@@ -210,6 +211,7 @@ static int fork_judge(struct job *job, const struct model_state *state)
 		return error_set(job->err, errno, "no process to judge in: %s", strerror(errno));
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		setpgid(0, 0); /* so that what a judge has started ends with it */
 		/* LMDB asks for megabytes of zeros at each opening and touches few of them: let them be fresh from the
 		 * kernel each time instead of wiped by hand */
 		mallopt(M_MMAP_THRESHOLD, 256 << 10);
@@ -247,7 +249,7 @@ static int visit(void *arg, const struct model_state *state)
 	enum seen_answer answer;
 	int rc;
 
-	if (state->digest.low % job->jobs != job->index)
+	if (job->options->only ? state->ordinal != job->options->ordinal : state->digest.low % job->jobs != job->index)
 		return 0;
 	if (!job->judging && job->shared->stop)
 		return 1;
@@ -358,6 +360,8 @@ static void watch(struct job *job, pid_t *pids)
 
 		if (poll(ends, job->jobs, LOOK_MS) < 0 && errno != EINTR)
 			break;
+		if (job->options->interrupted && *job->options->interrupted)
+			job->shared->stop = 1;
 		left = 0;
 		for (i = 0; i < job->jobs; i++) {
 			if (ends[i].fd >= 0 && ends[i].revents) {
@@ -407,16 +411,23 @@ static int run_jobs(struct job *job, struct model *model, struct error *err)
 			rc = -1;
 		}
 	}
+	if (rc == 0 && job->options->interrupted && *job->options->interrupted)
+		return error_set(err, EINTR, "interrupted");
 	return rc;
+}
+
+struct model_options explore_model_options(const struct explore_options *options)
+{
+	return (struct model_options){.kinds = options->kinds ? options->kinds : MODEL_DEFAULT,
+	    .volatiles = options->volatiles,
+	    .seed = options->seed,
+	    .states_max = options->states_max};
 }
 
 int explore(const struct trace *trace, const struct crash_judge *judge, const struct explore_options *options,
     struct explore_result *ret_result, struct error *err)
 {
-	const struct model_options of_model = {.kinds = options->kinds ? options->kinds : MODEL_DEFAULT,
-	    .volatiles = options->volatiles,
-	    .seed = options->seed,
-	    .states_max = options->states_max};
+	const struct model_options of_model = explore_model_options(options);
 	struct job job = {.trace = trace,
 	    .judge = judge,
 	    .options = options,
@@ -432,6 +443,8 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 
 	if (job.jobs > EXPLORE_JOBS_MAX)
 		job.jobs = EXPLORE_JOBS_MAX;
+	if (options->only)
+		job.jobs = 1;
 	job.shared = mmap(NULL, sizeof *job.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (job.shared == MAP_FAILED)
 		return error_set(err, errno, "no memory for an exploration: %s", strerror(errno));

@@ -6,6 +6,8 @@
 #ifndef TRITONE_CRASH_EXPLORE_H
 #define TRITONE_CRASH_EXPLORE_H
 
+#include <signal.h>
+
 #include "crash/judge.h"
 #include "crash/model.h"
 #include "crash/trace.h"
@@ -22,6 +24,9 @@ struct explore_options {
 	unsigned timeout_ms;          /* for one state; 0: 10,000 */
 	const char *const *volatiles; /* further patterns, ends with NULL, or NULL */
 	bool stop_at_first;           /* deviation */
+	bool only;                    /* judge the state `ordinal` and no other */
+	uint64_t ordinal;
+	const volatile sig_atomic_t *interrupted; /* not 0: stop; or NULL */
 	const char *work; /* a directory in memory in which each job gets one of its own; created by explore_work */
 	void (*progress)(void *arg, uint64_t judged, uint64_t deviations); /* every half second, or NULL */
 	void *progress_arg;
@@ -51,9 +56,11 @@ struct explore_result {
 	struct explore_finding first[CRASH_OUTCOMES]; /* the simplest of each outcome */
 };
 
-/* 0, or -1: it could not be done. Deviations are in the result. EINTR: stopped by explore_stop. */
+/* 0, or -1: it could not be done. Deviations are in the result. EINTR: interrupted. */
 int explore(const struct trace *trace, const struct crash_judge *judge, const struct explore_options *options,
     struct explore_result *ret_result, struct error *err);
+
+struct model_options explore_model_options(const struct explore_options *options);
 
 /* Is it a deviation? A named error is none where a disk is assumed that no disk is (byte). */
 bool explore_deviates(const struct explore_finding *finding);

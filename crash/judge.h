@@ -59,6 +59,12 @@ struct crash_judge {
 /* A log of wal/: each line that the writer prints ends with the LSN up to which all is durable. `config`: the path of the
  * log below the directory, "" if it is the directory itself. */
 extern const struct crash_judge crash_judge_wal;
+/* The same for work of crash/workload.h, whose checkpoints say what they stand for: the fold of the hashes of all records
+ * before. So recovery from a checkpoint is compared with recovery from the beginning. */
+extern const struct crash_judge crash_judge_workload;
+struct wal_record;
+uint64_t judge_wal_hash(const struct wal_record *record);
+uint64_t judge_wal_fold(uint64_t before, uint64_t hash);
 
 /*
  * Any program, by two commands, run by the shell with further arguments. `recover` (may be NULL) gets the directory;

@@ -127,7 +127,8 @@ static int signal_of(int status)
 	return WEXITSTATUS(status) > 128 && WEXITSTATUS(status) <= 128 + SIGRTMAX ? WEXITSTATUS(status) - 128 : 0;
 }
 
-static void say(struct crash_verdict *verdict, enum crash_outcome outcome, const char *which, int status, const char *said)
+static void say(
+    struct crash_verdict *verdict, enum crash_outcome outcome, const char *which, int status, const char *said)
 {
 	verdict->outcome = outcome;
 	if (signal_of(status))
@@ -164,8 +165,8 @@ static int judge_state(
 	*ret_verdict = (struct crash_verdict){0};
 	if (status)
 		say(ret_verdict,
-		    WIFEXITED(status) && WEXITSTATUS(status) < 4 ? by_status[WEXITSTATUS(status)] : CRASH_FAILED, "check",
-		    status, said);
+		    WIFEXITED(status) && WEXITSTATUS(status) < 4 ? by_status[WEXITSTATUS(status)] : CRASH_FAILED,
+		    "check", status, said);
 	return 0;
 }
 

@@ -11,13 +11,21 @@
 #include "crash/judge.h"
 #include "wal/wal.h"
 
-#define LSN_MAX (1u << 24)
+#define LSN_MAX         (1u << 24)
+#define CHECKPOINTS_MAX 256u
+
+struct known_checkpoint {
+	uint64_t lsn, hash;
+};
 
 struct wal_judge {
 	const char *where; /* the log below the directory */
 	uint64_t *known;   /* by LSN: a hash of kind and payload; 0: never written */
 	size_t capacity;
 	uint64_t first_max; /* the largest first LSN that a prefix has: what may have been trimmed */
+	bool folded;        /* a checkpoint's payload is the fold of all before it */
+	struct known_checkpoint checkpoints[CHECKPOINTS_MAX];
+	size_t checkpoints_count;
 };
 
 /* What one look at the log has found. */
@@ -25,9 +33,10 @@ struct reading {
 	struct wal_judge *judge;
 	bool learning;
 	uint64_t first, last;
-	uint64_t wrong; /* an LSN that does not hold what was written there */
+	uint64_t checkpoint; /* the LSN of what was visited first; 0: none */
+	uint64_t wrong;      /* an LSN that does not hold what was written there */
 	uint64_t digest;
-	struct error *err;
+	bool full;
 };
 
 const char *crash_outcome_name(enum crash_outcome outcome)
@@ -36,6 +45,16 @@ const char *crash_outcome_name(enum crash_outcome outcome)
 	    "recovered", "refused", "lost acknowledged data", "corrupt", "recovery failed"};
 
 	return outcome_names[outcome];
+}
+
+uint64_t judge_wal_hash(const struct wal_record *record)
+{
+	return XXH3_64bits_withSeed(record->payload, record->size, record->kind) | 1;
+}
+
+uint64_t judge_wal_fold(uint64_t before, uint64_t hash)
+{
+	return (before ^ hash) * 0x9e3779b97f4a7c15u + 1;
 }
 
 static int prepare(const void *config, const struct trace *trace, void **ret_context, struct error *err)
@@ -63,21 +82,48 @@ static void log_path(const struct wal_judge *judge, const struct crash_case *sta
 	snprintf(path, PATH_MAX, "%s%s%s", state->dir, *judge->where ? "/" : "", judge->where);
 }
 
-static uint64_t hash_record(const struct wal_record *record)
+/* Is it one that was ever taken, and does it stand for what came before? */
+static void look_at_checkpoint(struct reading *reading, const struct wal_record *record)
 {
-	return XXH3_64bits_withSeed(record->payload, record->size, record->kind) | 1;
+	struct wal_judge *judge = reading->judge;
+	const uint64_t hash = judge_wal_hash(record);
+	uint64_t fold = 0, said, lsn;
+	size_t i;
+
+	reading->checkpoint = record->lsn;
+	reading->digest = judge_wal_fold(reading->digest, hash);
+	if (judge->folded) {
+		for (lsn = 1; lsn <= record->lsn && lsn < judge->capacity; lsn++)
+			fold = judge_wal_fold(fold, judge->known[lsn]);
+		memcpy(&said, record->payload, record->size == sizeof said ? sizeof said : 0);
+		if (record->size != sizeof said || said != fold)
+			reading->wrong = record->lsn;
+	}
+	for (i = 0; i < judge->checkpoints_count; i++)
+		if (judge->checkpoints[i].lsn == record->lsn && judge->checkpoints[i].hash == hash)
+			return;
+	if (!reading->learning)
+		reading->wrong = record->lsn;
+	else if (judge->checkpoints_count < CHECKPOINTS_MAX)
+		judge->checkpoints[judge->checkpoints_count++] = (struct known_checkpoint){record->lsn, hash};
+	else
+		reading->full = true;
 }
 
 static int look(void *arg, const struct wal_record *record)
 {
 	struct reading *reading = arg;
 	struct wal_judge *judge = reading->judge;
-	const uint64_t hash = hash_record(record);
+	const uint64_t hash = judge_wal_hash(record);
 
+	if (record->checkpoint) {
+		look_at_checkpoint(reading, record);
+		return reading->full;
+	}
 	if (!reading->first)
 		reading->first = record->lsn;
 	reading->last = record->lsn;
-	reading->digest = reading->digest * 31 + hash;
+	reading->digest = judge_wal_fold(reading->digest, hash);
 	if (record->lsn < judge->capacity && judge->known[record->lsn] == hash)
 		return 0;
 	if (!reading->learning || (record->lsn < judge->capacity && judge->known[record->lsn])) {
@@ -99,6 +145,19 @@ static int look(void *arg, const struct wal_record *record)
 	return 0;
 }
 
+/* Every record that is there, then what recovery sees: the checkpoint and the records after it. */
+static int read_log(struct wal *wal, struct reading *reading, struct error *err)
+{
+	const uint64_t first = wal_first(wal);
+	int rc = wal_replay(wal, first, look, reading, err);
+
+	if (rc == 0 && wal_checkpoint_lsn(wal))
+		rc = wal_replay(wal, 0, look, reading, err);
+	reading->first = first;
+	reading->last = wal_durable(wal); /* also of a log whose records have all been trimmed */
+	return rc;
+}
+
 static int learn(void *context, const struct crash_case *state, struct error *err)
 {
 	const struct wal_options options = {.read_only = true};
@@ -112,7 +171,7 @@ static int learn(void *context, const struct crash_case *state, struct error *er
 	log_path(judge, state, path);
 	if (wal_open(&wal, path, &options, &why) < 0)
 		return 0; /* not there yet, or in the making */
-	rc = wal_replay(wal, 0, look, &reading, &why);
+	rc = read_log(wal, &reading, &why);
 	wal_close(wal);
 	if (rc > 0)
 		return error_set(err, ENOMEM, "no memory for what was written");
@@ -161,8 +220,7 @@ static int recover_and_read(
 		verdict(ret_verdict, why.code == EILSEQ ? CRASH_REFUSED : CRASH_FAILED, "%s", why.text);
 		return 1;
 	}
-	rc = wal_replay(wal, 0, look, reading, &why);
-	reading->last = wal_durable(wal); /* also of a log whose records have all been trimmed */
+	rc = read_log(wal, reading, &why);
 	wal_close(wal);
 	if (rc < 0)
 		verdict(ret_verdict, CRASH_REFUSED, "opened, then: %s", why.text);
@@ -194,7 +252,8 @@ static int judge_state(
 	if (recover_and_read(judge, path, &first, ret_verdict))
 		return 0;
 	if (first.wrong)
-		return verdict(ret_verdict, CRASH_CORRUPT, "the record of LSN %llu is none that was ever written there",
+		return verdict(ret_verdict, CRASH_CORRUPT,
+		    "the record or checkpoint of LSN %llu is none that was ever written there",
 		    (unsigned long long)first.wrong);
 	if (first.last < acked)
 		return verdict(ret_verdict, CRASH_LOST, "LSN %llu was acknowledged, the log ends at %llu",
@@ -216,4 +275,16 @@ static int judge_state(
 	return 0;
 }
 
+static int prepare_folded(const void *config, const struct trace *trace, void **ret_context, struct error *err)
+{
+	struct wal_judge *judge;
+
+	if (prepare(config, trace, ret_context, err) < 0)
+		return -1;
+	judge = *ret_context;
+	judge->folded = true;
+	return 0;
+}
+
+const struct crash_judge crash_judge_workload = {"wal", "", prepare_folded, finish, learn, recover, judge_state};
 const struct crash_judge crash_judge_wal = {"wal", "", prepare, finish, learn, recover, judge_state};

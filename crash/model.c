@@ -588,6 +588,11 @@ static int visit_place(struct model *model, const struct place *place, void *arg
 	return 0;
 }
 
+const struct trace *model_trace(const struct model *model)
+{
+	return model->trace;
+}
+
 int model_walk(struct model *model, model_visit_fn visit, void *arg, struct error *err)
 {
 	struct visiting visiting = {visit, arg};

@@ -36,14 +36,6 @@ const char *model_name(enum model_kind kind);
 /* "prefix,subset": a set of bits, 1 << kind. */
 int model_parse(const char *text, unsigned *ret_kinds, struct error *err);
 
-/* A tear of the last write: the bytes of `keep_from ... keep_to` of each range are new, the others as before. */
-struct model_tear {
-	uint64_t offset, size; /* the page-wise piece of the write that is torn */
-	uint64_t mask;         /* sector: bit i: sector i of the piece is new */
-	uint64_t bytes;        /* byte: so many are new, at the beginning, or at the end */
-	bool at_end;
-};
-
 /* Valid during the visit. */
 struct model_state {
 	enum model_kind kind;
@@ -66,6 +58,8 @@ struct model;
 int model_create(
     struct model **ret_model, const struct trace *trace, const struct model_options *options, struct error *err);
 void model_destroy(struct model *model);
+
+const struct trace *model_trace(const struct model *model);
 
 /* Visits all states, the same ones in the same order each time. What the visitor returns, if not 0, ends it. */
 typedef int (*model_visit_fn)(void *arg, const struct model_state *state);

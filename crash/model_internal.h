@@ -30,6 +30,13 @@ struct file_state {
 	bool is_volatile;
 };
 
+/* A tear of the last write, within one of its units. */
+struct model_tear {
+	uint64_t mask;  /* sector: bit i: sector i of the unit is new */
+	uint64_t bytes; /* byte: so many are new, at the beginning or at the end */
+	bool at_end;
+};
+
 /* The name space for one cut of the journal. */
 struct snapshot {
 	struct space space;

@@ -232,6 +232,16 @@ static int find_command(const char *name, char path[PATH_MAX], struct error *err
 	return error_set(err, ENOENT, "%s: there is no such command", name);
 }
 
+int record_is_static(const char *command, bool *ret_static, struct error *err)
+{
+	char path[PATH_MAX];
+
+	if (find_command(command, path, err) < 0)
+		return -1;
+	*ret_static = is_static(path);
+	return 0;
+}
+
 /* The library, in memory, where the dynamic loader can open it as long as we live. */
 static int open_image(struct recording *recording, struct error *err)
 {

@@ -14,6 +14,9 @@ struct record_options {
 	const char *const *volatiles; /* further patterns of file names, ends with NULL; or NULL */
 };
 
+/* Would a preloaded library not be loaded by this command? `command` is looked for as execvp does. */
+int record_is_static(const char *command, bool *ret_static, struct error *err);
+
 /*
  * Runs argv until it ends; its standard output goes into the trace, its standard error to ours. *ret_status is what
  * waitpid gave. Nothing is left behind but what the command left in `dir`.

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The work, and its recording. Contents are a function of the LSN. */
+#include "crash/workload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crash/judge.h"
+#include "crash/record/record.h"
+#include "crash/state.h"
+#include "wal/wal.h"
+
+#define MAP_BYTES  (256u << 10) /* small, so that it has to grow */
+#define RECORD_MAX 12000u
+
+struct work {
+	const char *dir;
+	struct wal *wal;
+	uint64_t lsn;  /* of the last record */
+	uint64_t fold; /* of all records: what a checkpoint stands for */
+};
+
+static int append(struct work *work, size_t size, struct error *err)
+{
+	uint8_t payload[RECORD_MAX];
+	struct wal_record record = {.kind = 1, .payload = payload, .size = size};
+	uint64_t lsn;
+	size_t i;
+
+	for (i = 0; i < size; i++)
+		payload[i] = (uint8_t)((work->lsn + 1) * 31 + i * 7 + i / 256);
+	if (wal_append(work->wal, record.kind, payload, size, &lsn, err) < 0)
+		return -1;
+	work->lsn = lsn;
+	work->fold = judge_wal_fold(work->fold, judge_wal_hash(&record));
+	return 0;
+}
+
+static int append_many(struct work *work, unsigned count, size_t size, struct error *err)
+{
+	int rc = 0;
+
+	while (rc == 0 && count--)
+		rc = append(work, size, err);
+	return rc;
+}
+
+static int open_log(struct work *work, struct error *err)
+{
+	const struct wal_options options = {.map_size = MAP_BYTES};
+
+	wal_close(work->wal);
+	work->wal = NULL;
+	return wal_open(&work->wal, work->dir, &options, err);
+}
+
+static int checkpoint(struct work *work, bool trim, struct error *err)
+{
+	if (!work->lsn)
+		return 0; /* nothing that it could stand for */
+	if (wal_checkpoint(work->wal, work->lsn, &work->fold, sizeof work->fold, err) < 0)
+		return -1;
+	return trim ? wal_trim(work->wal, 0, err) : 0;
+}
+
+static int one_transaction(struct work *work, char shape, struct error *err)
+{
+	switch (shape) {
+	case 's':
+		return append(work, 20, err);
+	case 'S':
+		return append_many(work, 3, 30, err);
+	case 'm':
+		return append(work, 1900, err);
+	case 'l':
+		return append(work, 9000, err);
+	case 'M':
+		return append_many(work, 100, 60, err);
+	case 'r':
+		return open_log(work, err) < 0 ? -1 : append(work, 20, err);
+	case 'c':
+	case 't':
+		return checkpoint(work, shape == 't', err) < 0 ? -1 : append(work, 20, err);
+	default:
+		return error_set(err, EINVAL, "no work '%c'", shape);
+	}
+}
+
+int workload_write(const char *dir, const char *shapes)
+{
+	struct work work = {.dir = dir};
+	struct error err;
+	char line[32];
+	int rc = open_log(&work, &err);
+
+	for (; rc == 0 && *shapes; shapes++) {
+		rc = one_transaction(&work, *shapes, &err);
+		if (rc == 0)
+			rc = wal_sync(work.wal, 0, &work.lsn, &err);
+		snprintf(line, sizeof line, "%llu\n", (unsigned long long)work.lsn);
+		if (rc == 0 && write(STDOUT_FILENO, line, strlen(line)) < 0)
+			rc = error_set(&err, errno, "standard output: %s", strerror(errno));
+	}
+	wal_close(work.wal);
+	if (rc < 0)
+		fprintf(stderr, "%s\n", err.text);
+	return rc;
+}
+
+struct call {
+	const char *dir, *shapes;
+};
+
+static int call(void *arg)
+{
+	const struct call *call = arg;
+
+	return workload_write(call->dir, call->shapes) < 0;
+}
+
+int workload_record(const char *work, const char *shapes, struct trace **ret_trace, struct error *err)
+{
+	struct record_options options = {0};
+	struct trace *trace = NULL;
+	struct call what = {.shapes = shapes};
+	char path[96];
+	int status, rc;
+
+	snprintf(path, sizeof path, "%s/workload", work);
+	if (state_remove_tree(path, err) < 0)
+		return -1;
+	if (mkdir(path, 0777) < 0)
+		return error_set(err, errno, "%s: %s", path, strerror(errno));
+	options.dir = what.dir = path;
+	rc = record_function(&options, call, &what, &trace, &status, err);
+	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status)))
+		rc = error_set(err, EIO, "the workload '%s' ended with status 0x%x", shapes, (unsigned)status);
+	if (state_remove_tree(path, rc < 0 ? NULL : err) < 0)
+		rc = -1;
+	if (rc < 0)
+		trace_destroy(trace);
+	else
+		*ret_trace = trace;
+	return rc;
+}

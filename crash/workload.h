@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* workload: small work for wal/, written as letters, one a transaction; the line after each is the LSN that is durable. */
+#ifndef TRITONE_CRASH_WORKLOAD_H
+#define TRITONE_CRASH_WORKLOAD_H
+
+#include "crash/trace.h"
+#include "wal/error.h"
+
+/*
+ * s  one small record             S  three small ones
+ * m  one of half a page           l  one of some pages
+ * M  a hundred small ones         r  closes the log and opens it again, then one small record
+ * c  a checkpoint of all that is durable, then one small record
+ * t  the same, and all before it is trimmed
+ */
+#define WORKLOAD_SHAPES "sSmlMrct"
+
+/* In `dir`, which is the log. Lines on standard output. 0, or -1 with a line on standard error. */
+int workload_write(const char *dir, const char *shapes);
+
+/* The trace of it, in a directory of its own below `work`. */
+int workload_record(const char *work, const char *shapes, struct trace **ret_trace, struct error *err);
+
+#endif
