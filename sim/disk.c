@@ -213,7 +213,7 @@ void disk_put_claims(struct world *w)
 {
 	struct core_slo_report report;
 
-	core_slo_report(w->core, world_core_now(w), &report);
+	core_slo_published(w->core, &report);
 	for (unsigned i = 0; i < CORE_SLOS; i++) {
 		w->file_next.current[i] = report.slos[i].current;
 		w->file_next.status[i] = report.slos[i].status;

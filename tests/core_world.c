@@ -157,7 +157,8 @@ static void do_append(struct world *world, const struct core_effect *e)
 	r->kind = e->record;
 	if (!world->syncing) {
 		world->syncing = true;
-		world_later(world, WORLD_MS, -1, (struct core_event){.kind = CORE_DURABLE});
+		world_later(world, (world->sync_ms ? world->sync_ms : 1) * WORLD_MS, -1,
+		    (struct core_event){.kind = CORE_DURABLE});
 	}
 }
 
@@ -375,6 +376,7 @@ static void perform(struct world *world, const struct core_effect *e)
 		break;
 	case CORE_WRITE_SLO:
 		world->slo_writes++;
+		core_slo_published(world->core, &world->slo_file);
 		break;
 	case CORE_WRITE_INCIDENTS:
 		world->incident_writes++;

@@ -81,6 +81,7 @@ struct world {
 	struct world_record log[WORLD_LIST];
 	uint64_t staged, durable; /* LSNs: log[lsn - 1] */
 	bool syncing, write_fails;
+	uint64_t sync_ms;   /* how long one takes; 0: 1 */
 	uint64_t crash_lsn; /* the world ends when this LSN is durable; 0: never */
 	bool crash_after;   /* ... after its effects were performed, else before */
 	bool crashed;
@@ -96,6 +97,8 @@ struct world {
 	size_t commit_count, call_count, agent_count, note_count, reply_count;
 	size_t spawns, kills, slo_writes, incident_writes, status_writes, stops;
 	int32_t exit_status; /* -1: none */
+
+	struct core_slo_report slo_file; /* what slos.json says */
 
 	/* what goes wrong */
 	int32_t sink_status;

@@ -105,6 +105,27 @@ static void undelivered_counts_until_delivered(void **state)
 	world_destroy(w);
 }
 
+/* However long the log takes, in the end the file says what is so. */
+static void the_file_comes_true(void **state)
+{
+	(void)state;
+	for (uint64_t sync_ms = 1; sync_ms <= 60; sync_ms++) {
+		struct core_options options;
+		struct world *w;
+
+		world_options(&options);
+		options.policy.notify_limit_ms = 40;
+		options.policy.report_ms = 5;
+		w = world_create(&options);
+		w->sync_ms = sync_ms;
+		run_tasks(w, "a", 3, false);
+		assert_true(report(w).slos[DELIVERY].met);
+		assert_true(w->slo_file.slos[DELIVERY].met);
+		assert_int_equal(w->slo_file.total_tasks, 3);
+		world_destroy(w);
+	}
+}
+
 static void latency_and_recovery(void **state)
 {
 	struct core_options options;
@@ -252,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(colours),
 	    cmocka_unit_test(undelivered_counts_until_delivered),
+	    cmocka_unit_test(the_file_comes_true),
 	    cmocka_unit_test(latency_and_recovery),
 	    cmocka_unit_test(remediation_and_incidents),
 	    cmocka_unit_test(window_slides_with_time),
