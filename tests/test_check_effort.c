@@ -238,7 +238,7 @@ static void test_what_a_trial_decides(void **state)
 	s->ops[trial + 2].time_us += 1000;
 	expect(JUDGE("bounded-effort"), HELD);
 	assert_int_equal(JUDGE("bounded-effort").opportunities, 4); /* two tasks, and twice the breaker */
-	s->ops[trial + 1].pair = 0; /* but not by one that began before */
+	s->ops[trial + 1].pair = 0;                                 /* but not by one that began before */
 	assert_int_equal(JUDGE("bounded-effort").opportunities, 3);
 	trial = open_and_try(f);
 	ENDS(f, 1100, FAIL, trial, .status = 500);
