@@ -254,7 +254,7 @@ int params_parse(struct tritone_value **ret_values, const struct tritone_param *
 int params_check(const struct tritone_param *table, uint32_t count, const char *const *pairs, const bool *later,
     size_t pair_count, struct error *err)
 {
-	struct tritone_value *values;
+	struct tritone_value *values = NULL;
 
 	if (parse(&values, table, count, pairs, later, pair_count, err) < 0)
 		return -1;
