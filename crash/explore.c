@@ -22,12 +22,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "crash/record/record.h"
 #include "crash/seen.h"
 #include "crash/state.h"
 
-#define NONE       UINT64_MAX
-#define TIMEOUT_MS 10000u
-#define LOOK_MS    500
+#define NONE                UINT64_MAX
+#define TIMEOUT_MS          10000u
+#define LOOK_MS             500
+#define RECOVERY_STATES_MAX 2000u /* of one recovery that is crashed */
 
 /* One job's, in memory that its processes share. */
 struct share {
@@ -54,7 +56,11 @@ struct job {
 	unsigned index, jobs;
 	struct state_dir *dir;
 	struct seen seen;
-	bool judging;     /* the child */
+	bool judging;    /* the child */
+	bool recoveries; /* second pass: it is the recovery of a state that is crashed */
+	uint64_t one_in; /* states are taken for that */
+	struct record_self *self;
+	struct state_dir *dir_second;
 	uint64_t skip_to; /* what was judged by children that are gone, inclusive; NONE: nothing */
 	struct error *err;
 };
@@ -166,6 +172,68 @@ static int judge_state(struct job *job, const struct model_state *state)
 	return 0;
 }
 
+/* --- the recovery, crashed --- */
+
+struct crashing {
+	struct job *job;
+	const struct model_state *outer;
+	struct seen seen;
+};
+
+static int judge_crashed_recovery(void *arg, const struct model_state *state)
+{
+	struct crashing *crashing = arg;
+	struct job *job = crashing->job;
+	struct crash_verdict verdict = {0};
+	const struct crash_case seen_case = {
+	    state_path(job->dir_second), job->trace, crashing->outer->acked, crashing->outer->marked};
+
+	if (seen_add(&crashing->seen, state->digest, 0) != SEEN_NEW)
+		return 0;
+	if (state_make(job->dir_second, state, job->err) < 0 ||
+	    job->judge->judge(job->context, &seen_case, &verdict, job->err) < 0)
+		return -1;
+	note(job, crashing->outer, &verdict, true);
+	return 0;
+}
+
+/* Records what the recovery of this state writes, and judges each state that a crash of it could leave. */
+static int crash_recovery(struct job *job, const struct model_state *state)
+{
+	const struct model_options options = {.kinds = (1u << MODEL_PREFIX) | (1u << MODEL_SUBSET),
+	    .volatiles = job->options->volatiles,
+	    .seed = job->options->seed,
+	    .states_max = RECOVERY_STATES_MAX};
+	struct crashing crashing = {.job = job, .outer = state};
+	const struct crash_case seen_case = case_of(job, state);
+	struct trace *trace = NULL;
+	struct model *model = NULL;
+	int rc = -1;
+
+	if (state_make(job->dir, state, job->err) < 0)
+		return -1;
+	if (!job->self && record_self_create(&job->self, state_path(job->dir), job->err) < 0)
+		return -1;
+	if (record_self_begin(job->self, job->err) < 0)
+		return -1;
+	rc = job->judge->recover(job->context, &seen_case, job->err);
+	if (record_self_end(job->self, &trace, job->err) < 0)
+		return -1;
+	if (rc == 0)
+		rc = model_create(&model, trace, &options, job->err);
+	if (rc == 0)
+		rc = model_walk(model, judge_crashed_recovery, &crashing, job->err);
+	seen_finish(&crashing.seen);
+	model_destroy(model);
+	trace_destroy(trace);
+	return rc;
+}
+
+static bool is_taken(const struct job *job, const struct model_state *state)
+{
+	return job->options->only || state->kind == MODEL_PREFIX || state->digest.high % job->one_in == 0;
+}
+
 /* Waits for the child; kills it when one state takes too long. What waitpid says, or -1. */
 static int wait_for_child(struct job *job, pid_t pid, bool *ret_hung)
 {
@@ -253,6 +321,8 @@ static int visit(void *arg, const struct model_state *state)
 		return 0;
 	if (!job->judging && job->shared->stop)
 		return 1;
+	if (job->recoveries && !is_taken(job, state))
+		return 0;
 	answer = seen_add(&job->seen, state->digest, state->acked);
 	if (answer == SEEN_BEFORE)
 		return 0;
@@ -263,12 +333,18 @@ static int visit(void *arg, const struct model_state *state)
 		if (rc == 1 || rc < 0)
 			return rc;
 	}
+	if (job->judging && job->recoveries) {
+		job->share->current = state->ordinal;
+		rc = job->shared->stop ? 1 : crash_recovery(job, state);
+		job->share->current = NONE;
+		return rc;
+	}
 	if (job->judging) {
 		job->share->result.contents += answer == SEEN_NEW;
 		return judge_state(job, state);
 	}
 	if (job->skip_to == state->ordinal)
-		note(job, state, &job->share->of_death, false);
+		note(job, state, &job->share->of_death, job->recoveries);
 	return 0;
 }
 
@@ -283,8 +359,16 @@ static int run_job(struct job *job, struct model *model)
 		return error_set(job->err, errno, "%s: %s", path, strerror(errno));
 	if (state_open(&job->dir, path, job->err) < 0)
 		return -1;
+	if (job->recoveries) {
+		snprintf(path, sizeof path, "%s/%u.again", job->options->work, job->index);
+		if (mkdir(path, 0777) < 0 && errno != EEXIST)
+			return error_set(job->err, errno, "%s: %s", path, strerror(errno));
+		if (state_open(&job->dir_second, path, job->err) < 0)
+			return -1;
+	}
 	rc = model_walk(model, visit, job, job->err);
 	state_close(job->dir);
+	state_close(job->dir_second);
 	seen_finish(&job->seen);
 	return rc < 0 ? -1 : 0;
 }
@@ -397,7 +481,8 @@ static int run_jobs(struct job *job, struct model *model, struct error *err)
 			break;
 		}
 	}
-	job->jobs = started;
+	if (started < job->jobs)
+		job->jobs = started;
 	watch(job, pids);
 	for (i = 0; i < started; i++) {
 		while (waitpid(pids[i], &status, 0) < 0 && errno == EINTR)
@@ -456,6 +541,15 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 		goto out;
 	model_count(model, &count);
 	rc = run_jobs(&job, model, err);
+	if (rc == 0 && judge->recover && options->recovery_max && !job.shared->stop) {
+		uint64_t contents = 0;
+
+		for (i = 0; i < EXPLORE_JOBS_MAX; i++)
+			contents += job.shared->jobs[i].result.contents;
+		job.recoveries = true;
+		job.one_in = contents / options->recovery_max + 1;
+		rc = run_jobs(&job, model, err);
+	}
 	for (i = 0; i < EXPLORE_JOBS_MAX; i++)
 		add_result(&result, &job.shared->jobs[i].result);
 	for (i = 0; i < MODEL_KINDS; i++)

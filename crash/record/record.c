@@ -18,21 +18,24 @@
 
 #include "crash/record/emit.h"
 #include "crash/record/image.h"
+#include "crash/record/recording.h"
 #include "crash/record/trap.h"
 
 const char *const record_volatiles[] = {"lock.mdb", "*-shm", NULL};
 
-struct recording {
-	struct record_control *control;
-	int fd;        /* of the control file */
-	int image_fd;  /* of the preloaded library */
-	int output[2]; /* the command's standard output */
-	struct trace *trace;
-};
-
-static struct trace_file_head *head_of(const struct recording *recording)
+const struct trace_file_head *recording_head(const struct recording *recording)
 {
-	return (struct trace_file_head *)(void *)((uint8_t *)recording->control + RECORD_TRACE_AT);
+	return (const struct trace_file_head *)(const void *)((const uint8_t *)recording->control + RECORD_TRACE_AT);
+}
+
+void recording_restart(struct recording *recording, uint64_t root_inode)
+{
+	struct trace_file_head *head =
+	    (struct trace_file_head *)(void *)((uint8_t *)recording->control + RECORD_TRACE_AT);
+
+	*head = (struct trace_file_head){
+	    .magic = TRACE_MAGIC, .end = sizeof(struct trace_file_head), .root_inode = root_inode};
+	head->root[0] = '\0'; /* for messages only, and the trace in memory has its own */
 }
 
 static int add_patterns(struct record_control *control, size_t *used, const char *const *patterns, struct error *err)
@@ -63,7 +66,7 @@ static int init_lock(pthread_mutex_t *lock)
 	return rc;
 }
 
-static int map_control(struct recording *recording, const struct record_options *options, struct error *err)
+int recording_map(struct recording *recording, const struct record_options *options, struct error *err)
 {
 	struct record_control *control;
 	struct stat status;
@@ -89,9 +92,7 @@ static int map_control(struct recording *recording, const struct record_options 
 	if (add_patterns(control, &used, record_volatiles, err) < 0 ||
 	    add_patterns(control, &used, options->volatiles, err) < 0)
 		return -1;
-	*head_of(recording) = (struct trace_file_head){
-	    .magic = TRACE_MAGIC, .end = sizeof(struct trace_file_head), .root_inode = status.st_ino};
-	snprintf(head_of(recording)->root, sizeof head_of(recording)->root, "%s", options->dir);
+	recording_restart(recording, status.st_ino);
 	control->magic = RECORD_MAGIC;
 	control->enabled = 1;
 	return 0;
@@ -115,7 +116,7 @@ static void close_one(int *fd)
 	*fd = -1;
 }
 
-static void release(struct recording *recording)
+void recording_release(struct recording *recording)
 {
 	if (recording->control)
 		munmap(recording->control, RECORD_SIZE);
@@ -129,7 +130,7 @@ static void release(struct recording *recording)
 static int prepare(struct recording *recording, const struct record_options *options, struct error *err)
 {
 	*recording = (struct recording){.fd = -1, .image_fd = -1, .output = {-1, -1}};
-	if (map_control(recording, options, err) < 0 || open_output(recording, err) < 0)
+	if (recording_map(recording, options, err) < 0 || open_output(recording, err) < 0)
 		return -1;
 	if (trace_create(&recording->trace, options->dir, err) < 0)
 		return -1;
@@ -164,7 +165,7 @@ static int harvest(
     struct recording *recording, const char *what, int status, struct trace **ret_trace, struct error *err)
 {
 	const struct record_control *control = recording->control;
-	const struct trace_file_head *head = head_of(recording);
+	const struct trace_file_head *head = recording_head(recording);
 
 	if (control->refused)
 		return error_set(err, ENOTSUP,
@@ -319,7 +320,7 @@ int record_command(const struct record_options *options, char *const *argv, stru
 	if (follow(&recording, pid, ret_status, err) == 0)
 		rc = harvest(&recording, path, *ret_status, ret_trace, err);
 out:
-	release(&recording);
+	recording_release(&recording);
 	return rc;
 }
 
@@ -362,6 +363,6 @@ int record_function(const struct record_options *options, int (*function)(void *
 	if (follow(&recording, pid, ret_status, err) == 0)
 		rc = harvest(&recording, "the writer", *ret_status, ret_trace, err);
 out:
-	release(&recording);
+	recording_release(&recording);
 	return rc;
 }

@@ -233,6 +233,7 @@ static void print_again(
 	for (i = 0; i < MODEL_KINDS; i++)
 		if (test->explore.kinds & (1u << i))
 			fprintf(out, "%s%s", comma++ ? "," : "", model_name(i));
+	fprintf(out, " --recovery-max %d", finding->in_recovery);
 	for (k = 2; k < test->volatiles_count; k++) {
 		fprintf(out, " --volatile ");
 		quote(out, test->volatiles[k]);
