@@ -32,7 +32,8 @@ static int open_env(const char *dir, unsigned int flags, MDB_env **ret_env, stru
 		rc = mdb_env_open(env, dir, flags, 0666);
 	if (rc) {
 		mdb_env_close(env);
-		return mdb_failed(err, rc, "opening");
+		mdb_failed(err, rc, "opening");
+		return -1;
 	}
 	*ret_env = env;
 	return 0;

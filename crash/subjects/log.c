@@ -63,7 +63,7 @@ struct reading {
 static int on_record(void *arg, const struct wal_record *record)
 {
 	struct reading *reading = arg;
-	uint32_t number;
+	uint32_t number = 0;
 
 	if (reading->next == 0)
 		reading->count = content_steps(reading->transaction + 1, reading->steps);
