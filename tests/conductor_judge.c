@@ -16,6 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io/conductor.h"
+#include "io/files.h"
+#include "io/repo.h"
 #include "wal/wal.h"
 
 #define OUTPUT_MAX 16384
@@ -25,7 +28,6 @@ extern char **environ;
 
 /* One state being judged. */
 struct trial {
-	const char *program;
 	const struct crash_case *state;
 	struct crash_verdict *verdict;
 	char first[OUTPUT_MAX], again[OUTPUT_MAX];
@@ -49,67 +51,51 @@ static bool no(struct trial *trial, enum crash_outcome outcome, const char *form
 
 /* ---- the conductor ---- */
 
-static size_t read_all(int fd, char *to, size_t size)
+static int init_verb(const char *dir, struct error *err)
 {
-	size_t used = 0;
-	ssize_t n;
+	char path[PATH_MAX];
 
-	while (used + 1 < size && ((n = read(fd, to + used, size - used - 1)) > 0 || (n < 0 && errno == EINTR)))
-		used += n > 0 ? (size_t)n : 0;
-	to[used] = '\0';
-	return used;
+	snprintf(path, sizeof path, "%s/repo", dir);
+	return files_make_dirs(dir, err) != 0 ? -1 : repo_init(path, err);
 }
 
-/* Standard output in `output` if it ends well, else what it said on standard error. */
-static int run(const char *program, const char *verb, const char *dir, char *output, size_t size)
+/* `conductor recover`, and the state that the log has then, in `output`. */
+static int recover_verb(const char *dir, char *output, struct error *err)
 {
-	char name[16], option[] = "--state", path[PATH_MAX], self[PATH_MAX];
-	char *argv[] = {self, name, option, path, NULL};
-	char errors[512] = "";
-	posix_spawn_file_actions_t actions;
-	int out[2], err[2], status = -1;
-	pid_t pid;
+	struct conductor_options options = {.state = dir, .seed = 1, .recover = true};
+	char *text = NULL;
+	size_t size = 0;
+	int status = -1, r;
+	FILE *out;
 
-	snprintf(name, sizeof name, "%s", verb);
-	snprintf(path, sizeof path, "%s", dir);
-	snprintf(self, sizeof self, "%s", program);
-	if (pipe2(out, O_CLOEXEC) < 0)
+	policy_init(&options.policy);
+	if (conductor_run(&options, &status, err) != 0)
 		return -1;
-	if (pipe2(err, O_CLOEXEC) < 0) {
-		close(out[0]);
-		close(out[1]);
-		return -1;
-	}
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, err[1], STDERR_FILENO);
-	if (posix_spawn(&pid, program, &actions, NULL, argv, environ) != 0)
-		pid = -1;
-	posix_spawn_file_actions_destroy(&actions);
-	close(out[1]);
-	close(err[1]);
-	read_all(out[0], output, size);
-	read_all(err[0], errors, sizeof errors);
-	close(out[0]);
-	close(err[0]);
-	if (pid > 0)
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
 	if (status != 0)
-		snprintf(output, size, "%s", errors);
-	return status;
+		return error_set(err, EIO, "exit status %d", status);
+	out = open_memstream(&text, &size);
+	if (!out)
+		return error_set(err, ENOMEM, "no memory for a state");
+	r = conductor_replay(&options, out, err);
+	fclose(out);
+	snprintf(output, OUTPUT_MAX, "%s", text);
+	free(text);
+	return r;
 }
 
-static bool runs(struct trial *trial, const char *verb, char *output)
+static bool makes(struct trial *trial)
 {
-	int status = run(trial->program, verb, trial->state->dir, output, OUTPUT_MAX);
+	struct error err;
 
-	output[strcspn(output, "\n")] = status ? '\0' : output[strcspn(output, "\n")];
-	if (status == 0)
-		return true;
-	if (WIFSIGNALED(status))
-		return no(trial, CRASH_FAILED, "conductor %s: signal %d: %.120s", verb, WTERMSIG(status), output);
-	return no(trial, CRASH_FAILED, "conductor %s: %.160s", verb, output);
+	return init_verb(trial->state->dir, &err) == 0 || no(trial, CRASH_FAILED, "conductor init: %.160s", err.text);
+}
+
+static bool runs(struct trial *trial, char *output)
+{
+	struct error err;
+
+	return recover_verb(trial->state->dir, output, &err) == 0 ||
+	       no(trial, CRASH_FAILED, "conductor recover: %.160s", err.text);
 }
 
 /* The task of the acknowledgement `word TASK`, or NULL: it is another word. */
@@ -125,20 +111,27 @@ static bool is_made(const struct crash_case *state)
 	return state->acked > 0 && strcmp(state->trace->acks[0].text, "made") == 0;
 }
 
-static bool recovers(struct trial *trial)
+/* Out of what `first` says. */
+static bool take_tasks(struct trial *trial)
 {
-	json_t *root;
+	json_t *root = json_loads(trial->first, 0, NULL);
 
-	if (!is_made(trial->state) && !runs(trial, "init", trial->first))
-		return false;
-	if (!runs(trial, "recover", trial->first))
-		return false;
-	root = json_loads(trial->first, 0, NULL);
+	json_decref(trial->tasks);
 	trial->tasks = json_incref(json_object_get(root, "tasks"));
 	json_decref(root);
-	if (!json_is_object(trial->tasks))
-		return no(trial, CRASH_FAILED, "conductor recover: no state: %.100s", trial->first);
-	if (!runs(trial, "recover", trial->again))
+	return json_is_object(trial->tasks) ||
+	       no(trial, CRASH_FAILED, "conductor recover: no state: %.100s", trial->first);
+}
+
+static bool recovers(struct trial *trial)
+{
+	if (!is_made(trial->state) && !makes(trial))
+		return false;
+	if (!runs(trial, trial->first))
+		return false;
+	if (!take_tasks(trial))
+		return false;
+	if (!runs(trial, trial->again))
 		return false;
 	if (strcmp(trial->first, trial->again) != 0)
 		return no(trial, CRASH_CORRUPT, "a second recovery comes to another state");
@@ -245,6 +238,20 @@ static bool walk_main(struct trial *trial, git_repository *repo, json_t *seen)
 	return good;
 }
 
+/* For whoever comes with git itself: HEAD leads to main, and the configuration says what this is. */
+static bool head_is_main(struct trial *trial, git_repository *repo)
+{
+	git_reference *head = NULL;
+	bool good;
+
+	if (git_repository_head(&head, repo) != 0)
+		return git_says_no(trial, "HEAD");
+	good = strcmp(git_reference_name(head), "refs/heads/main") == 0 ||
+	       no(trial, CRASH_CORRUPT, "HEAD is %s", git_reference_name(head));
+	git_reference_free(head);
+	return good && (git_repository_is_bare(repo) || no(trial, CRASH_CORRUPT, "the configuration is not there"));
+}
+
 static bool repository_is_whole(struct trial *trial)
 {
 	git_repository *repo = NULL;
@@ -255,10 +262,10 @@ static bool repository_is_whole(struct trial *trial)
 	bool good;
 
 	snprintf(path, sizeof path, "%s/repo", trial->state->dir);
-	if (git_repository_open_bare(&repo, path) != 0)
+	if (git_repository_open_ext(&repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) != 0)
 		good = git_says_no(trial, "opening");
 	else
-		good = walk_main(trial, repo, seen);
+		good = head_is_main(trial, repo) && walk_main(trial, repo, seen);
 	json_object_foreach(trial->tasks, task, value)
 	{
 		if (good && is_committed(json_string_value(value)) && !json_object_get(seen, task))
@@ -309,6 +316,49 @@ static bool files_are_whole(struct trial *trial, const char *dir, int depth)
 	return good;
 }
 
+/* ---- going on ---- */
+
+static size_t count_open(const struct trial *trial)
+{
+	size_t open = 0;
+	const char *task;
+	json_t *value;
+
+	json_object_foreach(trial->tasks, task, value) open += strcmp(json_string_value(value), "done") != 0;
+	return open;
+}
+
+static bool all_done(struct trial *trial)
+{
+	struct error err;
+
+	if (recover_verb(trial->state->dir, trial->first, &err) != 0)
+		return no(trial, CRASH_FAILED, "conductor recover, at the end: %.140s", err.text);
+	if (!take_tasks(trial))
+		return false;
+	return count_open(trial) == 0 || no(trial, CRASH_LOST, "%zu tasks are not done at the end", count_open(trial));
+}
+
+/* A conductor of its own, with agents and a gateway, goes on from here. */
+static bool goes_on(struct trial *trial, const char *writer)
+{
+	char self[PATH_MAX], dir[PATH_MAX], verb[] = "finish", number[16];
+	char *argv[] = {self, dir, verb, number, NULL};
+	int status = -1;
+	pid_t pid;
+
+	snprintf(self, sizeof self, "%s", writer);
+	snprintf(dir, sizeof dir, "%s", trial->state->dir);
+	snprintf(number, sizeof number, "%zu", count_open(trial));
+	if (posix_spawn(&pid, self, NULL, NULL, argv, environ) != 0)
+		return no(trial, CRASH_FAILED, "%s: %s", writer, strerror(errno));
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		return no(trial, CRASH_FAILED, "the conductor that went on ended with status %#x", (unsigned)status);
+	return all_done(trial) && repository_is_whole(trial);
+}
+
 static bool log_is_whole(struct trial *trial)
 {
 	struct wal_report report;
@@ -329,39 +379,64 @@ static bool state_is_whole(struct trial *trial)
 
 /* ---- the judge ---- */
 
+struct context {
+	const struct conductor_judge_config *config;
+	bool begun; /* in this process */
+	unsigned judged;
+};
+
 static int prepare(const void *config, const struct trace *trace, void **ret_context, struct error *err)
 {
-	char *program = strdup(config);
+	struct context *context = calloc(1, sizeof *context);
 
 	(void)trace;
-	if (!program)
+	if (!context)
 		return error_set(err, ENOMEM, "no memory for a judge");
-	git_libgit2_init();
-	*ret_context = program;
+	context->config = config;
+	*ret_context = context;
 	return 0;
 }
 
-static void finish(void *context)
+/* Threads and what a library has of its own do not survive a fork, so they begin in the process that judges. There what
+ * the conductor prints goes nowhere, and a signal that kills it does so. */
+static int begin(struct context *context, struct error *err)
 {
-	git_libgit2_shutdown();
-	free(context);
+	static const int deadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	size_t i;
+
+	if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0)
+		return error_set(err, errno, "/dev/null: %s", strerror(errno));
+	close(null);
+	for (i = 0; i < sizeof deadly / sizeof *deadly; i++)
+		signal(deadly[i], SIG_DFL);
+	git_libgit2_init();
+	context->begun = true;
+	return 0;
 }
 
-static int judge(void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err)
+static int judge(void *arg, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err)
 {
-	struct trial *trial = calloc(1, sizeof *trial);
+	struct context *context = arg;
+	const unsigned every = context->config->serve_every;
+	struct trial *trial;
+	bool good;
 
+	if (!context->begun && begin(context, err) < 0)
+		return -1;
+	trial = calloc(1, sizeof *trial);
 	if (!trial)
 		return error_set(err, ENOMEM, "no memory for a judge");
 	*ret_verdict = (struct crash_verdict){.outcome = CRASH_RECOVERED};
-	trial->program = context;
 	trial->state = state;
 	trial->verdict = ret_verdict;
-	(void)(recovers(trial) && keeps_its_word(trial) && repository_is_whole(trial) && log_is_whole(trial) &&
-	       state_is_whole(trial));
+	good = recovers(trial) && keeps_its_word(trial) && repository_is_whole(trial);
+	if (good && every && ++context->judged % every == 0)
+		good = goes_on(trial, context->config->writer);
+	(void)(good && log_is_whole(trial) && state_is_whole(trial));
 	json_decref(trial->tasks);
 	free(trial);
 	return 0;
 }
 
-const struct crash_judge conductor_judge = {.name = "conductor", .prepare = prepare, .finish = finish, .judge = judge};
+const struct crash_judge conductor_judge = {.name = "conductor", .prepare = prepare, .finish = free, .judge = judge};

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Judges what a loss of power may have left of the conductor's directory, recorded from conductor_writer: the real
- * conductor recovers it, and what was acknowledged to the outside must be there, in its log and in git.
+ * Judges what a loss of power may have left of the conductor's directory, recorded from conductor_writer: the conductor's
+ * own recovery is let loose on it, and what was acknowledged to the outside must be there, in its log and in git.
  */
 #ifndef TRITONE_TESTS_CONDUCTOR_JUDGE_H
 #define TRITONE_TESTS_CONDUCTOR_JUDGE_H
 
 #include "crash/judge.h"
 
-/* `config` is the conductor's path. */
+struct conductor_judge_config {
+	const char *writer;   /* the path of conductor_writer */
+	unsigned serve_every; /* each so many-th state is also served to its end, with agents; 0: none */
+};
+
+/* `config`: the above. The conductor runs in the judging process: nothing else may have used libuv or libgit2 before. */
 extern const struct crash_judge conductor_judge;
 
 /*
@@ -18,6 +23,7 @@ extern const struct crash_judge conductor_judge;
  *  - main holds at most one commit of each task; one of each task that the log calls committed
  *  - every commit, tree and blob that main reaches is there and is what its name says
  *  - the chain of the log verifies
+ *  - served to its end, each task that is known is done, and committed once
  *  - no half-written file is left below .sdd, and what is there is JSON
  */
 

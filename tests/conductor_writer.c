@@ -5,6 +5,7 @@
  * submitter), "confirmed TASK" (its commit was notified). The gateway is in this process and writes nothing.
  *
  *     conductor_writer DIR CHAINS
+ *     conductor_writer DIR finish N    goes on there until N more tasks were notified
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +50,19 @@ static void wait_for(struct room *room, int wanted, struct confirmed *confirmed)
 	room_wait_delivered(room, wanted, on_delivered, confirmed);
 }
 
+/* What was left undone is done. */
+static int finish(struct room *room, int wanted)
+{
+	int status;
+
+	room_serve(room);
+	if (wanted > 0)
+		room_wait_delivered(room, wanted, NULL, NULL);
+	status = room_stop(room, SIGTERM);
+	room_destroy(room);
+	return status ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	const int chains = argc == 3 ? atoi(argv[2]) : 0;
@@ -57,6 +71,8 @@ int main(int argc, char **argv)
 	char output[256];
 	int chain, role;
 
+	if (argc == 4 && strcmp(argv[2], "finish") == 0 && room_create(&room, argv[1]) == 0)
+		return finish(room, atoi(argv[3]));
 	if (chains < 1 || chains * ROOM_ROLES > ROOM_TASKS_MAX || room_create(&room, argv[1]) != 0) {
 		fprintf(stderr, "usage: conductor_writer DIR CHAINS, with CONDUCTOR in the environment\n");
 		return 2;

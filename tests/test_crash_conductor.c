@@ -10,10 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conductor_judge.h"
+#include "crash/explore.h"
 #include "crash/notifier/notifier.h"
+#include "crash/record/record.h"
+
+#define SERVE_EVERY 40 /* states: a life of the conductor takes as long as all of these */
 
 struct room {
-	char dir[32];
+	char dir[32], writer[256];
 	struct trace *trace;
 };
 
@@ -21,8 +26,7 @@ struct room {
 static int record(void **state)
 {
 	static const char *const volatiles[] = {"lock.mdb", NULL};
-	char writer[256], chains[] = "1";
-	char *argv[] = {writer, NULL, chains, NULL};
+	char chains[] = "1", *argv[] = {NULL, NULL, chains, NULL};
 	struct room *room = calloc(1, sizeof *room);
 	struct notifier_options options = {.argv = argv, .volatiles = volatiles, .echo = -1};
 	struct error err = {0};
@@ -32,11 +36,12 @@ static int record(void **state)
 	if (!room || !getenv("CONDUCTOR"))
 		return -1;
 	strcpy(room->dir, "/tmp/crash-conductor-XXXXXX");
-	n = readlink("/proc/self/exe", writer, 200);
+	n = readlink("/proc/self/exe", room->writer, 200);
 	if (!mkdtemp(room->dir) || n < 0)
 		return -1;
-	writer[n] = '\0';
-	strcpy(strrchr(writer, '/') + 1, "conductor_writer");
+	room->writer[n] = '\0';
+	strcpy(strrchr(room->writer, '/') + 1, "conductor_writer");
+	argv[0] = room->writer;
 	argv[1] = room->dir;
 	options.dir = room->dir;
 	*state = room;
@@ -149,11 +154,69 @@ static void test_repository_is_made_at_once(void **state)
 	assert_int_equal(trace->acks_count, 1 + 2 * 3);
 }
 
+/* ---- what the power's failure leaves behind is recovered ---- */
+
+static uint64_t states_max(void)
+{
+	const char *text = getenv("CONDUCTOR_CRASH_STATES");
+
+	return text ? strtoull(text, NULL, 10) : 400;
+}
+
+static void test_every_state_is_recovered(void **state)
+{
+	const struct room *room = *state;
+	const struct trace *trace = room->trace;
+	const struct conductor_judge_config config = {.writer = room->writer, .serve_every = SERVE_EVERY};
+	struct crash_judge judge = conductor_judge;
+	struct explore_options options = {
+	    .seed = 1, .states_max = states_max(), .volatiles = record_volatiles, .timeout_ms = 60000};
+	struct explore_result result;
+	struct error err = {0};
+	uint64_t judged = 0;
+	char work[64];
+	unsigned i;
+	int r;
+
+	if (getenv("TRITONE_SEED"))
+		options.seed = strtoull(getenv("TRITONE_SEED"), NULL, 0);
+	judge.config = &config;
+	assert_int_equal(explore_work_create(work, &err), 0);
+	options.work = work;
+	r = explore(trace, &judge, &options, &result, &err);
+	explore_work_remove(work);
+	if (r < 0)
+		fail_msg("%s", err.text);
+	for (i = 0; i < MODEL_KINDS; i++)
+		judged += result.judged[i];
+	printf("# %llu states%s of %zu operations, %llu recovered, %.0f a second\n", (unsigned long long)judged,
+	    result.exhaustive ? "" : " (sampled)", trace->count, (unsigned long long)result.outcomes[CRASH_RECOVERED],
+	    (double)judged / (result.seconds > 0 ? result.seconds : 1));
+	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++) {
+		const struct explore_finding *finding = &result.first[i];
+		char op[200];
+
+		if (!finding->found)
+			continue;
+		trace_describe(trace, finding->at - 1, op, sizeof op);
+		printf("# %llu times %s; the simplest (%s, seed %llu, state %llu, %llu pieces missing, %zu "
+		       "acknowledged) after %s: "
+		       "%s\n",
+		    (unsigned long long)result.outcomes[i], crash_outcome_name(i), model_name(finding->kind),
+		    (unsigned long long)options.seed, (unsigned long long)finding->ordinal,
+		    (unsigned long long)finding->missing, finding->acked, op, finding->reason);
+	}
+	fflush(stdout);
+	assert_int_equal(result.outcomes[CRASH_RECOVERED], judged + result.recoveries);
+	assert_true(judged > 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_objects_have_durable_names),
 	    cmocka_unit_test(test_repository_is_made_at_once),
+	    cmocka_unit_test(test_every_state_is_recovered),
 	};
 
 	return cmocka_run_group_tests(tests, record, forget);

@@ -248,7 +248,8 @@ static enum subject_verdict check(
 	message[0] = '\0';
 	if (open_env(dir, 0, &env, &err) < 0) {
 		snprintf(message, message_size, "%s", err.text);
-		return SUBJECT_REFUSED;
+		/* LMDB does not make a new environment at once; with nothing acknowledged, it is begun again. */
+		return acked ? SUBJECT_REFUSED : SUBJECT_RECOVERED;
 	}
 	rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
 	if (rc == 0) {
