@@ -265,6 +265,16 @@ static int wait_for_child(struct job *job, pid_t pid, bool *ret_hung)
 	return status;
 }
 
+/* A crash is to end the process, whatever the program that we are part of would make of it. */
+static void take_no_signals(void)
+{
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGINT, SIGTERM};
+	size_t i;
+
+	for (i = 0; i < sizeof signals / sizeof *signals; i++)
+		signal(signals[i], SIG_DFL);
+}
+
 /* 0: this process is the child now; 1: the child has walked to the end; 2: it is dead, and skip_to says where. */
 static int fork_judge(struct job *job, const struct model_state *state)
 {
@@ -279,6 +289,7 @@ static int fork_judge(struct job *job, const struct model_state *state)
 		return error_set(job->err, errno, "no process to judge in: %s", strerror(errno));
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		take_no_signals();
 		setpgid(0, 0); /* so that what a judge has started ends with it */
 		/* LMDB asks for megabytes of zeros at each opening and touches few of them: let them be fresh from the
 		 * kernel each time instead of wiped by hand */

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The preloaded recorder against the one from outside: both see the same; and what cannot be followed is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crash/notifier/notifier.h"
+#include "crash/record/record.h"
+#include "crash/state.h"
+
+struct room {
+	char dir[32], child[2][256];
+	struct trace *trace;
+	int status;
+};
+
+static int setup(void **state)
+{
+	static const char *const names[] = {"notifier_child", "notifier_child_static"};
+	struct room *room = calloc(1, sizeof *room);
+	ssize_t n;
+	int i;
+
+	for (i = 0; room && i < 2; i++) {
+		n = readlink("/proc/self/exe", room->child[i], 200);
+		if (n < 0)
+			return -1;
+		room->child[i][n] = '\0';
+		strcpy(strrchr(room->child[i], '/') + 1, names[i]);
+	}
+	if (!room)
+		return -1;
+	strcpy(room->dir, "/tmp/record-XXXXXX");
+	room->status = -1;
+	*state = room;
+	return mkdtemp(room->dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	struct room *room = *state;
+	int rc = state_remove_tree(room->dir, NULL);
+
+	trace_destroy(room->trace);
+	free(room);
+	return rc;
+}
+
+static void in_dir(const struct room *room, const char *name, char path[64])
+{
+	snprintf(path, 64, "%s/%s", room->dir, name);
+	assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static int record(struct room *room, const char *dir, char *const *argv, struct error *err)
+{
+	const struct record_options options = {.dir = dir};
+
+	trace_destroy(room->trace);
+	room->trace = NULL;
+	return record_command(&options, argv, &room->trace, &room->status, err);
+}
+
+static int record_child(struct room *room, const char *dir, const char *mode, const char *extra, struct error *err)
+{
+	char words[4][256], *argv[5] = {words[0], words[1], words[2], extra ? words[3] : NULL, NULL};
+
+	snprintf(words[0], sizeof words[0], "%s", room->child[0]);
+	snprintf(words[1], sizeof words[1], "%s", dir);
+	snprintf(words[2], sizeof words[2], "%s", mode);
+	snprintf(words[3], sizeof words[3], "%s", extra ? extra : "");
+	return record(room, dir, argv, err);
+}
+
+static int record_shell(struct room *room, const char *dir, const char *script, struct error *err)
+{
+	char shell[] = "sh", option[] = "-c", text[512], place[64];
+	char *argv[] = {shell, option, text, place, NULL};
+
+	snprintf(text, sizeof text, "cd \"$0\" && { %s\n}", script);
+	snprintf(place, sizeof place, "%s", dir);
+	return record(room, dir, argv, err);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return !a || !b ? a == b : strcmp(a, b) == 0;
+}
+
+/* Two recorders that share no code but the trace: what one forgets, the other has. */
+static void test_same_as_the_notifier(void **state)
+{
+	struct room *room = *state;
+	struct trace *other = NULL;
+	struct error err = {0};
+	char dir[64], words[3][256], *argv[4] = {words[0], words[1], words[2], NULL};
+	struct notifier_options options = {.dir = dir, .argv = argv, .echo = -1};
+	size_t i;
+	int status;
+
+	in_dir(room, "first", dir);
+	if (record_child(room, dir, "every", NULL, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(room->status, 0);
+	in_dir(room, "second", dir);
+	strcpy(words[0], room->child[0]);
+	strcpy(words[1], dir);
+	strcpy(words[2], "every");
+	if (notifier_record(&other, &options, &status, &err) < 0)
+		fail_msg("%s", err.text);
+	for (i = 0; i < room->trace->count && i < other->count; i++) {
+		const struct trace_op *a = &room->trace->ops[i], *b = &other->ops[i];
+
+		if (a->kind != b->kind || a->flags != b->flags || a->file != b->file || a->dir != b->dir ||
+		    a->dir2 != b->dir2 || a->offset != b->offset || a->size != b->size ||
+		    a->data_size != b->data_size || !same_text(a->name, b->name) || !same_text(a->name2, b->name2) ||
+		    (a->data_size && memcmp(a->data, b->data, a->data_size) != 0))
+			fail_msg("operation %zu differs: kind 0x%x against 0x%x", i, a->kind, b->kind);
+	}
+	assert_int_equal(room->trace->count, other->count);
+	trace_destroy(other);
+}
+
+static void test_elsewhere(void **state)
+{
+	struct room *room = *state;
+	char dir[64], other[80];
+
+	in_dir(room, "dir", dir);
+	snprintf(other, sizeof other, "%s-other", dir);
+	assert_int_equal(record_child(room, dir, "elsewhere", other, NULL), 0);
+	assert_int_equal(room->status, 0);
+	assert_int_equal(room->trace->count, room->trace->begin);
+}
+
+/* Three writers at once, two of them threads of one process. */
+static void test_total_order(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	uint64_t end = 0;
+	char dir[64], *was = getcwd(NULL, 0);
+	size_t i;
+
+	in_dir(room, "dir", dir);
+	if (chdir(dir) < 0 || record_child(room, dir, "many", NULL, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(chdir(was ? was : "/"), 0);
+	free(was);
+	assert_int_equal(room->status, 0);
+	for (i = room->trace->begin; i < room->trace->count; i++) {
+		if (room->trace->ops[i].kind != TRACE_WRITE)
+			continue;
+		assert_int_equal(room->trace->ops[i].offset, end);
+		end += room->trace->ops[i].size;
+	}
+	assert_int_equal(end, 3000);
+}
+
+/* What libc writes by itself (stdio), from processes that the command starts, some of which end before it. */
+static void test_programs(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	char dir[64];
+
+	in_dir(room, "dir", dir);
+	if (record_shell(
+		room, dir, "echo 1 | cat; awk 'BEGIN { print \"x\" > \"f\"; print 2 }'; mv f g; exec sync g", &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(room->status, 0);
+	assert_int_equal(room->trace->acks_count, 2);
+	assert_string_equal(room->trace->acks[0].text, "1");
+	assert_string_equal(room->trace->acks[1].text, "2");
+	assert_int_equal(room->trace->ops[room->trace->count - 2].kind, TRACE_RENAME);
+	assert_int_equal(room->trace->ops[room->trace->count - 1].kind, TRACE_FSYNC);
+	assert_int_equal(room->trace->ops[room->trace->count - 1].file, room->trace->ops[room->trace->count - 2].file);
+}
+
+static void test_shared_mapping(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	char dir[64];
+
+	in_dir(room, "dir", dir);
+	assert_int_equal(record_child(room, dir, "map", "data", &err), -1);
+	assert_int_equal(err.code, ENOTSUP);
+	assert_non_null(strstr(err.text, "data shared and writable"));
+	assert_non_null(strstr(err.text, "--volatile"));
+	if (record_child(room, dir, "map", "lock.mdb", &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(room->trace->acks_count, 1);
+}
+
+static void test_from_outside(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	char dir[64], other[80];
+	int fd;
+
+	in_dir(room, "dir", dir);
+	snprintf(other, sizeof other, "%s-other", dir);
+	fd = open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(record_child(room, dir, "move-in", other, &err), -1);
+	assert_int_equal(err.code, ENOTSUP);
+	assert_non_null(strstr(err.text, "from elsewhere"));
+}
+
+/* One that a preloaded library is blind to is named, not recorded as if it did nothing. */
+static void test_static(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	char dir[64], *argv[] = {room->child[1], dir, (char[]){"every"}, NULL};
+	bool is_static = false;
+
+	in_dir(room, "dir", dir);
+	assert_int_equal(record(room, dir, argv, &err), -1);
+	assert_int_equal(err.code, ENOTSUP);
+	assert_non_null(strstr(err.text, "statically linked"));
+	assert_int_equal(record_is_static(room->child[1], &is_static, &err), 0);
+	assert_true(is_static);
+	assert_int_equal(record_is_static("sh", &is_static, &err), 0);
+	assert_false(is_static);
+	assert_int_equal(record_is_static("no-such-command", &is_static, &err), -1);
+	assert_int_equal(err.code, ENOENT);
+}
+
+static int write_and_say(void *arg)
+{
+	const char *dir = arg;
+	int fd;
+
+	if (chdir(dir) < 0)
+		return 1;
+	fd = open("f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, "abc", 3) != 3 || fsync(fd) < 0 || close(fd) < 0)
+		return 2;
+	printf("said\n");
+	return 7;
+}
+
+static void test_function(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	struct record_options options = {0};
+	char dir[64];
+
+	in_dir(room, "dir", dir);
+	options.dir = dir;
+	if (record_function(&options, write_and_say, dir, &room->trace, &room->status, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_true(WIFEXITED(room->status) && WEXITSTATUS(room->status) == 7);
+	assert_int_equal(room->trace->count - room->trace->begin, 4);
+	assert_string_equal(room->trace->acks[0].text, "said");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_same_as_the_notifier, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_total_order, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_programs, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_shared_mapping, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_from_outside, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_static, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_function, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
