@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "wire/value.h"
+
 #define HEAD 4u
 
 /* ---- writing ---- */
@@ -68,16 +70,10 @@ void frame_finish(struct frame *frame)
 /* Takes ownership of `bytes`. */
 static int frame_parse(struct frame *frame, uint8_t *bytes, size_t size, struct error *err)
 {
-	size_t used = 0;
-	msgpack_unpack_return r;
-
 	frame_finish(frame);
 	frame->bytes = bytes;
-	r = msgpack_unpack_next(&frame->unpacked, (const char *)bytes, size, &used);
-	if (r != MSGPACK_UNPACK_SUCCESS)
-		return error_set(err, EILSEQ, "a frame of %zu bytes is not msgpack", size);
-	if (used != size)
-		return error_set(err, EILSEQ, "a frame has %zu bytes behind its value", size - used);
+	if (value_unpack(&frame->unpacked, bytes, size, err) < 0)
+		return error_context(err, "a frame");
 	frame->value = frame->unpacked.data;
 	return 0;
 }

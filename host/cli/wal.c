@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "wal/wal.h"
+#include "wire/value.h"
 
 #define DEPTH_MAX     32
 #define OVERTAKEN_MAX 10 /* a live writer may trim between two looks */
@@ -168,16 +169,13 @@ static void print_value(FILE *out, const msgpack_object *value, int depth)
 static void print_payload(FILE *out, const struct wal_record *record)
 {
 	msgpack_unpacked unpacked;
-	size_t used = 0;
 
 	if (!record->size) {
 		fputs("null", out);
 		return;
 	}
 	msgpack_unpacked_init(&unpacked);
-	if (msgpack_unpack_next(&unpacked, (const char *)record->payload, record->size, &used) ==
-		MSGPACK_UNPACK_SUCCESS &&
-	    used == record->size)
+	if (value_unpack(&unpacked, record->payload, record->size, NULL) == 0)
 		print_value(out, &unpacked.data, 0);
 	else
 		print_bytes(out, record->payload, record->size);

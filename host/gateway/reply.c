@@ -215,10 +215,23 @@ struct reply reply_models(const char *provider)
 	return encode(200, json_pack("{s:s, s:o}", "object", "list", "data", data), 0);
 }
 
+/* `text` may quote what was sent, cut anywhere: bytes that are no UTF-8 are not answered with silence. */
 static struct reply error_body(int status, const char *text, const char *type, const char *code)
 {
+	json_t *message = json_string(text);
+	char plain[512];
+	size_t i;
+
+	if (!message) {
+		snprintf(plain, sizeof plain, "%s", text);
+		for (i = 0; plain[i]; i++)
+			if ((unsigned char)plain[i] >= 0x80)
+				plain[i] = '?';
+		message = json_string(plain);
+	}
 	return encode(status,
-	    json_pack("{s:{s:s, s:s, s:n, s:s?}}", "error", "message", text, "type", type, "param", "code", code), 0);
+	    json_pack("{s:{s:o, s:s, s:n, s:s?}}", "error", "message", message, "type", type, "param", "code", code),
+	    0);
 }
 
 struct reply reply_refuse(int status, const char *code, const char *format, ...)

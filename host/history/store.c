@@ -10,6 +10,7 @@
 
 #include "history/internal.h"
 #include "wal/wal.h"
+#include "wire/value.h"
 
 #define FLUSH_MS         100 /* how long an operation may wait for company */
 #define BATCH_MAX        256u
@@ -306,8 +307,7 @@ static int load_one(void *arg, const struct wal_record *record)
 		loading->text_size = 2 * record->size + 4;
 	}
 	msgpack_unpacked_init(&unpacked);
-	good = msgpack_unpack_next(&unpacked, (const char *)record->payload, record->size, NULL) ==
-		   MSGPACK_UNPACK_SUCCESS &&
+	good = value_unpack(&unpacked, record->payload, record->size, NULL) == 0 &&
 	       unpack_op(&unpacked.data, loading->text, &op) && op.index == loading->history->count &&
 	       (op.pair < op.index || op.pair == OP_NONE);
 	if (good)

@@ -10,6 +10,7 @@
 #include "runner/locks.h"
 #include "runner/protocol.h"
 #include "wal/wal.h"
+#include "wire/value.h"
 
 #define UNDO_KIND_PLANNED   1u
 #define UNDO_KIND_REVERTED  2u
@@ -222,18 +223,15 @@ static int collect(void *arg, const struct wal_record *record)
 {
 	struct outstanding *list = arg;
 	msgpack_unpacked unpacked;
-	size_t used = 0;
 	int r;
 
 	msgpack_unpacked_init(&unpacked);
-	if (msgpack_unpack_next(&unpacked, (const char *)record->payload, record->size, &used) !=
-	    MSGPACK_UNPACK_SUCCESS)
-		r = error_set(&list->error, EILSEQ, "not msgpack");
-	else if (record->kind == UNDO_KIND_PLANNED)
+	r = value_unpack(&unpacked, record->payload, record->size, &list->error);
+	if (r == 0 && record->kind == UNDO_KIND_PLANNED)
 		r = push(list, &unpacked.data);
-	else if (record->kind == UNDO_KIND_REVERTED || record->kind == UNDO_KIND_FORGOTTEN)
+	else if (r == 0 && (record->kind == UNDO_KIND_REVERTED || record->kind == UNDO_KIND_FORGOTTEN))
 		r = drop(list, &unpacked.data);
-	else
+	else if (r == 0)
 		r = error_set(&list->error, EILSEQ, "a record of the unknown kind %u", record->kind);
 	msgpack_unpacked_destroy(&unpacked);
 	if (r < 0)
