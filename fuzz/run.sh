@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Fuzzes with libFuzzer under ASan and UBSan: ./dev fuzz [TARGET] [SECONDS a target]. What is found new stays in
+# build-fuzz/corpus; an input that fails is in build-fuzz/crashes, and belongs into fuzz/corpus/TARGET once it is mended:
+# the unit tests run over that.
+set -u
+cd "$(dirname "$0")/.."
+only=
+seconds=60
+for word in "$@"; do
+	case $word in
+	*[!0-9]*) only=$word ;;
+	*) seconds=$word ;;
+	esac
+done
+if ! command -v clang >/dev/null 2>&1; then
+	echo "fuzz: skipped: clang is not installed"
+	exit 0
+fi
+if [ ! -f build-fuzz/build.ninja ]; then
+	CC=clang meson setup build-fuzz . -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >build-fuzz.log 2>&1 || {
+		cat build-fuzz.log >&2
+		exit 1
+	}
+	rm -f build-fuzz.log
+fi
+targets=$(ls fuzz/fuzz_*.c | sed 's|fuzz/fuzz_\(.*\)\.c|\1|')
+[ -z "$only" ] || [ -f "fuzz/fuzz_$only.c" ] || { echo "fuzz: no target $only; there are:" $targets >&2; exit 2; }
+programs=
+for t in ${only:-$targets}; do programs="$programs fuzz/fuzz_$t"; done
+# shellcheck disable=SC2086
+ninja -C build-fuzz $programs >build-fuzz/build.log 2>&1 || { tail -n 40 build-fuzz/build.log >&2; exit 1; }
+status=0
+for t in ${only:-$targets}; do
+	mkdir -p "build-fuzz/corpus/$t" "build-fuzz/crashes/$t"
+	dict=
+	[ ! -f "fuzz/$t.dict" ] || dict="-dict=fuzz/$t.dict"
+	more=
+	[ "$t" != spec ] || more="fixtures/experiments fixtures/suites fixtures/systems"
+	log=build-fuzz/$t.log
+	# shellcheck disable=SC2086
+	if "build-fuzz/fuzz/fuzz_$t" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=4096 -print_final_stats=1 $dict \
+		-artifact_prefix="build-fuzz/crashes/$t/" "build-fuzz/corpus/$t" "fuzz/corpus/$t" $more >"$log" 2>&1; then
+		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+		cover=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
+		printf 'fuzz: %-10s %9s inputs in %s s, %s edges, nothing found\n' "$t" "$runs" "$seconds" "$cover"
+	else
+		printf 'fuzz: %s FAILED:\n' "$t"
+		grep -v '^#' "$log" | tail -n 60
+		status=1
+	fi
+done
+exit $status
