@@ -102,6 +102,8 @@ static void watch_time(void)
 static void take(
     struct shared *shared, struct worker *w, const struct campaign_options *options, const struct campaign_found *found)
 {
+	for (unsigned i = 0; i < SIM_CHECKS; i++)
+		w->sum.by_check[i] += found->checks >> i & 1;
 	if (options->aim >= 0 && !(found->checks >> options->aim & 1)) {
 		w->sum.others++;
 		return;
@@ -233,6 +235,8 @@ static void merge(struct campaign *all, const struct campaign *one)
 	coverage_add(&all->coverage, &one->coverage);
 	all->deviated += one->deviated;
 	all->others += one->others;
+	for (unsigned i = 0; i < SIM_CHECKS; i++)
+		all->by_check[i] += one->by_check[i];
 	for (uint32_t i = 0; i < one->found_count; i++) {
 		keep(all, &one->found[i]);
 		all->deviated--;

@@ -137,7 +137,6 @@ int schedule_write(
 
 	snprintf(text, sizeof text, "Seed %" PRIu64 " of the simulation", plan->seed);
 	json_object_set_new(root, "title", json_string(text));
-	json_object_set_new(root, "system", json_string("conductor"));
 	snprintf(text, sizeof text, "%" PRIu64, plan->seed);
 	json_object_set_new(configuration, "sim-seed", json_string(text));
 	json_object_set_new(configuration, "sim-left-out", left_out(plan));

@@ -140,6 +140,9 @@ static void report(const struct sim_simulate *s, const struct campaign *c)
 	       " faults felt, the orchestrator died %" PRIu64 " times; %.1f MiB a process, %.1f s of CPU\n",
 	    c->tasks, c->done, c->failed, c->faults, c->crashes, (double)c->memory / 1048576, c->cpu_s);
 	coverage_print(&c->coverage, s->verbose, stdout);
+	for (unsigned i = 0; i < SIM_CHECKS; i++)
+		if (c->by_check[i])
+			printf("  %s deviated in %" PRIu64 " seeds\n", check_name(i), c->by_check[i]);
 	if (c->others)
 		printf("%" PRIu64 " seeds before it deviated by other invariants only\n", c->others);
 }
