@@ -83,7 +83,7 @@ static void judge_trial(struct breaker *b, const struct op *op, const uint64_t *
 	b->trial_count = kept;
 	if (kept < config->breaker_trials) {
 		b->trials[b->trial_count++] = op->index;
-	} else {
+	} else if (op->time_us > b->tripped_us + config->throttle_grace_us) { /* else it was already on its way */
 		const uint64_t evidence[] = {b->tripped_at, b->trials[0], op->index};
 
 		check_violation(result, evidence, 3,
@@ -97,14 +97,20 @@ static void judge_call(struct breaker *b, const struct op *op, const uint64_t *e
 {
 	const uint64_t evidence[] = {b->tripped_at, op->index};
 
-	if (b->tripped_at == OP_NONE || op->time_us <= b->tripped_us + config->throttle_grace_us)
-		return; /* closed, or it was already on its way */
-	if (op->time_us < b->open_until_us)
-		check_violation(result, evidence, 2,
-		    "%s was called %.0f ms before its breaker may close: %" PRIu64 " failures in a row", op->actor,
-		    (double)(b->open_until_us - op->time_us) / 1e3, b->failures);
-	else if (config->breaker_trials && config->breaker_trials <= CHECK_TRIALS_MAX)
-		judge_trial(b, op, ends, config, result);
+	if (b->tripped_at == OP_NONE)
+		return;
+	if (op->time_us >= b->open_until_us) {
+		if (config->breaker_trials && config->breaker_trials <= CHECK_TRIALS_MAX)
+			judge_trial(b, op, ends, config, result);
+		return;
+	}
+	/* It was already on its way; or the system has heard of the failures in another order, and of the last one earlier. */
+	if (op->time_us <= b->tripped_us + config->throttle_grace_us ||
+	    op->time_us + config->breaker_slack_us >= b->open_until_us)
+		return;
+	check_violation(result, evidence, 2,
+	    "%s was called %.0f ms before its breaker may close: %" PRIu64 " failures in a row", op->actor,
+	    (double)(b->open_until_us - op->time_us) / 1e3, b->failures);
 }
 
 static void trip(struct breaker *b, const struct op *op, const struct check_config *config)
@@ -146,6 +152,19 @@ static void judge_end(
 	}
 }
 
+/* A system that dies may forget what it counted, and what it has had no time to write down. */
+static void system_died(
+    struct breaker breakers[CHECK_PROVIDERS_MAX], uint64_t now_us, const struct check_config *config)
+{
+	size_t p;
+
+	for (p = 0; p < config->provider_count; p++) {
+		breakers[p].failures = 0;
+		if (breakers[p].tripped_at != OP_NONE && now_us <= breakers[p].tripped_us + config->throttle_grace_us)
+			breakers[p].tripped_at = OP_NONE;
+	}
+}
+
 static void judge_breakers(
     const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
@@ -162,6 +181,8 @@ static void judge_breakers(
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
+		if (op->kind == OP_SYSTEM && op->type == OP_INFO)
+			system_died(breakers, op->time_us, config);
 		if (op->kind != OP_CALL || (p = provider_of(config, op->actor)) == config->provider_count)
 			continue;
 		if (op->type == OP_INVOKE)

@@ -2,9 +2,9 @@
 /*
  * Fallback follows the configured order, and no provider is called, nor tokens spent, inside its throttle window. A window begins with
  * a 429 that was really sent and lasts for its Retry-After; a call within the grace was already on its way, and a system that died
- * within the grace, or before, may never have heard of it. A call to a later place of
+ * within the grace, or before, may never have heard of it, nor from a caller that died. A call to a later place of
  * the cascade needs a reason at each earlier one: of the same provider, that very model throttled or failing shortly before; of another,
- * any model of it. Opportunity: each 429, and each call past the first place.
+ * any model of it; or a call after a failure is still under way there (a trial: the others go elsewhere). Opportunity: each 429, and each call past the first place.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -15,6 +15,23 @@ struct provider_state {
 	uint64_t throttled_at; /* index of the last 429, or OP_NONE */
 	uint64_t throttled_from_us, throttled_until_us;
 	uint64_t failed_until_us; /* it gave its callers a reason to go elsewhere until then */
+	uint64_t calls;           /* under way */
+	bool failed;              /* the last one that came to an end */
+	uint64_t well_us;         /* since when it has not: news that may take the grace */
+};
+
+/* A 429 of which it is not known yet whether anybody lived to tell of it. */
+#define UNHEARD_MAX 64u
+struct unheard {
+	size_t provider;
+	const struct op *op;
+};
+
+/* A fallback past a provider that had failed, until it is known whether another call was its trial meanwhile. */
+#define PENDING_MAX 64u
+struct pending {
+	const struct op *call;
+	size_t called, before; /* places */
 };
 
 struct place {
@@ -28,6 +45,10 @@ struct cascade {
 	struct provider_state providers[CHECK_PROVIDERS_MAX];
 	struct place places[CHECK_CASCADE_MAX];
 	size_t count;
+	struct unheard unheard[UNHEARD_MAX];
+	size_t unheard_count;
+	struct pending pending[PENDING_MAX];
+	size_t pending_count;
 	bool down; /* the system is: nobody hears what its last agents are told */
 };
 
@@ -94,23 +115,54 @@ static uint64_t excuse_us(const struct check_config *config)
 }
 
 /* Until when its callers may count it as throttled, from when the answer left: the operation says how long before it that was. */
-static uint64_t throttle(struct provider_state *p, const struct op *op, const struct check_config *config)
+static uint64_t window_end_us(const struct op *op, const struct check_config *config)
 {
-	uint64_t window = config->throttle_default_us, until;
+	uint64_t window = config->throttle_default_us;
 	uint64_t left = op->value > 0 ? (uint64_t)op->value : 0;
-	uint64_t sent_us = op->time_us > left ? op->time_us - left : 0;
 
 	if (op->number >= 0)
 		window = (uint64_t)(op->number * 1e6);
 	if (config->throttle_max_us && window > config->throttle_max_us)
 		window = config->throttle_max_us;
-	until = sent_us + window;
-	if (p->throttled_at == OP_NONE || sent_us > p->throttled_until_us)
+	return (op->time_us > left ? op->time_us - left : 0) + window;
+}
+
+static void begin_window(struct provider_state *p, const struct op *op, const struct check_config *config)
+{
+	uint64_t until = window_end_us(op, config);
+
+	if (p->throttled_at == OP_NONE || op->time_us > p->throttled_until_us)
 		p->throttled_from_us = op->time_us;
 	if (p->throttled_at == OP_NONE || until > p->throttled_until_us)
 		p->throttled_until_us = until;
 	p->throttled_at = op->index;
-	return until;
+}
+
+/* What was answered longer ago than the grace has been heard. */
+static void hear(struct cascade *cascade, uint64_t now_us, const struct check_config *config)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < cascade->unheard_count; i++) {
+		const struct unheard *u = &cascade->unheard[i];
+
+		if (now_us > u->op->time_us + config->throttle_grace_us)
+			begin_window(&cascade->providers[u->provider], u->op, config);
+		else
+			cascade->unheard[kept++] = *u;
+	}
+	cascade->unheard_count = kept;
+}
+
+/* The caller has died, or (NULL) the system: of what it was answered last nobody may have heard. */
+static void forget(struct cascade *cascade, const char *task)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < cascade->unheard_count; i++)
+		if (task && strcmp(cascade->unheard[i].op->task, task) != 0)
+			cascade->unheard[kept++] = cascade->unheard[i];
+	cascade->unheard_count = kept;
 }
 
 static void later(uint64_t *at, uint64_t than)
@@ -123,24 +175,33 @@ static void note_failure(
     struct cascade *cascade, size_t provider, const struct op *op, const struct check_config *config)
 {
 	struct provider_state *p = &cascade->providers[provider];
-	uint64_t until = op->status == 429 && !cascade->down ? throttle(p, op, config) : op->time_us;
+	bool throttled = op->status == 429 && !cascade->down;
+	uint64_t until = throttled ? window_end_us(op, config) : op->time_us;
 	size_t place = place_of(cascade, provider, op->key);
 
+	if (throttled && cascade->unheard_count < UNHEARD_MAX)
+		cascade->unheard[cascade->unheard_count++] = (struct unheard){.provider = provider, .op = op};
+	else if (throttled)
+		begin_window(p, op, config);
+	if (throttled && op->number < 0 && config->throttle_max_us > config->throttle_default_us)
+		until += config->throttle_max_us - config->throttle_default_us; /* the window may have doubled */
 	until += excuse_us(config);
 	later(&p->failed_until_us, until);
 	if (place < cascade->count)
 		later(&cascade->places[place].failed_until_us, until);
 }
 
-/* The system died: of a window that had hardly begun it may never have heard. */
-static void note_death(struct cascade *cascade, const struct op *op, const struct check_config *config)
+/* Who dies, and who is there again. */
+static void note_life(struct cascade *cascade, const struct op *op)
 {
-	size_t i;
-
-	cascade->down = true;
-	for (i = 0; i < config->provider_count; i++)
-		if (op->time_us <= cascade->providers[i].throttled_from_us + config->throttle_grace_us)
-			cascade->providers[i].throttled_at = OP_NONE;
+	if (op->kind == OP_AGENT && op->type == OP_OK && op->task[0])
+		forget(cascade, op->task);
+	if (op->kind != OP_SYSTEM)
+		return;
+	if (op->type == OP_INFO)
+		forget(cascade, NULL);
+	if (op->type == OP_INFO || op->type == OP_OK)
+		cascade->down = op->type == OP_INFO;
 }
 
 static void judge_window(const struct provider_state *p, const struct op *call, const struct check_config *config,
@@ -156,8 +217,34 @@ static void judge_window(const struct provider_state *p, const struct op *call, 
 	    call->actor, (double)(p->throttled_until_us - call->time_us) / 1e3);
 }
 
-static void judge_order(
-    const struct cascade *cascade, size_t provider, const struct op *call, struct check_result *result)
+static void out_of_order(const struct cascade *cascade, const struct pending *found, struct check_result *result)
+{
+	const uint64_t evidence[] = {found->call->index};
+
+	check_violation(result, evidence, 1,
+	    "task %s called %s although %s comes before it and was neither throttled nor failing", found->call->task,
+	    cascade->places[found->called].name, cascade->places[found->before].name);
+}
+
+/* The trial's request may arrive a little after those that were sent elsewhere because of it. */
+static void settle(struct cascade *cascade, uint64_t now_us, size_t tried, const struct check_config *config,
+    struct check_result *result)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < cascade->pending_count; i++) {
+		const struct pending *p = &cascade->pending[i];
+
+		if (now_us > p->call->time_us + config->throttle_grace_us)
+			out_of_order(cascade, p, result);
+		else if (cascade->places[p->before].provider != tried)
+			cascade->pending[kept++] = *p;
+	}
+	cascade->pending_count = kept;
+}
+
+static void judge_order(struct cascade *cascade, size_t provider, const struct op *call,
+    const struct check_config *config, struct check_result *result)
 {
 	const uint64_t evidence[] = {call->index};
 	size_t called = place_of(cascade, provider, call->key), i;
@@ -176,13 +263,39 @@ static void judge_order(
 		uint64_t failed_until_us =
 		    p->provider == provider ? p->failed_until_us : cascade->providers[p->provider].failed_until_us;
 
-		if (call->time_us < failed_until_us)
+		const struct provider_state *before = &cascade->providers[p->provider];
+		struct pending found;
+
+		if (call->time_us < failed_until_us || (before->failed && before->calls) ||
+		    (before->well_us && call->time_us < before->well_us + config->throttle_grace_us))
 			continue;
-		check_violation(result, evidence, 1,
-		    "task %s called %s although %s comes before it and was neither throttled nor failing", call->task,
-		    cascade->places[called].name, p->name);
+		found = (struct pending){.call = call, .called = called, .before = i};
+		if (before->failed && cascade->pending_count < PENDING_MAX)
+			cascade->pending[cascade->pending_count++] = found;
+		else
+			out_of_order(cascade, &found, result);
 		return;
 	}
+}
+
+static void judge_call(struct cascade *cascade, size_t provider, const struct op *op, const struct check_config *config,
+    struct check_result *result)
+{
+	struct provider_state *p = &cascade->providers[provider];
+
+	if (op->type == OP_INVOKE) {
+		settle(cascade, op->time_us, provider, config, result);
+		judge_window(p, op, config, result);
+		judge_order(cascade, provider, op, config, result);
+		p->calls++;
+		return;
+	}
+	p->calls -= p->calls > 0;
+	if (p->failed && op->type == OP_OK)
+		p->well_us = op->time_us;
+	p->failed = op->type != OP_OK;
+	if (p->failed)
+		note_failure(cascade, provider, op, config);
 }
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
@@ -196,25 +309,21 @@ static void run(const struct history_view *view, const struct check_config *conf
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
-		if (op->kind == OP_SYSTEM && op->type == OP_INFO)
-			note_death(&cascade, op, config);
-		else if (op->kind == OP_SYSTEM && op->type == OP_OK)
-			cascade.down = false;
+		if (op->kind != OP_CALL && op->kind != OP_AGENT && op->kind != OP_SYSTEM)
+			continue;
+		hear(&cascade, op->time_us, config);
+		note_life(&cascade, op);
 		if (op->kind != OP_CALL)
 			continue;
 		p = provider_of(config, op->actor, strlen(op->actor));
 		if (p == config->provider_count)
 			continue;
-		if (op->type == OP_FAIL || op->type == OP_INFO) {
-			throttles += op->status == 429;
-			result->opportunities += op->status == 429;
-			note_failure(&cascade, p, op, config);
-		} else if (op->type == OP_INVOKE) {
-			calls++;
-			judge_window(&cascade.providers[p], op, config, result);
-			judge_order(&cascade, p, op, result);
-		}
+		calls += op->type == OP_INVOKE;
+		throttles += op->type != OP_INVOKE && op->status == 429;
+		judge_call(&cascade, p, op, config, result);
 	}
+	settle(&cascade, UINT64_MAX, CHECK_PROVIDERS_MAX, config, result);
+	result->opportunities += throttles;
 	if (result->opportunities)
 		check_end(result, "%" PRIu64 " calls, %" PRIu64 " throttled, %" PRIu64 " out of order or too early",
 		    calls, throttles, result->violations);

@@ -79,6 +79,8 @@ struct check_config {
 	uint64_t tokens_per_task_max; /* 0: not judged, for this and those above */
 	uint64_t breaker_threshold;   /* consecutive failures that must open it; 0: none is promised */
 	uint64_t breaker_reset_us;
+	uint64_t
+	    breaker_slack_us; /* the system hears of failures in another order than we, and may have opened it so much earlier */
 	uint64_t breaker_trials; /* calls at a time while it is half open; 0 or above CHECK_TRIALS_MAX: not judged */
 	uint64_t restarts_max;
 
