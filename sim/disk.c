@@ -206,7 +206,7 @@ static void start_write(struct world *w)
 	w->file_now = w->file_next;
 	w->file_writing = true;
 	w->file_waits = false;
-	world_later(w, world_span(w, &w->plan->file, PLACE_FILE, w->events, 0), HAPPENS_FILE);
+	world_later(w, world_span(w, &w->plan->file, PLACE_FILE, ++w->files, 0), HAPPENS_FILE);
 }
 
 void disk_put_claims(struct world *w)

@@ -16,7 +16,7 @@ uint64_t git_lane(struct world *w, uint64_t takes_us)
 	uint64_t from = w->git_free_us > w->now_us ? w->git_free_us : w->now_us;
 
 	f = inject_active(w, SIM_GIT_TROUBLE, SIM_ANY, &index);
-	if (f && f->kind == GIT_SLOW) {
+	if (f && f->kind == GIT_SLOW && from < w->now_us + SIM_SECOND) { /* what is queued is not slowed without end */
 		takes_us += (uint64_t)f->number * SIM_MS;
 		inject_felt(w, index, "slow");
 	}

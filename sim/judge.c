@@ -17,17 +17,22 @@ uint64_t judge_progress_limit(const struct sim_plan *plan)
 
 static void configure(const struct sim_plan *plan, struct check_config *config)
 {
+	static const char *const cascade[] = {"claude/opus", "claude/sonnet", "codex", "gemini", "qwen"};
 	const struct policy *p = &plan->policy;
 
 	check_config_init(config);
 	for (unsigned i = 0; i < POLICY_PROVIDERS; i++)
 		config->providers[config->provider_count++] = cascade_providers[i];
-	config->throttle_grace_us = 150 * SIM_MS;
+	for (unsigned i = 0; i < sizeof cascade / sizeof cascade[0]; i++)
+		config->cascade[config->cascade_count++] = cascade[i];
+	config->breaker_trials = 1;
+	config->progress_excuse_us = plan->faults_end_us + SIM_SECOND; /* all faults end then */
+	config->throttle_grace_us = 150 * SIM_MS + plan->news_lag_us;
 	config->throttle_default_us = p->throttle_base_ms * SIM_MS;
 	config->throttle_max_us = p->throttle_max_ms * SIM_MS;
 	config->notify_limit_us = 10 * SIM_SECOND;
 	config->progress_limit_us = judge_progress_limit(plan);
-	config->claim_slack_us = 500 * SIM_MS + plan->disk_fault_us;
+	config->claim_slack_us = 500 * SIM_MS + plan->claims_lag_us;
 	config->slo_tasks = p->slo_window;
 	config->attempts_max = p->attempts_max + p->interruptions_max;
 	config->agents_max = p->agents;
@@ -35,6 +40,7 @@ static void configure(const struct sim_plan *plan, struct check_config *config)
 				     (p->network_retries + p->throttled_retries + p->validation_retries + 3);
 	config->tokens_per_task_max = 0;
 	config->breaker_threshold = p->breaker_threshold;
+	config->breaker_slack_us = (plan->sync.high + plan->call.high + 20 * plan->message.high) + plan->news_lag_us;
 	config->breaker_reset_us = p->breaker_reset_ms * SIM_MS;
 	config->restarts_max = 20;
 }

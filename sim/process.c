@@ -126,6 +126,20 @@ void process_taken_over(struct world *w)
 
 /* ---- birth and death ---- */
 
+/* The process keeps its own time through restarts, by the machine's uptime (io/clock.h): that the machine's clock was set is
+ * only seen after a new boot. One that runs ahead then cannot be told from time that has passed, and is left out. */
+static void set_clock(struct world *w)
+{
+	if (!w->booted_anew)
+		return;
+	if (w->jump_us < 0)
+		w->clock_us += w->jump_us;
+	if (w->clock_us < -(int64_t)(WORLD_WALL_US / 2))
+		w->clock_us = 0;
+	w->jump_us = 0;
+	w->booted_anew = false;
+}
+
 void process_start(struct world *w)
 {
 	struct error err;
@@ -133,10 +147,7 @@ void process_start(struct world *w)
 	w->alive = true;
 	w->life++;
 	w->announced = w->live = w->lost = w->recovering = false;
-	w->clock_us += w->jump_us;
-	if (w->clock_us < -(int64_t)(WORLD_WALL_US / 2))
-		w->clock_us = 0;
-	w->jump_us = 0;
+	set_clock(w);
 	w->timer_us = CORE_NEVER;
 	w->reopen_ms = REOPEN_MS;
 	w->exit_status = -1;
@@ -153,6 +164,7 @@ void process_start(struct world *w)
 static void down(struct world *w, int32_t status, bool power)
 {
 	w->alive = w->live = false;
+	w->booted_anew = w->booted_anew || power;
 	w->timer_us = CORE_NEVER;
 	w->stopped_until_us = 0;
 	w->deaths++;

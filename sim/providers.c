@@ -55,6 +55,7 @@ void providers_arrive(struct world *w, uint32_t agent, const struct happening *h
 	struct sim_agent *a = &w->agents[agent];
 	const struct sim_plan *plan = w->plan;
 	uint64_t place = ((uint64_t)a->task << 32) | a->attempt;
+	static const char *const models[] = {"opus", "sonnet", "codex", "gemini", "qwen"};
 	struct answer answer = {.status = 200, .retry_after_ms = -1, .tokens = plan->tokens};
 	struct happening *later;
 
@@ -63,6 +64,7 @@ void providers_arrive(struct world *w, uint32_t agent, const struct happening *h
 				    .type = OP_INVOKE,
 				    .task = w->names[a->task],
 				    .actor = cascade_providers[h->provider],
+				    .key = models[h->provider == 0 ? h->op : h->provider + 1],
 				    .attempt = a->attempt});
 	inject_happens(w, SIM_ON_REQUEST, h->provider, agent);
 	if (!a->alive || !a->call)

@@ -13,6 +13,32 @@ struct shrinking {
 	struct shrink_figures *figures;
 };
 
+static bool is_there(const struct sim_plan *plan, const struct sim_when *when)
+{
+	if (when->event != SIM_ON_FAULT && when->event != SIM_ON_REVERT)
+		return true;
+	for (uint32_t i = 0; i < plan->fault_count; i++)
+		if (plan->faults[i].name == when->of)
+			return true;
+	return false;
+}
+
+/* A fault that waits for one that was left out never comes. */
+static void drop_orphans(struct sim_plan *plan)
+{
+	uint32_t kept;
+
+	do {
+		kept = 0;
+		for (uint32_t i = 0; i < plan->fault_count; i++)
+			if (is_there(plan, &plan->faults[i].when))
+				plan->faults[kept++] = plan->faults[i];
+		if (kept == plan->fault_count)
+			return;
+		plan->fault_count = kept;
+	} while (true);
+}
+
 static bool try(struct shrinking *s, struct sim_plan *candidate)
 {
 	uint64_t events = 0;
@@ -20,6 +46,7 @@ static bool try(struct shrinking *s, struct sim_plan *candidate)
 	if (s->figures->runs >= RUNS_MAX)
 		return false;
 	s->figures->runs++;
+	drop_orphans(candidate);
 	plan_settle(candidate);
 	if (!s->violates(s->arg, candidate, &events))
 		return false;

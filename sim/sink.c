@@ -51,7 +51,9 @@ void sink_arrived(struct world *w, const struct happening *h)
 		if (f->kind == SINK_SLOW)
 			after += (uint64_t)f->number * SIM_MS;
 	}
-	if (lost)
+	if (h->life != w->life || !w->alive) /* it took it, but nobody is there any more to be told */
+		ops_complete(w, invoke, (struct op){.kind = OP_NOTIFY, .type = OP_INFO, .detail = OP_CLIENT_GONE});
+	else if (lost)
 		ops_complete(
 		    w, invoke, (struct op){.kind = OP_NOTIFY, .type = OP_INFO, .detail = "the answer was lost"});
 	else if (!hangs)

@@ -253,14 +253,20 @@ static void draw_faults(struct sim_plan *plan, struct rng *rng)
 
 void plan_settle(struct sim_plan *plan)
 {
-	plan->disk_fault_us = 0;
+	plan->claims_lag_us = plan->news_lag_us = 0;
 	for (uint32_t i = 0; i < plan->fault_count; i++) {
 		const struct sim_fault *f = &plan->faults[i];
-		bool metrics = f->plugin == SIM_DISK_FULL && (f->target == PATH_ALL || f->target == PATH_METRICS ||
-								 f->target == PATH_WAL || f->target == PATH_REPO);
+		uint64_t lag_us = f->duration_us;
 
-		if ((metrics || f->plugin == SIM_ORCHESTRATOR_PAUSE) && f->duration_us > plan->disk_fault_us)
-			plan->disk_fault_us = f->duration_us;
+		if (f->plugin == SIM_GIT_TROUBLE)
+			lag_us += (uint64_t)f->number * SIM_MS;
+		if (f->plugin == SIM_ORCHESTRATOR_PAUSE || f->plugin == SIM_GIT_TROUBLE ||
+		    (f->plugin == SIM_DISK_FULL && f->target != PATH_WORKTREES))
+			plan->claims_lag_us += lag_us; /* they may follow on each other */
+		if (f->plugin == SIM_ORCHESTRATOR_PAUSE || f->plugin == SIM_AGENT_PAUSE)
+			plan->news_lag_us += lag_us;
+		if (f->plugin == SIM_AGENT_BABBLE)
+			plan->news_lag_us += SIM_SECOND;
 	}
 }
 

@@ -152,7 +152,7 @@ struct world {
 
 	/* the orchestrator's process */
 	uint32_t life;
-	bool alive, live, announced, lost, log_open, recovering, exited;
+	bool alive, live, announced, lost, log_open, recovering, exited, booted_anew;
 	int32_t exit_status;
 	int64_t clock_us; /* its clock is so far ahead of ours */
 	int64_t jump_us;  /* the machine's clock was set, to be seen at the next start */
@@ -171,7 +171,7 @@ struct world {
 	uint32_t commit_count;
 	bool file_writing, file_waits, file_torn, temporary_left;
 	struct claim file_now, file_next;
-	uint32_t calls, agent_count, draws;
+	uint32_t calls, agent_count, files;
 
 	/* the client */
 	struct client_task client[SIM_TASKS_MAX];
