@@ -106,6 +106,63 @@ static void test_findings_are_bounded_and_counted(void **state)
 	assert_int_equal(r.finding_count, CHECK_FINDINGS_MAX);
 }
 
+static void test_evidence_is_bounded_and_told_once(void **state)
+{
+	static const uint64_t evidence[] = {7, OP_NONE, 7, 1, 2, 3, 1, 4, 5, 6, 8, 9, 10};
+	struct check_result r;
+
+	(void)state;
+	memset(&r, 0xa5, sizeof r);
+	check_begin(&r);
+	check_violation(&r, evidence, sizeof evidence / sizeof evidence[0], "%s", "one");
+	check_violation(&r, evidence, 1, "%s", "another");
+	check_end(&r, "%d", 2);
+	expect(r, DEVIATED);
+	assert_string_equal(r.summary, "2");
+	TELLS(&r, 0, "one", 7, 1, 2, 3, 4, 5, 6, 8);
+	TELLS(&r, 1, "another", 7);
+}
+
+static void test_names(void **state)
+{
+	const struct check *const *c;
+
+	(void)state;
+	for (c = check_table; *c; c++)
+		assert_ptr_equal(check_find((*c)->name), *c);
+	assert_null(check_find("no-such-invariant"));
+	assert_string_equal(check_verdict_name(CHECK_VACUOUS), "vacuous");
+	assert_string_equal(check_verdict_name(CHECK_HELD), "held");
+	assert_string_equal(check_verdict_name(CHECK_DEVIATED), "deviated");
+	assert_string_equal(check_verdict_name((enum check_verdict)99), "unknown");
+}
+
+/* What holds where neither the manifest nor the experiment says anything: changed on purpose, or not at all. */
+static void test_defaults(void **state)
+{
+	static const struct check_config expected = {
+	    .throttle_grace_us = 250000,
+	    .notify_limit_us = 5000000,
+	    .progress_limit_us = 5000000,
+	    .slo_window_us = 500000,
+	    .slo_blast_radius = 1,
+	    .slo_budget_cost = 1,
+	    .claim_slack_us = 1000000,
+	    .slo_task_success = 0.90,
+	    .slo_notification = 0.99,
+	    .slo_tasks = 50,
+	    .breaker_trials = 1,
+	    .promises_exactly_once = true,
+	};
+	struct check_config config;
+
+	(void)state;
+	memset(&config, 0, sizeof config);
+	config.restarts_max = 7;
+	check_config_init(&config);
+	assert_memory_equal(&config, &expected, sizeof config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +170,9 @@ int main(void)
 	    CASE(test_a_plain_run_deviates_nowhere),
 	    CASE(test_a_million_operations),
 	    CASE(test_findings_are_bounded_and_counted),
+	    CASE(test_evidence_is_bounded_and_told_once),
+	    CASE(test_names),
+	    CASE(test_defaults),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
