@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -56,6 +57,8 @@ static int do_http(const char *url, const struct spec_activity *a, int64_t timeo
 		return error_set(err, ENOMEM, "no memory for an HTTP request");
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, a->method ? a->method : "GET");
+	if (a->method && !strcasecmp(a->method, "HEAD"))
+		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L); /* else it waits for what the answer only announces */
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
@@ -137,8 +140,8 @@ static int await_end(pid_t pid, const char *name, int out_fd, int64_t timeout_ms
     struct output *out, int64_t *ret_status, struct error *err)
 {
 	int64_t deadline = now_ms() + timeout_ms;
-	int pidfd = pidfd_open(pid, 0), status;
-	bool ended = drain(out_fd, deadline, interrupt_fd(interrupt), out) && pidfd >= 0 &&
+	int pidfd = pidfd_open(pid, 0), cause = pidfd < 0 ? errno : 0, status;
+	bool ended = pidfd >= 0 && drain(out_fd, deadline, interrupt_fd(interrupt), out) &&
 		     wait_for(pidfd, deadline, interrupt_fd(interrupt));
 
 	if (pidfd >= 0)
@@ -147,6 +150,8 @@ static int await_end(pid_t pid, const char *name, int out_fd, int64_t timeout_ms
 	    SIGKILL); /* what it has left behind, too: it is not waited for yet, so that the group is still its own */
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
+	if (cause)
+		return error_set(err, cause, "%s could not be watched: %s", name, strerror(cause));
 	if (!ended && interrupt_signal(interrupt))
 		return error_set(err, ECANCELED, "%s was interrupted", name);
 	if (!ended)

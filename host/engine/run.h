@@ -73,7 +73,7 @@ struct run_fault {
 	uint64_t due_us;
 	uint64_t end_us; /* UINT64_MAX until known */
 	uint64_t proof_until_us, next_verify_us, verify_gap_us;
-	uint64_t invoke; /* index of the FAULT invoke */
+	uint64_t invoke; /* index of the FAULT invoke; what is `until` its end comes after it */
 	uint64_t hold;   /* barrier at the gateway, 0: none */
 	char event_task[128];
 	bool unexercised; /* in force, but nobody came across it */
@@ -104,6 +104,7 @@ struct run {
 	uint64_t next;     /* first operation that has not been looked at */
 	uint64_t asked_us; /* when it was last asked what became of the tasks */
 	bool started;      /* the system was */
+	bool watching;     /* the faults' moments may come */
 };
 
 /* rundir.c */

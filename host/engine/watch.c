@@ -51,22 +51,6 @@ void run_ask_when_quiet(struct run *run)
 	(void)system_outcomes(run->system, &err); /* a system that does not answer has said nothing */
 }
 
-int run_pause(struct run *run, int64_t ms, bool must_finish)
-{
-	uint64_t until_us = history_now_us(run->history) + (ms > 0 ? (uint64_t)ms * 1000 : 0), now_us;
-
-	while ((now_us = history_now_us(run->history)) < until_us) {
-		int64_t left_ms = (int64_t)((until_us - now_us + 999) / 1000);
-
-		if (!must_finish && run_stopped(run))
-			return -1;
-		/* What happens meanwhile is taken in, and does not shorten it. */
-		if (run_wait(run, left_ms < SWITCH_GAP_MS ? left_ms : SWITCH_GAP_MS) < 0 && must_finish)
-			poll(NULL, 0, (int)(left_ms < SWITCH_GAP_MS ? left_ms : SWITCH_GAP_MS));
-	}
-	return 0;
-}
-
 static void progress(const struct run *run, const char *stage)
 {
 	char text[96];
@@ -144,6 +128,29 @@ static struct pulse advance(struct run *run)
 	return p;
 }
 
+/* ---- letting time pass ---- */
+
+int run_pause(struct run *run, int64_t ms, bool must_finish)
+{
+	uint64_t until_us = history_now_us(run->history) + (ms > 0 ? (uint64_t)ms * 1000 : 0), now_us;
+
+	while ((now_us = history_now_us(run->history)) < until_us) {
+		/* The method's pauses are part of the watch: the faults have their moments in them, too. */
+		struct pulse p = run->watching ? advance(run) : (struct pulse){.wake_us = UINT64_MAX};
+		uint64_t wake_us = p.wake_us < until_us ? p.wake_us : until_us;
+		int64_t left_ms;
+
+		now_us = history_now_us(run->history);
+		left_ms = wake_us > now_us ? (int64_t)((wake_us - now_us + 999) / 1000) : 0;
+		if (!must_finish && (run->watching ? look_at_switch(run, now_us) : run_stopped(run)))
+			return -1;
+		/* What happens meanwhile is taken in, and does not shorten it. */
+		if (run_wait(run, left_ms < SWITCH_GAP_MS ? left_ms : SWITCH_GAP_MS) < 0 && must_finish)
+			poll(NULL, 0, (int)(left_ms < SWITCH_GAP_MS ? left_ms : SWITCH_GAP_MS));
+	}
+	return 0;
+}
+
 /* The workload is at its end: it has settled, nothing happens any more, or it has taken too long. */
 static bool ended(const struct run *run, uint64_t now_us)
 {
@@ -212,10 +219,12 @@ int stage_watch(struct run *run)
 	if (r == 0 && workload_start(&run->workload, run->system, &run->x->workload.roles, run->x->workload.rate, 0,
 			  run->x->workload.tasks, &err))
 		r = run_fail(run, VERDICT_ERROR, "%s", err.text);
+	run->watching = true;
 	if (r == 0 && activities_run(run, &run->x->method, false, &err))
 		r = run_fail(run, VERDICT_ABORTED, "the method could not be carried out: %s", err.text);
 	if (r == 0)
 		r = watch(run);
+	run->watching = false;
 	for (i = 0; i < run->fault_count; i++) /* whatever happened */
 		fault_end(&run->faults[i]);
 	run_stage_end(run, stage, r == 0);

@@ -60,12 +60,50 @@ static void test_an_event_that_never_comes(void **state)
 	world_quiet(world);
 }
 
+/* The method's pauses are part of the watch: a fault has its moment, its proof and its end in the middle of one. */
+static void test_faults_come_while_the_method_pauses(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "--jsonl",
+	    world_write(world, "method.yaml",
+		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+		"workload: {tasks: 6, tail: 0, rate: 20}\n"
+		"invariants: [no-lost-task]\n"
+		"faults: [{plugin: rate-limit, arguments: {provider: claude}, when: {event: accept}, duration: "
+		"200ms}]\n"
+		"method:\n"
+		"  - {type: action, name: wait, pauses: {before: 3s}, provider: {type: process, path: \"true\"}}\n"),
+	    NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "\"verdict\":\"held\"");
+	world_quiet(world);
+}
+
+/* An answer to HEAD announces a body that never comes: nobody waits for it. */
+static void test_a_probe_by_head(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "--jsonl",
+	    experiment(world, "head.yaml",
+		"rollbacks:\n"
+		"  - {type: probe, name: head, tolerance: [200, 499], provider: {type: http, method: HEAD, url: "
+		"\"http://127.0.0.1:${port.api}/ready\"}}\n"),
+	    NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "\"verdict\":\"held\"");
+	world_quiet(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_rollbacks_meet_a_live_system, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_rollback_that_fails, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_an_event_that_never_comes, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_faults_come_while_the_method_pauses, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_probe_by_head, world_create, world_destroy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
