@@ -10,10 +10,13 @@
 #include <string.h>
 
 #include "service/service.h"
+#include "system/pathglob.h"
 #include "system/textfile.h"
 
 struct bystander {
-	char state_dir[PATH_MAX], pattern[PATH_MAX];
+	char state_dir[PATH_MAX],
+	    pattern[3 * PATH_MAX]; /* the latter for glob(): the former, escaped, and the pid files */
+	char pid_files[PATH_MAX];
 	int *pids;
 	size_t pid_count;
 	struct service_client *gateway;
@@ -44,8 +47,7 @@ static int show(int pid, const char *id, const char *task, const char *worktree,
 /* A pid file .../ID/pid, and task and worktree beside it where they are. */
 static int show_pid_file(const struct bystander *b, const char *path, tritone_target_fn visit, void *arg)
 {
-	const char *star = strchr(b->pattern, '*');
-	size_t before = star ? (size_t)(star - b->pattern) : 0, dir = (size_t)(strrchr(path, '/') - path);
+	size_t dir = (size_t)(strrchr(path, '/') - path);
 	char text[64], id[128], beside[PATH_MAX], task[128], worktree[PATH_MAX], *end;
 	long pid;
 
@@ -53,7 +55,8 @@ static int show_pid_file(const struct bystander *b, const char *path, tritone_ta
 	pid = strtol(text, &end, 10);
 	if (end == text || pid <= 0 || pid > INT_MAX)
 		return 0;
-	snprintf(id, sizeof id, "%.*s", (int)strcspn(path + before, "/"), path + before);
+	if (!pathglob_capture(b->pid_files, path + strlen(b->state_dir) + 1, id, sizeof id) || !id[0])
+		snprintf(id, sizeof id, "%ld", pid);
 	snprintf(beside, sizeof beside, "%.*s/task", (int)dir, path);
 	read_line(beside, task, sizeof task);
 	snprintf(beside, sizeof beside, "%.*s/worktree", (int)dir, path);
@@ -112,6 +115,19 @@ static int rule_clear(void *arg, const char *key, struct error *err)
 	return b->gateway ? service_rule_clear(b->gateway, key, err) : 0;
 }
 
+/* Only the pattern's own wildcards are any: the directory is called what it is called. */
+static void set_pattern(struct bystander *b)
+{
+	size_t used = 0, i;
+
+	for (i = 0; b->state_dir[i]; i++) {
+		if (strchr("*?[\\", b->state_dir[i]))
+			b->pattern[used++] = '\\';
+		b->pattern[used++] = b->state_dir[i];
+	}
+	snprintf(b->pattern + used, sizeof b->pattern - used, "/%.*s", PATH_MAX, b->pid_files);
+}
+
 int bystander_create(struct bystander **ret_bystander, const char *path, const char *state_dir, const char *pid_files,
     const int *pids, size_t pid_count, const char *gateway, struct error *err)
 {
@@ -130,11 +146,12 @@ int bystander_create(struct bystander **ret_bystander, const char *path, const c
 	if (!b)
 		return error_set(err, ENOMEM, "no memory");
 	snprintf(b->state_dir, sizeof b->state_dir, "%s", state_dir);
-	if (pid_files &&
-	    snprintf(b->pattern, sizeof b->pattern, "%s/%s", state_dir, pid_files) >= (int)sizeof b->pattern) {
-		error_set(err, ENAMETOOLONG, "%s/%s is too long", state_dir, pid_files);
+	if (pid_files && snprintf(b->pid_files, sizeof b->pid_files, "%s", pid_files) >= (int)sizeof b->pid_files) {
+		error_set(err, ENAMETOOLONG, "%s is too long", pid_files);
 		goto fail;
 	}
+	if (pid_files)
+		set_pattern(b);
 	if (pid_count) {
 		b->pids = calloc(pid_count, sizeof *b->pids);
 		if (!b->pids) {

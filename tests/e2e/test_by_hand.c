@@ -520,6 +520,37 @@ static void test_pid_files_of_a_stranger(void **state)
 	world_clean(world);
 }
 
+/* The directory may be called what it likes, and a pattern may say more than a star. */
+static void test_pid_files_below_a_strange_name(void **state)
+{
+	struct world *world = *state;
+	struct ran *victim, *ran;
+	pid_t pid = sleeper(world, &victim);
+	char command[512], where[128];
+
+	snprintf(where, sizeof where, "%s/o[t]h*er?", world->dir);
+	snprintf(command, sizeof command, "mkdir -p '%s/w1' && echo %d > '%s/w1/agent-7.pid'", where, (int)pid, where);
+	assert_int_equal(system(command), 0);
+	ran =
+	    tritone(world, "inject", "agent-kill", "agent=7", "--state", where, "--pid-files", "w?/agent-*.pid", NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "agent-kill at 7");
+	ran_status(victim, 128 + SIGTERM);
+	victim = NULL;
+	pid = sleeper(world, &victim);
+	snprintf(command, sizeof command, "echo %d > '%s/w1/agent-7.pid'", (int)pid, where);
+	assert_int_equal(system(command), 0);
+	/* A pattern longer than what it matches: who has no id of his own has his pid. */
+	ran = tritone(world, "inject", "agent-kill", "--state", where, "--pid-files",
+	    "w[abcdefghijklmnopqrstuvwxyz0123456789]/[a][g][e][n][t]-*[6789].[p][i][d]", NULL);
+	ran_status(ran, 0);
+	snprintf(command, sizeof command, "agent-kill at %d", (int)pid);
+	ran_has(ran, command);
+	ran_status(victim, 128 + SIGTERM);
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* ---- the other verbs ---- */
 
 static void test_verbs_that_look(void **state)
@@ -582,6 +613,7 @@ int main(void)
 	    TEST(test_pause_for_a_while),
 	    TEST(test_pause_whose_host_and_runner_are_killed),
 	    TEST(test_pid_files_of_a_stranger),
+	    TEST(test_pid_files_below_a_strange_name),
 	    TEST(test_verbs_that_look),
 	};
 	int r;
