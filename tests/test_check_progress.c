@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "tests/check_fixture.h"
 
@@ -47,7 +48,8 @@ static void test_what_a_fault_excuses(void **state)
 
 	f->config.progress_limit_us = 1000000;
 	SAY(s, 0, SUBMIT, OK, .task = "a");
-	fault_and_revert(s, 500, 9000); /* in force nearly until the end, and without a duration */
+	SAY(s, 500, FAULT, INVOKE, .actor = "f"); /* in force until the end, and without a duration */
+	SAY(s, 501, FAULT, OK, .actor = "f");
 	SAY(s, 9001, COMMIT, OK, .task = "a", .key = "c1");
 	begin = &s->ops[1];
 	end = &s->ops[s->count - 1];
@@ -148,6 +150,179 @@ static void test_the_silence_of_an_idle_system_is_none(void **state)
 	assert_int_equal(JUDGE("progress").opportunities, 2);
 }
 
+/* Each kind of activity breaks the silence, and no other operation does. */
+static void test_what_is_activity(void **state)
+{
+	static const struct {
+		enum op_kind kind;
+		bool is;
+	} rows[] = {
+	    {OP_SUBMIT, false},
+	    {OP_OUTCOME, false},
+	    {OP_COMMIT, true},
+	    {OP_DELETION, false},
+	    {OP_CALL, true},
+	    {OP_NOTIFY, true},
+	    {OP_AGENT, true},
+	    {OP_SYSTEM, true},
+	    {OP_EVIDENCE, false},
+	    {OP_CLAIM, false},
+	    {OP_STATEFILE, false},
+	    {OP_WAL, false},
+	    {OP_PROBE, false},
+	    {OP_STAGE, false},
+	};
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+	size_t i;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	SAY(s, 700, STAGE, INVOKE);
+	SAY(s, 1600, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(s, 9000, STAGE, INVOKE, .actor = "end");
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		s->ops[1].kind = rows[i].kind;
+		r = JUDGE("progress");
+		assert_int_equal(r.violations, !rows[i].is);
+		assert_string_equal(r.summary, rows[i].is
+						   ? "1 tasks, longest silence 900 ms with work open, 0 left open"
+						   : "1 tasks, longest silence 1600 ms with work open, 0 left open");
+	}
+}
+
+static void test_a_silence_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(s, 100, SUBMIT, OK, .task = "a");
+	SAY(s, 200, SUBMIT, OK, .task = "b");
+	SAY(s, 300, CALL, INVOKE, .task = "a");
+	SAY(s, 2000, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(s, 2000, COMMIT, OK, .task = "a", .key = "c2"); /* it was closed already */
+	SAY(s, 4500, STAGE, INVOKE, .actor = "end");
+	r = JUDGE("progress");
+	assert_int_equal(r.opportunities, 2);
+	assert_int_equal(r.violations, 2);
+	TELLS(&r, 0, "2 tasks were open and nothing happened for 1.7 s (limit 1.0 s)", 2, 3);
+	TELLS(&r, 1, "1 tasks were open and nothing happened for 2.5 s (limit 1.0 s)", 4, 5);
+	assert_string_equal(r.summary, "2 tasks, longest silence 2500 ms with work open, 1 left open");
+}
+
+/* What was given up is open no more, unless it was committed after all; before it was accepted nothing is. */
+static void test_when_a_task_is_open(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	SAY(s, 900, OUTCOME, FAIL, .task = "a");
+	SAY(s, 3000, SUBMIT, INVOKE, .task = "b"); /* never accepted */
+	SAY(s, 9000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("progress"), HELD);
+	s->ops[2].kind = OP_COMMIT;
+	s->ops[2].task = "a";
+	expect(JUDGE("progress"), DEVIATED);
+	assert_int_equal(JUDGE("progress").violations, 1);
+	s->count = 0;
+	SAY(s, 0, SUBMIT, INFO, .task = "a"); /* was it accepted? It was given up before anybody knew */
+	SAY(s, 10, OUTCOME, FAIL, .task = "a");
+	SAY(s, 5000, CALL, INVOKE, .task = "b");
+	SAY(s, 5001, SUBMIT, OK, .task = "a");
+	SAY(s, 9000, STAGE, INVOKE, .actor = "end");
+	expect(JUDGE("progress"), HELD);
+	s->ops[1].kind = OP_COMMIT;
+	expect(JUDGE("progress"), HELD);
+	s->ops[1].kind = OP_STAGE;
+	expect(JUDGE("progress"), DEVIATED);
+}
+
+/* Between inject and proof there is evidence, and whatever else happens; a fault that comes to nothing does not begin the silence anew. */
+static void test_when_a_fault_excuses_at_all(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct op *felt, *end;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	SAY(s, 900, FAULT, INVOKE, .actor = "f", .number = 5);
+	SAY(s, 901, EVIDENCE, OK, .actor = "f");
+	SAY(s, 901, STAGE, INVOKE, .actor = "f");
+	SAY(s, 902, FAULT, OK, .actor = "f");
+	SAY(s, 903, STAGE, INVOKE, .actor = "f");
+	SAY(s, 1400, COMMIT, OK, .task = "a", .key = "c1");
+	felt = &s->ops[4];
+	end = &s->ops[6];
+	expect(JUDGE("progress"), HELD);
+	felt->type = OP_FAIL;
+	expect(JUDGE("progress"), DEVIATED);
+	felt->kind = OP_REVERT; /* undone before it was felt */
+	felt->type = OP_OK;
+	expect(JUDGE("progress"), DEVIATED);
+	felt->kind = OP_STAGE; /* nobody knows what became of it */
+	expect(JUDGE("progress"), DEVIATED);
+	felt->kind = OP_FAULT;
+	s->ops[1].kind = OP_STAGE; /* felt, but nobody has said when it began */
+	expect(JUDGE("progress"), DEVIATED);
+	s->ops[1].kind = OP_FAULT;
+	s->ops[5].kind = OP_REVERT; /* being undone is not undone */
+	expect(JUDGE("progress"), HELD);
+	end->time_us = 2000000;
+	expect(JUDGE("progress"), HELD);
+	s->ops[5].type = OP_FAIL; /* it could not be: no excuse either way */
+	expect(JUDGE("progress"), DEVIATED);
+}
+
+/* Undone are all that bear its name, and none beside them. */
+static void test_undone_are_all_of_a_name(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	size_t i;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	for (i = 0; i < 4; i++) {
+		SAY(s, 0, FAULT, INVOKE, .actor = i == 2 ? "g" : "f", .number = 5);
+		SAY(s, 0, FAULT, OK, .actor = i == 2 ? "g" : "f");
+	}
+	SAY(s, 10, REVERT, OK, .actor = "f");
+	SAY(s, 6000, COMMIT, OK, .task = "a", .key = "c1");
+	expect(JUDGE("progress"), HELD);
+	s->ops[s->count - 2].actor = "g";
+	expect(JUDGE("progress"), HELD);
+	s->ops[5].actor = s->ops[6].actor = "f";
+	s->ops[s->count - 2].actor = "f";
+	expect(JUDGE("progress"), DEVIATED);
+}
+
+/* More at a time than it can follow excuse nothing, and do it no harm. */
+static void test_many_faults_at_a_time(void **state)
+{
+	static char names[80][8];
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	int i;
+
+	f->config.progress_limit_us = 1000000;
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	for (i = 0; i < 80; i++) {
+		snprintf(names[i], sizeof names[i], "f%d", i);
+		SAY(s, 0, FAULT, INVOKE, .actor = names[i], .number = i == 63 ? 2 : i == 64 ? 9 : 1);
+		SAY(s, 0, FAULT, OK, .actor = names[i]);
+	}
+	SAY(s, 3000, COMMIT, OK, .task = "a", .key = "c1");
+	expect(JUDGE("progress"), HELD);
+	s->ops[s->count - 1].time_us++;
+	expect(JUDGE("progress"), DEVIATED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +333,12 @@ int main(void)
 	    CASE(test_a_client_that_tries_again_is_no_progress),
 	    CASE(test_a_silence_before_a_fault_is_not_the_faults),
 	    CASE(test_the_silence_of_an_idle_system_is_none),
+	    CASE(test_what_is_activity),
+	    CASE(test_a_silence_is_told),
+	    CASE(test_when_a_task_is_open),
+	    CASE(test_when_a_fault_excuses_at_all),
+	    CASE(test_undone_are_all_of_a_name),
+	    CASE(test_many_faults_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static void pass_excused(struct watch *w, uint64_t now_us)
 
 static void judge_gap(struct watch *w, const struct op *next)
 {
-	uint64_t gap = next->time_us > w->quiet_from_us ? next->time_us - w->quiet_from_us : 0;
+	uint64_t gap = next->time_us - w->quiet_from_us; /* which is never later: time does not decrease */
 	const uint64_t evidence[] = {w->last, next->index};
 
 	if (w->open > 0 && gap > w->longest_us)
@@ -91,26 +91,28 @@ static void begin_fault(struct watch *w, const struct op *begin)
 
 static void end_fault(struct watch *w, const char *fault)
 {
-	size_t i;
+	size_t i, kept = 0;
 
 	for (i = 0; i < w->excuse_count; i++)
-		if (!strcmp(w->excuses[i].fault, fault))
-			w->excuses[i--] = w->excuses[--w->excuse_count];
+		if (strcmp(w->excuses[i].fault, fault) != 0)
+			w->excuses[kept++] = w->excuses[i];
+	w->excuse_count = kept;
 }
 
 static void follow_tasks(struct watch *w, const struct facts *facts, const struct op *op)
 {
 	const struct task_facts *t = op->task[0] ? facts_task(facts, op->task) : NULL;
+	uint64_t end;
 
 	if (!t || t->accepted == OP_NONE)
 		return;
+	end = t->first_commit != OP_NONE ? t->first_commit : t->given_up; /* OP_NONE comes after everything */
 	if (t->accepted == op->index) {
 		if (w->open == 0)
 			w->quiet_from_us = op->time_us; /* before, there was nothing to do */
-		w->open += t->first_commit == OP_NONE || t->first_commit > op->index;
+		w->open += end > op->index;
 		w->result->opportunities++;
-	} else if ((t->first_commit == op->index && t->accepted < op->index) ||
-		   (t->first_commit == OP_NONE && t->given_up == op->index)) {
+	} else if (end == op->index && t->accepted < op->index) {
 		w->open--;
 	}
 }
