@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* slo-returns, dashboard-honest, and the delivery as it was observed. */
+/* slo-returns and dashboard-honest: each way to hold them, to break them, and to be no opportunity. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -404,47 +404,6 @@ static void test_the_success_claimed_is_judged_both_ways(void **state)
 	expect(JUDGE("dashboard-honest"), VACUOUS);
 }
 
-/* What the window, the patience and the late notification make of the delivery, step by step. */
-static void test_delivery_through_time(void **state)
-{
-	struct fixture *f = *state;
-	struct history_view view;
-	struct delivery *all, *two;
-	struct facts facts;
-
-	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1");
-	SAY(&f->story, 10, COMMIT, OK, .task = "b", .key = "c2");
-	SAY(&f->story, 10, COMMIT, OK, .task = "b", .key = "c2"); /* the same again */
-	SAY(&f->story, 20, COMMIT, OK, .task = "c", .key = "c3");
-	SAY(&f->story, 30, COMMIT, OK, .key = "c4"); /* of no task */
-	SAY(&f->story, 150, NOTIFY, FAIL, .task = "a");
-	SAY(&f->story, 200, NOTIFY, OK, .task = "a");
-	SAY(&f->story, 300, NOTIFY, OK, .task = "c");
-	SAY(&f->story, 310, NOTIFY, OK, .task = "c");
-	view = (struct history_view){f->story.ops, f->story.count};
-	facts_gather(&facts, &view);
-	f->config.slo_tasks = 0;
-	all = delivery_create(&view, &facts, &f->config, 100000);
-	f->config.slo_tasks = 2;
-	two = delivery_create(&view, &facts, &f->config, 100000);
-	assert_true(delivery_at(all, 0) >= 1);
-	assert_int_equal(delivery_commits(all), 1);
-	assert_true(delivery_at(all, 99999) >= 1); /* one is as old as the patience only then: */
-	assert_int_equal((int)(delivery_at(all, 100000) * 300), 200);
-	assert_int_equal((int)(delivery_at(two, 100000) * 300), 300); /* it has left the window */
-	assert_int_equal(delivery_commits(two), 2);
-	assert_int_equal((int)(delivery_at(all, 130000) * 300), 0);
-	assert_int_equal((int)(delivery_at(two, 130000) * 300), 0);
-	assert_int_equal((int)(delivery_at(all, 200000) * 300), 100);
-	assert_int_equal((int)(delivery_at(two, 200000) * 300), 0);
-	assert_int_equal((int)(delivery_at(all, 400000) * 300), 200);
-	assert_int_equal((int)(delivery_at(two, 400000) * 300), 150);
-	assert_int_equal(delivery_commits(all), 3);
-	delivery_free(all);
-	delivery_free(two);
-	facts_finish(&facts);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -466,7 +425,6 @@ int main(void)
 	    CASE(test_the_claim_of_a_dead_system_is_not_its_word),
 	    CASE(test_each_false_claim_is_told_once),
 	    CASE(test_the_success_claimed_is_judged_both_ways),
-	    CASE(test_delivery_through_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,9 +72,9 @@ static void take_notifications(struct delivery *d, uint64_t at_us)
 		const struct op *op = &d->view->ops[d->next_op];
 		const struct task_facts *t;
 
-		if (op->kind != OP_NOTIFY || op->type != OP_OK || !op->task[0])
+		if (op->kind != OP_NOTIFY || !op->task[0])
 			continue;
-		t = facts_task(d->facts, op->task);
+		t = facts_task(d->facts, op->task); /* which knows the first that was answered */
 		if (t->notified == d->next_op && t->first_commit != OP_NONE)
 			settle(d, &d->commits[d->place[t - d->facts->tasks]]);
 	}

@@ -15,7 +15,7 @@ struct delivery;
 /* Aborts when there is no memory, as facts_gather does. View and facts must outlive it. */
 struct delivery *delivery_create(const struct history_view *view, const struct facts *facts,
     const struct check_config *config, uint64_t patience_us);
-void delivery_free(struct delivery *delivery);
+void delivery_free(struct delivery *delivery); /* NULL is fine */
 /* As it was at `at_us`, which may never decrease from call to call. 1 when nothing was committed by then. */
 double delivery_at(struct delivery *delivery, uint64_t at_us);
 /* How many commits the last answer was about. */
