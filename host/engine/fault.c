@@ -87,7 +87,8 @@ bool fault_see(struct run_fault *fault, const struct op *op)
 		snprintf(fault->event_task, sizeof fault->event_task, "%s", op->task);
 		return true;
 	}
-	if (fault->state == FAULT_ACTIVE && matches(until, op)) {
+	/* What was there before it is only seen now. */
+	if (fault->state == FAULT_ACTIVE && op->index > fault->invoke && matches(until, op)) {
 		if (++fault->until_seen != (until->nth ? until->nth : 1))
 			return false;
 		fault->end_us = op->time_us + us(until->after_ms);
@@ -154,7 +155,6 @@ static int set_param(struct run_fault *fault, const char *name, const char *valu
 		fault->params[fault->param_count++] = NULL;
 	if (asprintf(&fault->params[i], "%s=%s", name, value) < 0) {
 		fault->params[i] = NULL;
-		fault->param_count = i;
 		return run_fail(fault->run, VERDICT_ERROR, "no memory");
 	}
 	return 0;

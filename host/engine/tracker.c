@@ -44,14 +44,15 @@ static void set(bool *flag, size_t *count)
 static void follow_claim(struct tracker *tracker, const struct op *op)
 {
 	const size_t room = sizeof tracker->red_claims / sizeof tracker->red_claims[0];
+	const size_t length = sizeof tracker->red_claims[0] - 1; /* so much of a name is looked at */
 	bool red = op->value == 0 || !strcmp(op->detail, "red");
 	size_t i;
 
-	for (i = 0; i < tracker->red_count && strcmp(tracker->red_claims[i], op->actor) != 0; i++)
+	for (i = 0; i < tracker->red_count && strncmp(tracker->red_claims[i], op->actor, length) != 0; i++)
 		;
 	if (red && i == tracker->red_count && i < room) {
 		memset(tracker->red_claims[i], 0, sizeof tracker->red_claims[i]);
-		strncpy(tracker->red_claims[i], op->actor, sizeof tracker->red_claims[i] - 1);
+		strncpy(tracker->red_claims[i], op->actor, length);
 		tracker->red_count++;
 	} else if (!red && i < tracker->red_count) {
 		tracker->red_count--;

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's parts that follow the history, operation by operation: a fault's moments, and what the system claims. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "engine/run.h"
+
+/* What ends a fault has happened since it was injected, however late it is looked at. */
+static void test_what_ends_a_fault_comes_after_it(void **state)
+{
+	const struct spec_fault spec = {
+	    .until = {.event = SPEC_EVENT_COMMIT, .nth = 2, .after_ms = 3},
+	};
+	struct run_fault fault = {.spec = &spec, .state = FAULT_ACTIVE, .invoke = 7, .end_us = UINT64_MAX};
+	struct op op = {.kind = OP_COMMIT, .type = OP_OK, .task = "a", .actor = "", .detail = ""};
+
+	(void)state;
+	for (op.index = 5; op.index <= 8; op.index++) { /* of which one came after it */
+		op.time_us = op.index * 1000;
+		assert_false(fault_see(&fault, &op));
+	}
+	assert_int_equal(fault.end_us, UINT64_MAX);
+	op.time_us = 9000;
+	assert_true(fault_see(&fault, &op));
+	assert_int_equal(fault.end_us, 12000);
+	op.index++;
+	assert_false(fault_see(&fault, &op));
+}
+
+/* What is red is known by its name, of which only so much is looked at. */
+static void test_claims_with_long_names(void **state)
+{
+	char names[9][64];
+	struct op op = {.kind = OP_CLAIM, .type = OP_OK, .task = "", .actor = "", .detail = "red"};
+	struct tracker tracker;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(tracker_init(&tracker, 0, NULL), 0);
+	for (i = 0; i < 9; i++) {
+		memset(names[i], 'a' + (int)i, sizeof names[i]);
+		names[i][sizeof names[i] - 1] = '\0';
+	}
+	op.actor = names[0];
+	for (i = 0; i < 3; i++)
+		tracker_follow(&tracker, &op);
+	assert_int_equal(tracker.red_count, 1);
+	op.actor = names[1];
+	tracker_follow(&tracker, &op);
+	assert_int_equal(tracker.red_count, 2);
+	op.actor = names[0];
+	op.value = 1;
+	op.detail = "green";
+	tracker_follow(&tracker, &op);
+	tracker_follow(&tracker, &op);
+	assert_int_equal(tracker.red_count, 1);
+	op.actor = names[1];
+	tracker_follow(&tracker, &op);
+	assert_int_equal(tracker.red_count, 0);
+	op.value = 0;
+	for (i = 0; i < 9; i++) { /* one more than there is room for */
+		op.actor = names[i];
+		tracker_follow(&tracker, &op);
+	}
+	assert_int_equal(tracker.red_count, 8);
+	tracker_finish(&tracker);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_what_ends_a_fault_comes_after_it),
+	    cmocka_unit_test(test_claims_with_long_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
