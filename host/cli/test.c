@@ -244,6 +244,10 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	done = engine_run_all(&a->engine, cases, wanted, a->jobs, results, show, a);
 	progress_destroy(a->engine.progress);
 	status = finish(a, results, done, interrupt_signal(a->engine.interrupt));
+	if (done < wanted && !interrupt_signal(a->engine.interrupt)) {
+		fprintf(stderr, "tritone test: no memory: %zu of %zu were run\n", done, wanted);
+		status = status ? status : 2;
+	}
 	for (i = 0; i < done; i++)
 		result_finish(&results[i]);
 	interrupt_end(a->engine.interrupt);

@@ -66,12 +66,14 @@ static void store_result(struct run *run)
 	const struct report_options options = {.verbosity = 2};
 	char path[PATH_MAX];
 	struct error err;
+	bool stored;
 	FILE *out;
 
 	if (!run->dir[0] || snprintf(path, sizeof path, "%s/result.json", run->dir) >= (int)sizeof path)
 		return;
 	out = fopen(path, "we");
-	if (!out || report_json(out, &options, run->result, 1, &err) || fclose(out) != 0)
+	stored = out && report_json(out, &options, run->result, 1, &err) == 0;
+	if ((out && fclose(out) != 0) || !stored)
 		run_fail(run, VERDICT_ERROR, "%s could not be written", path);
 }
 
@@ -120,7 +122,8 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 
 			progress_stage(options->progress, options->lane, "again", "the same seed once more");
 			run_once(options, c, &again);
-			result->reruns++;
+			/* One that was broken off says nothing of it. */
+			result->reruns += again.verdict != VERDICT_ABORTED;
 			result->reproduced += again.verdict == VERDICT_DEVIATED && again.ok == result->ok;
 			/* What a repetition has left behind is left behind. */
 			result->left_behind += again.left_behind;

@@ -103,7 +103,7 @@ static int unroll(struct list *list, const struct engine_case *like, const struc
 		c->sweep_fault = x->sweep.fault ? strdup(x->sweep.fault) : NULL;
 		c->sweep_argument = strdup(x->sweep.argument);
 		c->sweep_value = strdup(x->sweep.values.items[i]);
-		if (!c->sweep_argument || !c->sweep_value)
+		if (!c->sweep_argument || !c->sweep_value || (x->sweep.fault && !c->sweep_fault))
 			return error_set(err, ENOMEM, "no memory for the suite's cases");
 		snprintf(c->name, sizeof c->name, "%.80s[%.40s]", like->name, c->sweep_value);
 	}
