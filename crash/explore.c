@@ -326,6 +326,7 @@ static int visit(void *arg, const struct model_state *state)
 {
 	struct job *job = arg;
 	enum seen_answer answer;
+	bool follows, is_new; /* behind a child that is gone; a content that was not seen before */
 	int rc;
 
 	if (job->options->only ? state->ordinal != job->options->ordinal : state->digest.low % job->jobs != job->index)
@@ -339,7 +340,14 @@ static int visit(void *arg, const struct model_state *state)
 		return 0;
 	if (answer == SEEN_NO_MEMORY)
 		return error_set(job->err, ENOMEM, "no memory for what was seen");
-	if (!job->judging && (job->skip_to == NONE || job->skip_to < state->ordinal)) {
+	is_new = answer == SEEN_NEW;
+	follows = job->skip_to != NONE && job->skip_to >= state->ordinal;
+	if (job->options->common && !follows && !job->recoveries) {
+		if (!seen_common_add(job->options->common, state->digest, state->acked))
+			return 0;
+		is_new = seen_common_add(job->options->common, state->digest, NONE);
+	}
+	if (!job->judging && !follows) {
 		rc = fork_judge(job, state);
 		if (rc == 1 || rc < 0)
 			return rc;
@@ -351,7 +359,7 @@ static int visit(void *arg, const struct model_state *state)
 		return rc;
 	}
 	if (job->judging) {
-		job->share->result.contents += answer == SEEN_NEW;
+		job->share->result.contents += is_new;
 		return judge_state(job, state);
 	}
 	if (job->skip_to == state->ordinal)

@@ -15,6 +15,8 @@
 
 #define EXPLORE_JOBS_MAX 16u
 
+struct seen_common;
+
 struct explore_options {
 	unsigned kinds; /* of the model; 0: MODEL_DEFAULT */
 	uint64_t seed;
@@ -28,6 +30,7 @@ struct explore_options {
 	uint64_t ordinal;
 	const volatile sig_atomic_t *interrupted; /* not 0: stop; or NULL */
 	const char *work; /* a directory in memory in which each job gets one of its own; created by explore_work */
+	struct seen_common *common; /* what other explorations have judged is not judged again; or NULL */
 	void (*progress)(void *arg, uint64_t judged, uint64_t deviations); /* every half second, or NULL */
 	void *progress_arg;
 };

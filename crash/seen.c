@@ -2,7 +2,9 @@
 /* Open addressing: the digests are as good as random. */
 #include "crash/seen.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static struct seen_entry *place_of(struct seen_entry *entries, size_t capacity, struct digest digest)
 {
@@ -52,4 +54,48 @@ void seen_finish(struct seen *seen)
 {
 	free(seen->entries);
 	*seen = (struct seen){0};
+}
+
+struct seen_common {
+	size_t capacity; /* a power of two */
+	_Atomic uint64_t entries[];
+};
+
+struct seen_common *seen_common_create(size_t count_max)
+{
+	struct seen_common *common;
+	size_t capacity = 1;
+
+	while (capacity < 2 * count_max)
+		capacity *= 2;
+	common = mmap(NULL, sizeof *common + capacity * sizeof *common->entries, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (common == MAP_FAILED)
+		return NULL;
+	common->capacity = capacity;
+	return common;
+}
+
+void seen_common_destroy(struct seen_common *common)
+{
+	if (common)
+		munmap(common, sizeof *common + common->capacity * sizeof *common->entries);
+}
+
+bool seen_common_add(struct seen_common *common, struct digest digest, uint64_t acked)
+{
+	const uint64_t words[] = {digest.low, digest.high, acked};
+	const uint64_t key = digest_of(words, sizeof words, 2).low | 1;
+	size_t at = (size_t)(key >> 1) & (common->capacity - 1), tries;
+
+	for (tries = 0; tries < common->capacity; tries++) {
+		uint64_t there = 0;
+
+		if (atomic_compare_exchange_strong(&common->entries[at], &there, key))
+			return true;
+		if (there == key)
+			return false;
+		at = (at + 1) & (common->capacity - 1);
+	}
+	return true;
 }

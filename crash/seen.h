@@ -21,4 +21,11 @@ enum seen_answer { SEEN_NEW, SEEN_WITH_LESS, SEEN_BEFORE, SEEN_NO_MEMORY };
 enum seen_answer seen_add(struct seen *seen, struct digest digest, uint64_t acked);
 void seen_finish(struct seen *seen);
 
+/* A set that processes share, for what several explorations have in common. It does not grow. */
+struct seen_common;
+struct seen_common *seen_common_create(size_t count_max); /* NULL: no memory */
+void seen_common_destroy(struct seen_common *common);
+/* Was it new? Also when the set is full: then states are judged again rather than not. */
+bool seen_common_add(struct seen_common *common, struct digest digest, uint64_t acked);
+
 #endif

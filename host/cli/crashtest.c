@@ -337,6 +337,8 @@ static int record(const struct crashtest *test, struct trace **ret_trace, struct
 
 	if (!test->recorder && record_is_static(test->argv[0], &notifier, err) < 0)
 		return -1;
+	if (notifier && setenv("TRITONE_RECORD", "notifier", 1) < 0) /* fault points: be seen */
+		return error_set(err, errno, "no memory for the environment");
 	rc = notifier ? notifier_record(ret_trace, &by_notifier, &status, err)
 		      : record_command(&by_preload, test->argv, ret_trace, &status, err);
 	if (rc < 0)
