@@ -62,13 +62,19 @@ static int init_verb(const char *dir, struct error *err)
 /* `conductor recover`, and the state that the log has then, in `output`. */
 static int recover_verb(const char *dir, char *output, struct error *err)
 {
+	/* As the conductor that goes on has them: what is lost is tried again at once. */
+	static const char *const settings[] = {"backoff-base-ms=20", "backoff-max-ms=200"};
 	struct conductor_options options = {.state = dir, .seed = 1, .recover = true};
 	char *text = NULL;
 	size_t size = 0;
 	int status = -1, r;
+	size_t i;
 	FILE *out;
 
 	policy_init(&options.policy);
+	for (i = 0; i < sizeof settings / sizeof *settings; i++)
+		if (policy_set(&options.policy, settings[i], err) != 0)
+			return -1;
 	if (conductor_run(&options, &status, err) != 0)
 		return -1;
 	if (status != 0)

@@ -15,7 +15,7 @@
 #include "crash/notifier/notifier.h"
 #include "crash/record/record.h"
 
-#define SERVE_EVERY 40 /* states: a life of the conductor takes as long as all of these */
+#define SERVE_EVERY 80 /* states: a life of the conductor takes as long as all of these */
 
 struct room {
 	char dir[32], writer[256];
