@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +22,14 @@ static int mdb_failed(struct error *err, int rc, const char *doing)
 	return error_set(err, rc > 0 ? rc : EILSEQ, "%s: %s", doing, mdb_strerror(rc));
 }
 
+/* It would print first. */
+static void on_assertion(MDB_env *env, const char *text)
+{
+	(void)env;
+	(void)text;
+	abort();
+}
+
 static int open_env(const char *dir, unsigned int flags, MDB_env **ret_env, struct error *err)
 {
 	MDB_env *env = NULL;
@@ -28,6 +37,8 @@ static int open_env(const char *dir, unsigned int flags, MDB_env **ret_env, stru
 
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(env, MAP_SIZE);
+	if (rc == 0)
+		rc = mdb_env_set_assert(env, on_assertion);
 	if (rc == 0)
 		rc = mdb_env_open(env, dir, flags, 0666);
 	if (rc) {

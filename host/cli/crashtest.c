@@ -374,19 +374,37 @@ static int run(struct crashtest *test)
 
 /* --- --self --- */
 
+/* What was found, by outcome: "lost acknowledged data 521, corrupt 22". */
+static void list_outcomes(const struct self_row *row, char *to, size_t size)
+{
+	size_t used = 0;
+	unsigned i;
+
+	to[0] = '\0';
+	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++)
+		if (row->result.outcomes[i] && used < size)
+			used += (size_t)snprintf(to + used, size - used, "%s%s %" PRIu64, used ? ", " : "",
+			    crash_outcome_name(i), row->result.outcomes[i]);
+}
+
 static void print_row(void *arg, const struct self_row *row)
 {
-	static const char *const expected[] = {"holds", "loses nothing", "canary", "weak"};
-	const struct explore_finding *worst = worst_of(&row->result);
-	char a[32], b[32];
+	const struct explore_finding *first;
+	char a[32], b[32], outcomes[160];
+	unsigned i;
 
 	(void)arg;
-	printf("%-22s %-13s %9s states %8s/s  %s%s%s\n", row->name, expected[row->expected],
-	    grouped(total_of(&row->result), a), grouped(rate_of(&row->result), b),
-	    row->as_expected ? (worst ? "found: " : "held") : (worst ? "NOT HELD: " : "NOT FOUND"),
-	    worst ? crash_outcome_name(worst->outcome) : "", row->result.exhaustive ? "" : "  (sampled)");
-	if (worst)
-		printf("%22s %s\n", "", worst->reason);
+	list_outcomes(row, outcomes, sizeof outcomes);
+	printf("%-22s %-16s %9s states %8s/s%s  %s%s%s\n", row->name, row->expected, grouped(total_of(&row->result), a),
+	    grouped(rate_of(&row->result), b), row->result.exhaustive ? "          " : " (sampled)",
+	    row->as_expected ? "" : "NOT AS EXPECTED  ", *outcomes ? "found: " : "held", outcomes);
+	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++) {
+		first = &row->result.first[i];
+		if (first->found && (row->must & SELF_BIT(i)))
+			printf("%22s %s\n", "", first->reason);
+	}
+	if (!row->as_expected)
+		printf("%22s %s\n", "", row->reason);
 	fflush(stdout);
 }
 
@@ -395,6 +413,7 @@ static int run_self(struct crashtest *test)
 	struct error err = {0};
 	bool ok;
 
+	printf("seed 0x%" PRIx64 "\n", test->explore.seed);
 	if (self_run(&test->explore, print_row, NULL, &ok, &err) < 0)
 		return fail(&err);
 	return ok ? 0 : 1;
