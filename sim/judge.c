@@ -47,12 +47,13 @@ static void configure(const struct sim_plan *plan, struct check_config *config)
 
 void judge_run(struct world *w)
 {
-	struct history_view view = {.ops = w->ops, .count = w->op_count};
+	struct history_view view = {.ops = w->ops, .count = w->op_count, .facts = &w->facts};
 	struct sim_result *r = w->result;
 	struct check_config config;
 	struct check_result checked;
 
 	configure(w->plan, &config);
+	facts_again(&w->facts, &view);
 	for (unsigned i = 0; i + 1 < SIM_CHECKS; i++) {
 		struct sim_verdict *v = &r->verdicts[i];
 

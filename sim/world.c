@@ -384,6 +384,7 @@ void sim_destroy(struct sim *sim)
 	core_destroy(w->core);
 	core_destroy(w->auditor);
 	heap_destroy(&w->heap);
+	facts_finish(&w->facts);
 	free(w->happenings);
 	free(w->free_happenings);
 	free(w->agents);

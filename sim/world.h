@@ -8,6 +8,7 @@
 #define SIM_WORLD_H
 
 #include "check/check.h"
+#include "check/facts.h"
 #include "fixtures/conductor/core/core.h"
 #include "history/history.h"
 #include "sim/coverage.h"
@@ -138,7 +139,8 @@ struct world {
 	struct log_entry *log;
 	uint8_t *log_bytes;
 	struct sim_commit *commits;
-	size_t memory; /* bytes of all that */
+	struct facts facts; /* of the history, for all the checkers */
+	size_t memory;      /* bytes of all that */
 
 	/* of the seed */
 	const struct sim_plan *plan;

@@ -79,7 +79,7 @@ static void test_a_million_operations(void **state)
 	}
 	f->config.slo_tasks = 0;
 	for (c = check_table; *c; c++) {
-		const struct history_view view = {ops, OPS};
+		const struct history_view view = {.ops = ops, .count = OPS};
 		struct check_result r;
 
 		(*c)->run(&view, &f->config, &r);

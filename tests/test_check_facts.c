@@ -14,7 +14,7 @@
 /* Gathered from the story; the caller finishes. */
 static struct facts gather(const struct story *s)
 {
-	const struct history_view view = {s->ops, s->count};
+	const struct history_view view = {.ops = s->ops, .count = s->count};
 	struct facts facts;
 
 	memset(&facts, 0xa5, sizeof facts);
@@ -75,8 +75,8 @@ static void test_of_a_task(void **state)
 	assert_int_equal(facts_task(&facts, "b")->submitted, OP_NONE);
 	assert_int_equal(facts_task(&facts, "b")->attempt_max_at, OP_NONE);
 	assert_null(facts_task(&facts, "c"));
-	assert_int_equal(op_time(&(struct history_view){s->ops, s->count}, 4, 7), 2000);
-	assert_int_equal(op_time(&(struct history_view){s->ops, s->count}, OP_NONE, 7), 7);
+	assert_int_equal(op_time(&(struct history_view){.ops = s->ops, .count = s->count}, 4, 7), 2000);
+	assert_int_equal(op_time(&(struct history_view){.ops = s->ops, .count = s->count}, OP_NONE, 7), 7);
 	facts_finish(&facts);
 	assert_null(facts.tasks);
 	assert_int_equal(facts.count, 0);

@@ -25,7 +25,7 @@ static void test_delivery_through_time(void **state)
 	SAY(&f->story, 200, NOTIFY, OK, .task = "a");
 	SAY(&f->story, 300, NOTIFY, OK, .task = "c");
 	SAY(&f->story, 310, NOTIFY, OK, .task = "c");
-	view = (struct history_view){f->story.ops, f->story.count};
+	view = (struct history_view){.ops = f->story.ops, .count = f->story.count};
 	facts_gather(&facts, &view);
 	f->config.slo_tasks = 0;
 	all = delivery_create(&view, &facts, &f->config, 100000);
@@ -63,7 +63,7 @@ static void test_whose_notification_it_is(void **state)
 	SAY(s, 20, NOTIFY, OK);
 	SAY(s, 200, NOTIFY, OK, .task = "nobody");
 	SAY(s, 300, NOTIFY, OK, .task = "b");
-	view = (struct history_view){s->ops, s->count};
+	view = (struct history_view){.ops = s->ops, .count = s->count};
 	facts_gather(&facts, &view);
 	d = delivery_create(&view, &facts, &f->config, 100000);
 	assert_int_equal((int)(delivery_at(d, 150000) * 100), 0);
@@ -76,7 +76,7 @@ static void test_whose_notification_it_is(void **state)
 
 static int success_of(const struct fixture *f, uint64_t *ended, uint64_t *failed)
 {
-	const struct history_view view = {f->story.ops, f->story.count};
+	const struct history_view view = {.ops = f->story.ops, .count = f->story.count};
 	struct facts facts;
 	double share;
 

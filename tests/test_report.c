@@ -331,7 +331,7 @@ static void test_timeline_leaves_out_the_many(void **state)
 	struct place *place = *state;
 	const char *text;
 
-	place->results[0].history = (struct history_view){ops, 2};
+	place->results[0].history = (struct history_view){.ops = ops, .count = 2};
 	report_human(place->out, &options, &place->results[0]);
 	text = written(place);
 	assert_non_null(strstr(text, "      0.001 s  commit ok  t1"));
@@ -356,7 +356,7 @@ static void test_evidence_from_the_history(void **state)
 	assert_string_equal(result_evidence(r, 1, 1, 0, line, sizeof line), "1.300 s  call ok  task-3 claude");
 	result_finish(r);
 	assert_null(result_evidence(r, 1, 0, 0, line, sizeof line)); /* neither kept nor there */
-	r->history = (struct history_view){ops, 12};
+	r->history = (struct history_view){.ops = ops, .count = 12};
 	assert_non_null(strstr(result_evidence(r, 1, 0, 0, line, sizeof line), "t9"));
 	assert_null(result_evidence(r, 1, 0, 2, line, sizeof line));
 	assert_null(result_evidence(r, 0, 0, 0, line, sizeof line));

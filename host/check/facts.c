@@ -119,15 +119,12 @@ static void note(struct task_facts *t, const struct op *op, const struct history
 		t->tokens += op->value;
 }
 
-void facts_gather(struct facts *facts, const struct history_view *view)
+static void gather(struct facts *facts, const struct history_view *view)
 {
 	size_t i;
 
-	memset(facts, 0, sizeof *facts);
-	facts->room = 128;
-	facts->tasks = facts_need(malloc(facts->room * sizeof *facts->tasks));
-	facts->index_size = facts->room * 2;
-	facts->index = facts_need(calloc(facts->index_size, sizeof(uint32_t)));
+	facts->count = 0;
+	facts->end_us = 0;
 	facts->first_felt = facts->last_revert = OP_NONE;
 	facts->settled = view->count ? view->count - 1 : OP_NONE;
 	for (i = 0; i < view->count; i++) {
@@ -145,10 +142,35 @@ void facts_gather(struct facts *facts, const struct history_view *view)
 	}
 }
 
+void facts_again(struct facts *facts, const struct history_view *view)
+{
+	if (!facts->tasks) {
+		facts->room = 128;
+		facts->tasks = facts_need(malloc(facts->room * sizeof *facts->tasks));
+		facts->index_size = facts->room * 2;
+		facts->index = facts_need(malloc(facts->index_size * sizeof(uint32_t)));
+	}
+	memset(facts->index, 0, facts->index_size * sizeof(uint32_t));
+	gather(facts, view);
+}
+
+void facts_gather(struct facts *facts, const struct history_view *view)
+{
+	memset(facts, 0, sizeof *facts);
+	if (view->facts) {
+		*facts = *view->facts;
+		facts->shared = true;
+		return;
+	}
+	facts_again(facts, view);
+}
+
 void facts_finish(struct facts *facts)
 {
-	free(facts->tasks);
-	free(facts->index);
+	if (!facts->shared) {
+		free(facts->tasks);
+		free(facts->index);
+	}
 	memset(facts, 0, sizeof *facts);
 }
 

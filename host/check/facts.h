@@ -32,11 +32,14 @@ struct facts {
 	    settled; /* where the settling ended: what comes after it is of the system's stop. Else the last operation, or OP_NONE */
 	void *index; /* hash table; internal */
 	size_t room, index_size;
+	bool shared; /* the memory is another's */
 };
 
-/* Aborts when there is no memory: a verdict over half of a history is worse than none. */
+/* Aborts when there is no memory: a verdict over half of a history is worse than none. Takes those of the view when it has some. */
 void facts_gather(struct facts *facts, const struct history_view *view);
 void facts_finish(struct facts *facts);
+/* facts_gather again, in the same memory, for another history. `facts` was gathered before, or is zero. */
+void facts_again(struct facts *facts, const struct history_view *view);
 /* Its argument, or the end of the program when that is NULL: for the other memory that a judgement takes. */
 void *facts_need(void *memory);
 /* NULL when the task never appears. */

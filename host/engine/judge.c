@@ -156,7 +156,10 @@ void stage_judge(struct run *run)
 	struct history_view view = history_view(run->history);
 	struct result *result = run->result;
 	const struct check *const *check;
+	struct facts facts;
 
+	facts_gather(&facts, &view);
+	view.facts = &facts;
 	judge_faults(run);
 	if (result->verdict == VERDICT_HELD) {
 		for (check = check_table; *check; check++) {
@@ -171,4 +174,5 @@ void stage_judge(struct run *run)
 	}
 	result->recovered_us = recovery_us(&view);
 	count(result, &view);
+	facts_finish(&facts);
 }

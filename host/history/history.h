@@ -92,9 +92,11 @@ struct op {
 };
 
 /* A read-only view of a history: what a checker gets. ops[i].index == i. */
+struct facts;
 struct history_view {
 	const struct op *ops;
 	size_t count;
+	const struct facts *facts; /* what the checkers share, gathered of it already (check/facts.h); NULL: each does that itself */
 };
 
 const char *op_type_name(enum op_type type); /* "invoke" ... */
