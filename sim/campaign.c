@@ -90,6 +90,7 @@ static void add(struct campaign *sum, const struct sim_result *r)
 	sum->failed += r->failed;
 	sum->crashes += r->crashes;
 	sum->faults += r->faults_felt;
+	sum->trace += r->trace;
 }
 
 static void watch_time(void)
@@ -231,6 +232,7 @@ static void merge(struct campaign *all, const struct campaign *one)
 	all->failed += one->failed;
 	all->crashes += one->crashes;
 	all->faults += one->faults;
+	all->trace += one->trace;
 	all->memory = one->memory > all->memory ? one->memory : all->memory;
 	coverage_add(&all->coverage, &one->coverage);
 	all->deviated += one->deviated;

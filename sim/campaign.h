@@ -30,6 +30,7 @@ struct campaign_found {
 
 struct campaign {
 	uint64_t seeds, events, steps, ops, simulated_us, deviated, others, tasks, done, failed, crashes, faults;
+	uint64_t trace;                /* of all seeds, whichever order they were run in */
 	uint64_t by_check[SIM_CHECKS]; /* seeds */
 	double wall_s, cpu_s;
 	size_t memory; /* of one process */

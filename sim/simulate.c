@@ -139,6 +139,7 @@ static void report(const struct sim_simulate *s, const struct campaign *c)
 	printf("%" PRIu64 " tasks: %" PRIu64 " done, %" PRIu64 " failed; %" PRIu64
 	       " faults felt, the orchestrator died %" PRIu64 " times; %.1f MiB a process, %.1f s of CPU\n",
 	    c->tasks, c->done, c->failed, c->faults, c->crashes, (double)c->memory / 1048576, c->cpu_s);
+	printf("trace %016" PRIx64 "\n", c->trace);
 	coverage_print(&c->coverage, s->verbose, stdout);
 	for (unsigned i = 0; i < SIM_CHECKS; i++)
 		if (c->by_check[i])

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The simulator: the same seed is the same story; a schedule survives its file; what is not broken holds; seeded
+ * bugs are found by the invariant that their rows name; what deviates gets smaller and still deviates. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check/check.h"
+#include "fixtures/conductor/policy/bugs.h"
+#include "history/history.h"
+#include "sim/campaign.h"
+#include "sim/heap.h"
+#include "sim/schedule.h"
+#include "sim/shrink.h"
+
+#define SEEDS 300u
+
+struct fixture {
+	struct sim *sim;
+	struct sim_plan plan;
+	struct coverage coverage;
+	struct sim_result result;
+};
+
+static struct sim *create(const char *bug)
+{
+	struct sim *sim;
+	struct error err;
+
+	if (sim_create(&sim, bug, &err) != 0)
+		fail_msg("%s", err.text);
+	return sim;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	f->sim = create(NULL);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	sim_destroy(f->sim);
+	free(f);
+	return 0;
+}
+
+static uint64_t run_seed(struct fixture *f, uint64_t seed)
+{
+	plan_draw(&f->plan, seed);
+	sim_run(f->sim, &f->plan, &f->result, &f->coverage);
+	return f->result.trace;
+}
+
+static void heap_keeps_order(void **state)
+{
+	const uint64_t times[] = {5, 3, 9, 3, 1, 5, 7, 3, 0, 5};
+	struct heap_entry last = {0}, entry;
+	struct heap heap;
+
+	(void)state;
+	assert_true(heap_create(&heap, 16));
+	for (uint32_t i = 0; i < 10; i++)
+		heap_push(&heap, times[i], i);
+	for (uint32_t i = 0; i < 10; i++) {
+		entry = heap_pop(&heap);
+		assert_true(
+		    i == 0 || entry.at_us > last.at_us || (entry.at_us == last.at_us && entry.order > last.order));
+		last = entry;
+	}
+	heap_destroy(&heap);
+}
+
+/* Also when other seeds were run before in the same memory. */
+static void same_seed_same_story(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t alone[20];
+	struct sim *other;
+
+	for (uint64_t s = 0; s < 20; s++)
+		alone[s] = run_seed(f, s);
+	for (uint64_t s = 20; s-- > 0;)
+		assert_true(run_seed(f, s) == alone[s]);
+	other = create(NULL);
+	for (uint64_t s = 5; s < 8; s++) {
+		plan_draw(&f->plan, s);
+		sim_run(other, &f->plan, &f->result, &f->coverage);
+		assert_true(f->result.trace == alone[s]);
+	}
+	sim_destroy(other);
+	assert_true(alone[1] != alone[2]);
+}
+
+static void what_is_not_broken_holds(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t felt = 0, crashes = 0;
+
+	for (uint64_t s = 1; s <= SEEDS; s++) {
+		run_seed(f, s);
+		for (unsigned i = 0; i < SIM_CHECKS; i++)
+			if (f->result.verdicts[i].violations)
+				fail_msg("seed %llu: %s: %s", (unsigned long long)s, f->result.verdicts[i].name,
+				    f->result.verdicts[i].text);
+		assert_false(f->result.cut);
+		felt += f->result.faults_felt;
+		crashes += f->result.crashes;
+	}
+	/* It was tried, too. */
+	assert_true(felt > SEEDS && crashes > SEEDS / 10);
+	for (unsigned i = 0; i + 1 < SIM_CHECKS; i++)
+		assert_true(f->coverage.opportunities[i] > 0);
+}
+
+static const char *dir_make(char *dir)
+{
+	assert_non_null(mkdtemp(dir));
+	return dir;
+}
+
+/* What is written is what is read: the same plan, told by the trace. */
+static void schedules_survive_their_file(void **state)
+{
+	struct fixture *f = *state;
+	char dir[] = "/tmp/test_sim.XXXXXX", path[64];
+	struct error err;
+
+	snprintf(path, sizeof path, "%s/schedule.json", dir_make(dir));
+	for (uint64_t s = 1; s <= 60; s++) {
+		static struct sim_plan read;
+		uint64_t trace;
+
+		plan_draw(&f->plan, s);
+		f->plan.tasks[s % f->plan.task_count].left_out = s % 2;
+		sim_run(f->sim, &f->plan, &f->result, &f->coverage);
+		trace = f->result.trace;
+		if (schedule_write(&f->plan, NULL, NULL, path, &err) != 0 ||
+		    schedule_read(&read, NULL, path, &err) != 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(read.fault_count, f->plan.fault_count);
+		sim_run(f->sim, &read, &f->result, &f->coverage);
+		if (f->result.trace != trace)
+			fail_msg("seed %llu is another one after its schedule was read", (unsigned long long)s);
+	}
+	unlink(path);
+	rmdir(dir);
+}
+
+static unsigned check_named(const struct sim_result *r, const char *name)
+{
+	for (unsigned i = 0; i < SIM_CHECKS; i++)
+		if (strcmp(r->verdicts[i].name, name) == 0)
+			return i;
+	fail_msg("no invariant is called %s", name);
+	return 0;
+}
+
+struct aim {
+	struct sim *sim;
+	const char *invariant;
+	struct coverage *coverage;
+};
+
+static bool violates(void *arg, const struct sim_plan *plan, uint64_t *ret_events)
+{
+	struct aim *aim = arg;
+	struct sim_result r;
+
+	sim_run(aim->sim, plan, &r, aim->coverage);
+	*ret_events = r.events;
+	return r.verdicts[check_named(&r, aim->invariant)].violations > 0;
+}
+
+/* Each one by the invariant of its row, and shrunk to five faults at most. */
+static void bugs_are_found_and_shrunk(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned bug = 0; bug < BUG_COUNT; bug++) {
+		struct aim aim = {.invariant = bug_table[bug].invariant, .coverage = &f->coverage};
+		struct shrink_figures figures;
+		uint64_t events, seed = 0;
+		bool found = false;
+
+		aim.sim = create(bug_table[bug].name);
+		while (!found && ++seed <= 20000) {
+			plan_draw(&f->plan, seed);
+			found = violates(&aim, &f->plan, &events);
+		}
+		if (!found)
+			fail_msg("%s is not found", bug_table[bug].name);
+		shrink(&f->plan, violates, &aim, &figures);
+		print_message("%s: seed %llu, %u faults and %u tasks left of %u and %u\n", bug_table[bug].name,
+		    (unsigned long long)seed, figures.faults_after, figures.tasks_after, figures.faults_before,
+		    figures.tasks_before);
+		assert_true(figures.faults_after <= 5);
+		assert_true(violates(&aim, &f->plan, &events));
+		sim_destroy(aim.sim);
+	}
+}
+
+/* Schedules that once deviated, each for a mistake that was mended: argv gives them. */
+static char **schedules;
+static int schedule_count;
+
+static void mended_mistakes_stay_mended(void **state)
+{
+	struct fixture *f = *state;
+	struct error err;
+
+	assert_true(schedule_count > 0);
+	for (int i = 0; i < schedule_count; i++) {
+		if (schedule_read(&f->plan, NULL, schedules[i], &err) != 0)
+			fail_msg("%s", err.text);
+		sim_run(f->sim, &f->plan, &f->result, &f->coverage);
+		for (unsigned k = 0; k < SIM_CHECKS; k++)
+			if (f->result.verdicts[k].violations)
+				fail_msg(
+				    "%s: %s: %s", schedules[i], f->result.verdicts[k].name, f->result.verdicts[k].text);
+	}
+}
+
+/* The invariants of safety need no look after each event: what a beginning of the history violates, all of it does. */
+static void a_violation_stays_one(void **state)
+{
+	static const char *const safety[] = {"no-duplicate-commit", "no-zombie-commit", "no-half-written"};
+	static const char *const bugs[] = {"double-commit-on-retry", "missing-fence-check", "state-file-in-place"};
+	struct fixture *f = *state;
+	struct check_config config;
+
+	check_config_init(&config);
+	for (unsigned b = 0; b < 3; b++) {
+		const struct check *check = check_find(safety[b]);
+		struct sim *sim = create(bugs[b]);
+		unsigned seen = 0;
+
+		for (uint64_t seed = 1; seed <= 4000 && seen < 3; seed++) {
+			struct history_view all;
+			struct check_result r;
+			bool violated = false;
+
+			plan_draw(&f->plan, seed);
+			sim_run(sim, &f->plan, &f->result, &f->coverage);
+			if (!f->result.verdicts[check_named(&f->result, safety[b])].violations)
+				continue;
+			seen++;
+			sim_history(sim, &all);
+			for (size_t n = 0; n <= all.count; n++) {
+				struct history_view some = {.ops = all.ops, .count = n};
+
+				check->run(&some, &config, &r);
+				assert_false(violated && r.verdict != CHECK_DEVIATED);
+				violated = r.verdict == CHECK_DEVIATED;
+			}
+			assert_true(violated);
+		}
+		assert_true(seen > 0);
+		sim_destroy(sim);
+	}
+}
+
+static void campaigns_do_not_depend_on_their_processes(void **state)
+{
+	struct campaign_options options = {.first = 1, .count = 60, .jobs = 1, .aim = -1};
+	static struct campaign one, two;
+	struct error err;
+
+	(void)state;
+	if (campaign_run(&one, &options, &err) != 0)
+		fail_msg("%s", err.text);
+	options.jobs = 2;
+	if (campaign_run(&two, &options, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(one.seeds, 60);
+	assert_int_equal(two.seeds, 60);
+	assert_true(one.trace == two.trace && one.events == two.events);
+	assert_memory_equal(&one.coverage, &two.coverage, sizeof one.coverage);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(heap_keeps_order),
+	    cmocka_unit_test_setup_teardown(same_seed_same_story, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_not_broken_holds, setup, teardown),
+	    cmocka_unit_test_setup_teardown(schedules_survive_their_file, setup, teardown),
+	    cmocka_unit_test_setup_teardown(bugs_are_found_and_shrunk, setup, teardown),
+	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_violation_stays_one, setup, teardown),
+	    cmocka_unit_test(campaigns_do_not_depend_on_their_processes),
+	};
+
+	schedules = argv + 1;
+	schedule_count = argc - 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
