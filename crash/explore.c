@@ -28,6 +28,7 @@
 
 #define NONE                UINT64_MAX
 #define TIMEOUT_MS          10000u
+#define THOROUGH_ONE_IN     4u
 #define LOOK_MS             500
 #define RECOVERY_STATES_MAX 2000u /* of one recovery that is crashed */
 
@@ -150,7 +151,11 @@ static void add_result(struct explore_result *to, const struct explore_result *f
 
 static struct crash_case case_of(const struct job *job, const struct model_state *state)
 {
-	return (struct crash_case){state_path(job->dir), job->trace, state->acked, state->marked};
+	return (struct crash_case){.dir = state_path(job->dir),
+	    .trace = job->trace,
+	    .acked = state->acked,
+	    .marked = state->marked,
+	    .thorough = job->options->only || state->kind == MODEL_PREFIX || state->digest.high % THOROUGH_ONE_IN == 0};
 }
 
 /* In the child. 0: go on. */
@@ -185,9 +190,10 @@ static int judge_crashed_recovery(void *arg, const struct model_state *state)
 	struct crashing *crashing = arg;
 	struct job *job = crashing->job;
 	struct crash_verdict verdict = {0};
-	const struct crash_case seen_case = {
-	    state_path(job->dir_second), job->trace, crashing->outer->acked, crashing->outer->marked};
+	struct crash_case seen_case = case_of(job, crashing->outer);
 
+	seen_case.dir = state_path(job->dir_second);
+	seen_case.thorough = state->kind == MODEL_PREFIX;
 	if (seen_add(&crashing->seen, state->digest, 0) != SEEN_NEW)
 		return 0;
 	if (state_make(job->dir_second, state, job->err) < 0 ||

@@ -35,6 +35,7 @@ struct crash_case {
 	const struct trace *trace;
 	size_t acked;  /* trace->acks[0 ... acked-1] were printed before the power failed: all must be there */
 	size_t marked; /* the same of trace->marks */
+	bool thorough; /* one in four, and all prefixes: look also at what is costly, such as recovering twice */
 };
 
 /*
