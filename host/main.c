@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program `tritone`: finds the verb and calls it. */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/verb.h"
 
@@ -20,10 +23,30 @@ static int help(FILE *out)
 	return out == stdout ? 0 : 2;
 }
 
+/*
+ * What whoever starts us may have left us without: a standard descriptor that is closed would be given to a file of ours, and be written
+ * into; where SIGCHLD is ignored, nobody's end is ever reported to us, nor to the keeper, which inherits it.
+ */
+static int settle_in(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return fd < 0 || signal(SIGCHLD, SIG_DFL) == SIG_ERR ? -1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *verb;
 
+	if (settle_in() < 0) {
+		perror("tritone: /dev/null");
+		return 2;
+	}
 	if (argc < 2)
 		return help(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))

@@ -288,6 +288,47 @@ static void test_configuration_of_git(void **state)
 	world_clean(world);
 }
 
+/* ---- as it may be started ---- */
+
+static void started_by(
+    struct world *world, const char *first, const char *second, const char *third, const char *fourth)
+{
+	char *file = strdup(quick(world)), tritone_path[4096], verb[] = "test", json[] = "--json";
+	char *argv[9] = {strdup(first), strdup(second)};
+	size_t n = 2, i;
+	struct ran *ran;
+
+	snprintf(tritone_path, sizeof tritone_path, "%s/tritone", world->build);
+	if (third)
+		argv[n++] = strdup(third);
+	if (fourth)
+		argv[n++] = strdup(fourth);
+	argv[n] = tritone_path;
+	argv[n + 1] = verb;
+	argv[n + 2] = json;
+	argv[n + 3] = file;
+	ran = program_start(world, argv);
+	ran_end(ran);
+	for (i = 0; i < n; i++)
+		free(argv[i]);
+	free(file);
+	ran_status(ran, 0);
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* As some supervisors do: a process that inherits that is never told of its children's ends. */
+static void test_started_with_sigchld_ignored(void **state)
+{
+	started_by(*state, "/usr/bin/env", "--ignore-signal=CHLD", NULL, NULL);
+}
+
+/* Else what is said would be written into the first files and sockets that are opened. */
+static void test_started_without_standard_streams(void **state)
+{
+	started_by(*state, "/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +342,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_halt_ends_one_run, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_halt_all_ends_a_run_that_settles, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_halt_file_of_the_experiment, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_started_with_sigchld_ignored, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_started_without_standard_streams, world_create, world_destroy),
 	    /* The last one: the process has mounts of its own afterwards. */
 	    cmocka_unit_test_setup_teardown(test_disk_of_the_harness_is_full, world_create, world_destroy),
 	};
