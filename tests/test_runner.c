@@ -48,8 +48,13 @@ static void on_log(void *arg, uint32_t level, const char *text)
 	struct fixture *f = arg;
 
 	(void)level;
-	(void)text;
 	f->log_lines++;
+	if (!strcmp(text, "babble")) {
+		struct pollfd p = {.fd = runner_fd(f->runner), .events = POLLIN};
+
+		/* Takes so long over it that the next one is always there. */
+		poll(&p, 1, -1);
+	}
 }
 
 static void on_evidence(void *arg, const char *name, const char *value)
@@ -580,6 +585,15 @@ static void test_hang_in_each_hook(void **state)
 
 	f->options.hook_timeout_ms = 500;
 	misbehave_in_each(f, "hang", RUNNER_FAILURE_HUNG, ETIMEDOUT, "no answer within 500 ms; its process was killed");
+}
+
+static void test_babble_in_each_hook(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.hook_timeout_ms = 500; /* however fast it talks, it is not waited for any longer */
+	misbehave_in_each(
+	    f, "babble", RUNNER_FAILURE_HUNG, ETIMEDOUT, "no answer within 500 ms; its process was killed");
 }
 
 static void test_late_but_cancelled_in_each_hook(void **state)
@@ -1187,6 +1201,7 @@ int main(int argc, char **argv)
 	    RUNNER_TEST(test_crash_in_each_hook),
 	    RUNNER_TEST(test_exit_in_each_hook),
 	    RUNNER_TEST(test_hang_in_each_hook),
+	    RUNNER_TEST(test_babble_in_each_hook),
 	    RUNNER_TEST(test_late_but_cancelled_in_each_hook),
 	    RUNNER_TEST(test_refusal_in_each_hook),
 	    RUNNER_TEST(test_refusal_without_a_reason),

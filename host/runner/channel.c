@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GRACE_MS_MAX 1000 /* between telling a hook to return and ending its process */
+#define GRACE_MS_MAX  1000              /* between telling a hook to return and ending its process */
+#define TAKE_SIZE_MAX ((size_t)1 << 16) /* bytes between two looks at the clock */
 
 struct channel {
 	struct channel_options options;
@@ -214,11 +215,13 @@ static int dispatch(struct channel *channel, const msgpack_object *value, struct
 	return 0;
 }
 
-/* Reads what is there. 1: the answer; 0: nothing more now; -1: the stream is bad; -2: end of file. */
+/* Reads what is there. 1: the answer; 0: nothing more now; 2: enough for one go, whoever talks without end must not keep
+ * us here; -1: the stream is bad; -2: end of file. */
 static int take(struct channel *channel, struct runner_reply *reply, struct error *err)
 {
 	uint8_t bytes[16384];
 	struct frame frame;
+	size_t total = 0;
 	ssize_t n;
 	int r;
 
@@ -232,6 +235,10 @@ static int take(struct channel *channel, struct runner_reply *reply, struct erro
 		}
 		if (r < 0)
 			break;
+		if (total >= TAKE_SIZE_MAX) {
+			r = 2;
+			break;
+		}
 		n = recv(channel->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -245,6 +252,7 @@ static int take(struct channel *channel, struct runner_reply *reply, struct erro
 			r = -1;
 			break;
 		}
+		total += (size_t)n;
 	}
 	frame_finish(&frame);
 	return r;
@@ -307,6 +315,18 @@ static int hung(struct channel *channel, const struct waiting *w, bool killed, s
 	return channel_ended(channel, err);
 }
 
+/* Past the deadline: the hook is told to return, then its process is ended. */
+static int late(struct channel *channel, struct waiting *w, struct error *err)
+{
+	if (w->told) {
+		channel_kill(channel);
+		return hung(channel, w, true, err);
+	}
+	w->timed_out = true;
+	tell(channel, w);
+	return 0;
+}
+
 /* One wait for the answer: 1 answered, 0 again, -1 given up. */
 static int wait_once(struct channel *channel, struct waiting *w, struct runner_reply *reply, struct error *err)
 {
@@ -324,15 +344,6 @@ static int wait_once(struct channel *channel, struct waiting *w, struct runner_r
 		return error_set(err, errno, "waiting for a fault runner: %s", strerror(errno));
 	if (r < 0)
 		return 0;
-	if (r == 0 && w->told) {
-		channel_kill(channel);
-		return hung(channel, w, true, err);
-	}
-	if (r == 0) {
-		w->timed_out = true;
-		tell(channel, w);
-		return 0;
-	}
 	r = p[0].revents || p[1].revents ? take(channel, reply, &local) : 0;
 	if (r == 1)
 		return 1;
@@ -341,11 +352,13 @@ static int wait_once(struct channel *channel, struct waiting *w, struct runner_r
 			*err = local;
 		return garbled(channel, err ? err : &local);
 	}
-	if (r == -2 || p[1].revents)
+	if (r == -2 || (r == 0 && p[1].revents))
 		return gone(channel, err);
 	if (p[2].revents && !w->told) {
 		w->interrupted = true;
 		tell(channel, w);
+	} else if (now_ms() >= w->deadline) { /* not only where nothing has come: a hook may talk for ever */
+		return late(channel, w, err);
 	}
 	return 0;
 }
@@ -435,6 +448,6 @@ void channel_drain(struct channel *channel)
 	free(reply);
 	if (r == -1)
 		garbled(channel, &err);
-	else if (r == -2 || dead)
+	else if (r == -2 || (r == 0 && dead))
 		gone(channel, &err);
 }

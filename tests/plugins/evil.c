@@ -161,6 +161,23 @@ static int hang(void)
 		pause();
 }
 
+/* Frames of the runner's own protocol, without an end: as many as the host takes in. */
+static int babble(void) __attribute__((noreturn));
+static int babble(void)
+{
+	static const char frame[] = "\0\0\0\x1b\x83\xa5level\x10\xa4text\xa6"
+				    "babble"
+				    "\xa2is\xa3log";
+	char many[64 * (sizeof frame - 1)];
+	size_t i;
+
+	for (i = 0; i < sizeof many; i++)
+		many[i] = frame[i % (sizeof frame - 1)];
+	for (;;)
+		if (write(3, many, sizeof many) != (ssize_t)sizeof many)
+			_exit(4);
+}
+
 static int wait_for_cancel(const struct tritone_call *call, struct tritone_error *error)
 {
 	while (!call->services->cancelled(call->host))
@@ -203,6 +220,8 @@ static int misbehave(const struct tritone_call *call, const char *hook, struct t
 	if (!strcmp(how, "chatter"))
 		for (i = 0; i < 20000; i++)
 			call->services->log(call->host, TRITONE_LOG_DEBUG, "the same again, and again, and again");
+	if (!strcmp(how, "babble"))
+		return babble();
 	return 0;
 }
 
