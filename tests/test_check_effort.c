@@ -188,14 +188,14 @@ static void test_when_a_trial_is_over(void **state)
 		enum op_type type;
 		int64_t status, value;
 		double number;
-		bool over; /* at 1500, though it was recorded at 1540 */
+		uint64_t late_us; /* it was recorded so long after 1500 */
+		bool over;        /* at 1500 */
 	} rows[] = {
-	    {OP_OK, 200, 99, 0.04, true},
-	    {OP_OK, 200, 99, 0.039, false},
-	    {OP_OK, 200, 99, -1, false},
-	    {OP_FAIL, 429, 40000, 2, true},
-	    {OP_FAIL, 429, 39999, 2, false},
-	    {OP_FAIL, 429, -1, 2, false},
+	    {OP_OK, 200, 99, 0.04, 40000, true}, {OP_OK, 200, 99, 0.039, 40000, false},
+	    {OP_OK, 200, 99, -1, 40000, false}, {OP_OK, 200, 99, 0, 1, false}, {OP_OK, 200, 99, 0, 0, true},
+	    {OP_FAIL, 429, 40000, 2, 40000, true}, {OP_FAIL, 429, 39999, 2, 40000, false},
+	    {OP_FAIL, 429, -1, 2, 40000, false}, {OP_FAIL, 429, 0, 2, 1, false}, {OP_FAIL, 429, 1, 2, 1, true},
+	    {OP_FAIL, 429, 9999999, 2, 1, true}, /* before the history began */
 	};
 	struct fixture *f = *state;
 	uint64_t trial;
@@ -206,6 +206,7 @@ static void test_when_a_trial_is_over(void **state)
 		SAY(&f->story, 1500, CALL, INVOKE, .task = "b", .actor = "claude");
 		ENDS(f, 1540, OK, trial, .status = rows[i].status, .value = rows[i].value, .number = rows[i].number);
 		f->story.ops[f->story.count - 1].type = rows[i].type;
+		f->story.ops[f->story.count - 1].time_us = 1500000 + rows[i].late_us;
 		assert_int_equal(JUDGE("bounded-effort").verdict, rows[i].over ? CHECK_HELD : CHECK_DEVIATED);
 	}
 	trial = open_and_try(f); /* its agent was killed: whoever came next came within the grace of 100 ms */
@@ -264,6 +265,119 @@ static void test_a_429_between_failures(void **state)
 	assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
 }
 
+/* In words, with what convinces: the attempt as it was first seen, the agent and the death that were one too many. */
+static void test_effort_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	f->config.calls_per_task_max = 3;
+	f->config.tokens_per_task_max = 30;
+	f->config.restarts_max = 1;
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	SAY(s, 1, AGENT, INVOKE, .actor = "1");
+	SAY(s, 1, AGENT, OK, .actor = "nobody's");
+	SAY(s, 1, AGENT, OK, .actor = "1");
+	SAY(s, 1, AGENT, OK, .actor = "1"); /* gone twice is gone */
+	SAY(s, 2, AGENT, INVOKE, .actor = "2");
+	r = JUDGE("bounded-effort");
+	expect(r, VACUOUS);
+	assert_string_equal(r.summary, "0 tasks and breakers within policy, at most 1 agents at once");
+	SAY(s, 3, CALL, INVOKE, .task = "a", .actor = "codex", .attempt = 4);
+	SAY(s, 4, CALL, INVOKE, .task = "a", .actor = "codex",
+	    .attempt = 4); /* beside each other: no breaker was ever open */
+	SAY(s, 5, CALL, OK, .task = "a", .actor = "codex", .value = 31);
+	SAY(s, 6, CALL, INVOKE, .task = "a", .actor = "codex", .attempt = 3);
+	SAY(s, 7, CALL, INVOKE, .task = "a", .actor = "codex", .attempt = 3);
+	SAY(s, 8, AGENT, INVOKE, .actor = "3");
+	SAY(s, 8, PROBE, OK, .actor = "3");
+	SAY(s, 9, AGENT, INVOKE, .actor = "4");
+	SAY(s, 9, AGENT, INVOKE, .actor = "5"); /* it is told once */
+	SAY(s, 10, SYSTEM, INFO, .actor = "main");
+	SAY(s, 11, SYSTEM, INFO, .actor = "main");
+	SAY(s, 12, SYSTEM, INFO, .actor = "main");
+	SAY(s, 13, CALL, INVOKE, .task = "b", .actor = "codex", .attempt = 1);
+	r = JUDGE("bounded-effort");
+	assert_int_equal(r.violations, 5);
+	assert_int_equal(r.opportunities, 2);
+	TELLS(&r, 0, "task a reached attempt 4, the policy allows 3", 0, 6, 10);
+	TELLS(&r, 1, "task a made 4 model calls, the policy allows 3", 0, 6, 10);
+	TELLS(&r, 2, "task a spent 31 tokens, its budget is 30", 0, 6, 10);
+	TELLS(&r, 3, "3 agents were alive at once, the policy allows 2", 13);
+	TELLS(&r, 4, "the system died 2 times, the policy allows 1", 16);
+	assert_string_equal(r.summary, "0 tasks and breakers within policy, at most 4 agents at once");
+	f->config.agents_max = f->config.restarts_max = f->config.calls_per_task_max = f->config.tokens_per_task_max =
+	    0;
+	assert_string_equal(
+	    JUDGE("bounded-effort").summary, "1 tasks and breakers within policy, at most 4 agents at once");
+}
+
+static void test_an_open_breaker_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		SAY(s, 100, CALL, FAIL, .actor = "codex", .status = 500);
+	SAY(s, 500, CALL, INVOKE, .task = "a", .actor = "gemini"); /* another's */
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(s, 500, CALL, INVOKE, .task = "a", .actor = "codex");
+	r = JUDGE("bounded-effort");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "codex was called 400 ms before its breaker may close: 4 failures in a row", 2, 5);
+	f->config.breaker_threshold = 0; /* none is promised */
+	expect(JUDGE("bounded-effort"), HELD);
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
+}
+
+/* As many trials at a time as there is room for, and any number of them one after the other. */
+static void test_many_trials(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t trial = open_and_try(f), i;
+
+	for (i = 0; i < 3 * CHECK_TRIALS_MAX; i++) {
+		ENDS(f, 1200 + 300 * i, INFO, trial, .detail = OP_CLIENT_GONE); /* which decides nothing */
+		trial = SAY(s, 1300 + 300 * i, CALL, INVOKE, .task = "b", .actor = "claude");
+	}
+	expect(JUDGE("bounded-effort"), HELD);
+	f->config.breaker_trials = CHECK_TRIALS_MAX;
+	trial = open_and_try(f);
+	for (i = 1; i < CHECK_TRIALS_MAX; i++)
+		SAY(s, 1000, CALL, INVOKE, .task = "b", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(s, 1000, CALL, INVOKE, .task = "b", .actor = "claude");
+	assert_int_equal(JUDGE("bounded-effort").violations, 1);
+	s->count--;
+	ENDS(f, 1001, OK, trial + 100, .status = 200); /* of a call that nobody has seen: it closes all the same */
+	SAY(s, 1002, CALL, INVOKE, .task = "b", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+}
+
+/* The second of two trials decides as the first does, and those of before do not count once it is open again. */
+static void test_two_trials(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t second;
+
+	f->config.breaker_trials = 2;
+	open_and_try(f);
+	second = SAY(s, 1000, CALL, INVOKE, .task = "b", .actor = "claude");
+	ENDS(f, 1100, FAIL, second, .status = 500); /* open until 1900 */
+	SAY(s, 1950, CALL, INVOKE, .task = "c", .actor = "claude");
+	SAY(s, 1950, CALL, INVOKE, .task = "d", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	SAY(s, 1950, CALL, INVOKE, .task = "e", .actor = "claude");
+	assert_int_equal(JUDGE("bounded-effort").violations, 1);
+	s->ops[s->count - 1].time_us = s->ops[s->count - 2].time_us = s->ops[s->count - 3].time_us = 1850000;
+	assert_int_equal(JUDGE("bounded-effort").violations, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +390,10 @@ int main(void)
 	    CASE(test_when_a_trial_is_over),
 	    CASE(test_what_a_trial_decides),
 	    CASE(test_a_429_between_failures),
+	    CASE(test_effort_is_told),
+	    CASE(test_an_open_breaker_is_told),
+	    CASE(test_many_trials),
+	    CASE(test_two_trials),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

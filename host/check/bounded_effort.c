@@ -29,7 +29,7 @@ static uint64_t *call_ends(const struct history_view *view, const struct check_c
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
-		if (op->kind != OP_CALL || op->type == OP_INVOKE || op->pair == OP_NONE || op->pair >= i)
+		if (op->kind != OP_CALL || op->type == OP_INVOKE || op->pair >= i) /* OP_NONE comes after everything */
 			continue;
 		/* Answered: it says how long ago that was. Its client is gone: it was gone a little before that was seen. */
 		if (op->type == OP_OK)
@@ -50,7 +50,7 @@ static void judge_task(const struct task_facts *t, const struct check_config *co
 	if (!t->calls)
 		return;
 	result->opportunities++;
-	if (config->attempts_max && t->attempt_max > 0 && (uint64_t)t->attempt_max > config->attempts_max)
+	if (config->attempts_max && (uint64_t)t->attempt_max > config->attempts_max)
 		check_violation(result, evidence, 3, "task %s reached attempt %" PRId64 ", the policy allows %" PRIu64,
 		    t->task, t->attempt_max, config->attempts_max);
 	if (config->calls_per_task_max && t->calls > config->calls_per_task_max)
@@ -193,8 +193,9 @@ static void judge_breakers(
 	free(ends);
 }
 
-static void judge_counts(const struct history_view *view, const struct check_config *config,
-    struct check_result *result, uint64_t *ret_agents)
+/* How many agents were alive at once. */
+static uint64_t judge_counts(
+    const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
 	uint64_t alive = 0, most = 0, restarts = 0;
 	size_t i;
@@ -221,13 +222,13 @@ static void judge_counts(const struct history_view *view, const struct check_con
 				    config->restarts_max);
 		}
 	}
-	*ret_agents = most;
+	return most;
 }
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
 	struct facts facts;
-	uint64_t agents = 0;
+	uint64_t agents;
 	size_t i;
 
 	check_begin(result);
@@ -235,7 +236,7 @@ static void run(const struct history_view *view, const struct check_config *conf
 	for (i = 0; i < facts.count; i++)
 		judge_task(&facts.tasks[i], config, result);
 	judge_breakers(view, config, result);
-	judge_counts(view, config, result, &agents);
+	agents = judge_counts(view, config, result);
 	check_end(result, "%" PRIu64 " tasks and breakers within policy, at most %" PRIu64 " agents at once",
 	    result->opportunities > result->violations ? result->opportunities - result->violations : 0, agents);
 	facts_finish(&facts);
