@@ -242,6 +242,92 @@ static void test_what_was_done_after_the_fault(void **state)
 	assert_int_equal(JUDGE("slo-returns").opportunities, 1);
 }
 
+/* Claims that nothing came before: the very first operation, and the only one of its name. */
+static void test_first_claims(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	f->config.slo_window_us = 500000;
+	SAY(s, 0, CLAIM, OK, .actor = "x", .value = 0);
+	fault_and_revert(s, 100, 200);
+	story_task(s, 300, "b", "c2");
+	SAY(s, 1000, STAGE, INVOKE, .actor = "end");
+	r = JUDGE("slo-returns");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "at the end x still says not met (0.000)", 0);
+	SAY(s, 1000, CLAIM, OK, .actor = "y", .value = 1); /* in the window, and none before it */
+	assert_int_equal(JUDGE("slo-returns").violations, 1);
+	SAY(s, 1000, CLAIM, OK, .actor = "x", .value = 1);
+	r = JUDGE("slo-returns");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "x was not green until 0 ms before the end", 0, s->count - 1);
+	s->ops[1].kind = OP_CLAIM; /* red before it was red: told once */
+	s->ops[1].actor = "x";
+	assert_int_equal(JUDGE("slo-returns").violations, 1);
+}
+
+/* Targets and limits at their edge, the first of what is equally bad, and each once. */
+static void test_delivery_at_the_edge(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+	uint64_t low;
+
+	f->config.slo_notification = 1;
+	f->config.slo_blast_radius = 0.5;
+	f->config.claim_slack_us = 10000;
+	f->config.slo_window_us = 500000;
+	f->config.slo_tasks = 0;
+	well_again(s);
+	SAY(s, 400, COMMIT, OK, .task = "c", .key = "c3");
+	SAY(s, 400, COMMIT, OK, .task = "d", .key = "c4");
+	low = SAY(s, 410, NOTIFY, FAIL, .task = "c"); /* two of four: as far as it was declared */
+	SAY(s, 411, NOTIFY, FAIL, .task = "d");
+	SAY(s, 420, NOTIFY, OK, .task = "c");
+	SAY(s, 420, NOTIFY, OK, .task = "d");
+	SAY(s, 2000, STAGE, OK, .actor = "settle");
+	expect(JUDGE("slo-returns"), HELD);
+	f->config.slo_blast_radius = 0.49;
+	r = JUDGE("slo-returns");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "notification delivery fell to 0.500, the declared blast radius ends at 0.510", low);
+	f->config.slo_blast_radius = 1;
+	f->config.slo_window_us = 1600000; /* all of it is in the window now: told once */
+	r = JUDGE("slo-returns");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "notification delivery was 0.500 only 1590 ms before the end, target 1.00", low);
+}
+
+/* The failure that is shown is the last that stayed one, whichever task came first. */
+static void test_failures_are_told(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+	uint64_t last;
+
+	f->config.slo_budget_cost = 0.6;
+	f->config.slo_task_success = 0.6;
+	SAY(s, 0, SUBMIT, OK, .task = "late");
+	SAY(s, 0, SUBMIT, OK, .task = "early");
+	SAY(s, 0, SUBMIT, OK, .task = "mended");
+	SAY(s, 10, OUTCOME, FAIL, .task = "early");
+	last = SAY(s, 20, OUTCOME, FAIL, .task = "late");
+	SAY(s, 30, OUTCOME, FAIL, .task = "mended");
+	SAY(s, 40, COMMIT, OK, .task = "mended", .key = "c1");
+	SAY(s, 40, NOTIFY, OK, .task = "mended");
+	fault_and_revert(s, 100, 200);
+	story_task(s, 300, "b", "c2");
+	SAY(s, 9000, STAGE, INVOKE, .actor = "end");
+	r = JUDGE("slo-returns");
+	assert_int_equal(r.violations, 2);
+	TELLS(&r, 0, "task success is 0.500 at the end, target 0.60: 2 of 4 failed", last);
+	TELLS(&r, 1, "the fault cost 67 % of the error budget, declared were at most 60 %", last);
+}
+
 static void test_blast_radius(void **state)
 {
 	struct fixture *f = *state;
@@ -414,6 +500,9 @@ int main(void)
 	    CASE(test_delivery_before_the_fault),
 	    CASE(test_success_returns),
 	    CASE(test_what_was_done_after_the_fault),
+	    CASE(test_first_claims),
+	    CASE(test_delivery_at_the_edge),
+	    CASE(test_failures_are_told),
 	    CASE(test_blast_radius),
 	    CASE(test_dashboard),
 	    CASE(test_dashboard_cries_wolf),
