@@ -98,7 +98,7 @@ here=$(realpath "$(dirname "$source")")
 noticed() {
 	for test; do
 		(cd "$build" && sh "$tmp/link_$test") >/dev/null 2>&1 || return 0
-		(cd "$build" && CMOCKA_MESSAGE_OUTPUT=TAP timeout 60 "$tmp/test_$test") >/dev/null 2>&1 || return 0
+		(cd "$build" && CMOCKA_MESSAGE_OUTPUT=TAP timeout 60 "$tmp/test_$test" || exit 1) >/dev/null 2>&1 || return 0
 	done
 	return 1
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "tests/check_fixture.h"
 
@@ -114,6 +115,71 @@ static void test_fallback_needs_a_reason_and_the_order(void **state)
 	expect(JUDGE("cascade-order"), HELD);
 	SAY(&f->story, 20, CALL, INVOKE, .task = "b", .actor = "gemini"); /* over codex's head */
 	expect(JUDGE("cascade-order"), DEVIATED);
+	f->story.ops[0].kind = OP_NOTIFY; /* which is no call, whoever it names */
+	assert_int_equal(
+	    JUDGE("cascade-order").violations, 2); /* each is told once, for the first that was passed over */
+	f->story.ops[1].type = OP_OK;
+	assert_int_equal(JUDGE("cascade-order").violations, 1);
+}
+
+static void test_calls_are_told(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	SAY(s, 0, CALL, INVOKE, .task = "a", .actor = "claude");
+	r = JUDGE("cascade-order");
+	assert_string_equal(r.summary, "nobody was throttled and nobody fell back in 1 calls");
+	SAY(s, 1, CALL, FAIL, .actor = "claude", .status = 429, .number = 1);
+	SAY(s, 2, CALL, FAIL, .actor = "claude", .status = 500);
+	SAY(s, 501, CALL, INVOKE, .task = "a", .actor = "claude");
+	SAY(s, 502, CALL, INVOKE, .task = "a", .actor = "gemini");
+	r = JUDGE("cascade-order");
+	assert_int_equal(r.violations, 2);
+	TELLS(&r, 0, "task a called claude 500 ms before its throttle window ended", 1, 3);
+	TELLS(&r, 1, "task a called gemini although codex comes before it and was neither throttled nor failing", 4);
+	assert_string_equal(r.summary, "3 calls, 1 throttled, 2 out of order or too early");
+	assert_int_equal(r.opportunities, 2);
+}
+
+/* As many providers and places as there is room for, the last of them like the first. */
+static void test_a_full_cascade(void **state)
+{
+	static char providers[CHECK_PROVIDERS_MAX][8], places[CHECK_CASCADE_MAX][16];
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+	size_t i;
+
+	for (i = 0; i < CHECK_PROVIDERS_MAX; i++) {
+		snprintf(providers[i], sizeof providers[i], "p%zu", i);
+		f->config.providers[i] = providers[i];
+	}
+	for (i = 0; i < CHECK_CASCADE_MAX; i++) {
+		snprintf(places[i], sizeof places[i], "p%zu/m%zu", i / 2, i % 2);
+		f->config.cascade[i] = places[i];
+	}
+	f->config.provider_count = CHECK_PROVIDERS_MAX;
+	f->config.cascade_count = CHECK_CASCADE_MAX;
+	for (i = 0; i < CHECK_CASCADE_MAX - 1; i++)
+		SAY(s, 0, CALL, FAIL, .actor = providers[i / 2], .key = i % 2 ? "m1" : "m0", .status = 500);
+	SAY(s, 1, CALL, INVOKE, .task = "a", .actor = "p15", .key = "m1");
+	expect(JUDGE("cascade-order"), HELD);
+	SAY(s, 2, CALL, FAIL, .actor = "p15", .key = "m7", .status = 429, .number = 9);
+	SAY(s, 3, SYSTEM, INFO, .actor = "main"); /* which forgets what the last one said as well */
+	SAY(s, 4, SYSTEM, OK, .actor = "main");
+	SAY(s, 500, CALL, INVOKE, .task = "a", .actor = "p15", .key = "m1");
+	expect(JUDGE("cascade-order"), HELD);
+	SAY(s, 501, CALL, INVOKE, .task = "a", .actor = "p15", .key = "m7");
+	r = JUDGE("cascade-order");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "task a called p15 with the model m7, which the cascade does not name", s->count - 1);
+	s->ops[s->count - 3].type = OP_INVOKE; /* started is not yet ready: nobody hears this one either */
+	SAY(s, 600, CALL, FAIL, .actor = "p15", .key = "m1", .status = 429, .number = 9);
+	SAY(s, 601, SYSTEM, OK, .actor = "main");
+	SAY(s, 900, CALL, INVOKE, .task = "a", .actor = "p15", .key = "m1");
+	assert_int_equal(JUDGE("cascade-order").violations, 1);
 }
 
 /* A 429 that reached an agent of a system that was dying, or dead, was told to nobody. */
@@ -169,6 +235,7 @@ static void test_models_of_one_provider(void **state)
 	r = JUDGE("cascade-order");
 	expect(r, DEVIATED);
 	assert_int_equal(r.opportunities, 1);
+	assert_int_equal(r.violations, 1);
 	assert_string_equal(
 	    r.findings[0].text, "task a called claude with the model haiku, which the cascade does not name");
 	s->ops[0].actor = "gemini"; /* no place at all: not judged */
@@ -198,9 +265,9 @@ static void test_a_place_for_any_model(void **state)
 	struct story *s = &f->story;
 
 	f->config.cascade[0] = "codex";
-	f->config.cascade[1] = "claude/opus";
-	f->config.cascade[2] = "claude";
-	f->config.cascade[3] = "claud/opus"; /* nobody */
+	f->config.cascade[1] = "claud/opus"; /* nobody */
+	f->config.cascade[2] = "claude/opus";
+	f->config.cascade[3] = "claude";
 	f->config.cascade_count = 4;
 	SAY(s, 0, CALL, FAIL, .actor = "codex", .status = 500);
 	SAY(s, 1, CALL, INVOKE, .task = "a", .actor = "claude", .key = "opus");
@@ -225,6 +292,8 @@ int main(void)
 	    CASE(test_throttle_windows),
 	    CASE(test_how_long_a_fallback_is_excused),
 	    CASE(test_fallback_needs_a_reason_and_the_order),
+	    CASE(test_calls_are_told),
+	    CASE(test_a_full_cascade),
 	    CASE(test_a_window_that_nobody_heard_of),
 	    CASE(test_models_of_one_provider),
 	    CASE(test_a_place_for_any_model),
