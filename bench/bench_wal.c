@@ -1,62 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wal/ against its limits: group commit against one appender, batched appends against raw mdb_put, replay against a
- * raw cursor. Peer and subject take turns in the same run on the same disk; medians; ratios are what counts.
+ * wal/ against its limits and its peers: many durable appenders against one, batches against bare LMDB and SQLite at
+ * equal batches, replay against a bare cursor, verify. On the disk, then in memory, where no disk hides what the
+ * processor does. Peer and subject take turns in the same run; medians; the ratios are what counts.
  */
 #include <errno.h>
 #include <ftw.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <unistd.h>
 
+#include "median.h"
 #include "wal/wal.h"
+#include "wal_peers.h"
 
 #define APPENDERS    64
-#define PAYLOAD_SIZE 64u /* bytes, about what a conductor's record has */
-#define BATCH        1000u
-#define ROUNDS_MAX   9
+#define PAYLOAD_SIZE 64u                  /* bytes, about what a conductor's record has */
+#define RECORD_SIZE  (PAYLOAD_SIZE + 30u) /* of ours, with array head and hash: so much the bare LMDB stores */
+#define REPLAY_BATCH 1000u
+#define ROUNDS_MAX   15
 
 struct scale {
 	int rounds;
 	double group_s;    /* how long appenders append */
-	unsigned batches;  /* of BATCH */
+	unsigned records;  /* in batches, for each size */
+	unsigned singles;  /* transactions of one record */
 	uint64_t replayed; /* records */
 };
 
-static char root[] = "/tmp/bench_wal_XXXXXX";
+struct place {
+	char root[64];
+	const char *name;
+};
+
 static const uint8_t payload[PAYLOAD_SIZE] = "a record of the usual size";
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "bench_wal: %s: %s\n", what, why);
-	exit(1);
-}
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, (size_t)count, sizeof *values, compare);
-	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
 
 static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)
 {
@@ -66,21 +48,21 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 	return remove(path);
 }
 
-static const char *fresh_dir(char path[64], const char *name)
+static const char *fresh_dir(const struct place *place, char path[96], const char *name)
 {
-	snprintf(path, 64, "%s/%s", root, name);
+	snprintf(path, 96, "%s/%s", place->root, name);
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	return path;
 }
 
 static struct wal *open_log(const char *dir, bool read_only)
 {
-	const struct wal_options options = {.map_size = (size_t)512 << 20, .read_only = read_only};
+	const struct wal_options options = {.map_size = (size_t)1 << 30, .read_only = read_only};
 	struct error err;
 	struct wal *wal = NULL;
 
 	if (wal_open(&wal, dir, &options, &err) < 0)
-		die("wal_open", err.text);
+		peer_die("wal_open", err.text);
 	return wal;
 }
 
@@ -101,147 +83,128 @@ static void *append_and_sync(void *arg)
 	while (now_s() < appender->until) {
 		if (wal_append(appender->wal, 1, payload, sizeof payload, &lsn, &err) < 0 ||
 		    wal_sync(appender->wal, lsn, NULL, &err) < 0)
-			die("append", err.text);
+			peer_die("append", err.text);
 		appender->count++;
 	}
 	return NULL;
 }
 
-static double durable_rate(int threads_count, double seconds)
+/* What this process has used, and how often it slept. */
+struct usage {
+	double cpu_us, switches;
+};
+
+static struct usage usage_now(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (struct usage){.cpu_us = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
+					(double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec),
+	    .switches = (double)usage.ru_nvcsw};
+}
+
+static double durable_rate(const struct place *place, int threads_count, double seconds, struct usage *ret_each)
 {
 	struct appender appenders[APPENDERS] = {0};
 	pthread_t threads[APPENDERS];
-	char dir[64];
-	struct wal *wal = open_log(fresh_dir(dir, "group"), false);
+	struct usage before, after;
+	char dir[96];
+	struct wal *wal = open_log(fresh_dir(place, dir, "group"), false);
 	double begin = now_s(), elapsed;
 	uint64_t count = 0;
 	int i;
 
+	before = usage_now();
 	for (i = 0; i < threads_count; i++) {
 		appenders[i].wal = wal;
 		appenders[i].until = begin + seconds;
 		if (pthread_create(&threads[i], NULL, append_and_sync, &appenders[i]))
-			die("pthread_create", strerror(errno));
+			peer_die("pthread_create", strerror(errno));
 	}
 	for (i = 0; i < threads_count; i++) {
 		pthread_join(threads[i], NULL);
 		count += appenders[i].count;
 	}
 	elapsed = now_s() - begin;
+	after = usage_now();
 	wal_close(wal);
+	ret_each->cpu_us = (after.cpu_us - before.cpu_us) / (double)count;
+	ret_each->switches = (after.switches - before.switches) / (double)count;
 	return (double)count / elapsed;
 }
 
-static void bench_group(const struct scale *scale)
+static void bench_group(const struct place *place, const struct scale *scale)
 {
 	double one[ROUNDS_MAX] = {0}, many[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
-	int i;
+	double cpu[ROUNDS_MAX] = {0}, switches[ROUNDS_MAX] = {0};
+	const size_t rounds = (size_t)scale->rounds;
+	size_t i;
 
-	for (i = 0; i < scale->rounds; i++) {
-		one[i] = durable_rate(1, scale->group_s);
-		many[i] = durable_rate(APPENDERS, scale->group_s);
+	for (i = 0; i < rounds; i++) {
+		struct usage each;
+
+		one[i] = durable_rate(place, 1, scale->group_s, &each);
+		many[i] = durable_rate(place, APPENDERS, scale->group_s, &each);
 		ratio[i] = many[i] / one[i];
+		cpu[i] = each.cpu_us;
+		switches[i] = each.switches;
 	}
-	printf("durable appends, %d appenders against 1:  %5.1f x   (%.0f/s against %.0f/s; wanted: 20)\n", APPENDERS,
-	    median(ratio, scale->rounds), median(many, scale->rounds), median(one, scale->rounds));
+	printf("  durable appends, %d appenders against 1: %6.1f x  (%.0f/s against %.0f/s; wanted on a disk: 30)   "
+	       "each %.1f us of "
+	       "processor, %.2f sleeps\n",
+	    APPENDERS, median(ratio, rounds), median(many, rounds), median(one, rounds), median(cpu, rounds),
+	    median(switches, rounds));
 }
 
 /* --- batches --- */
 
-static void check(const char *what, int rc)
-{
-	if (rc)
-		die(what, mdb_strerror(rc));
-}
-
-static MDB_env *raw_open(const char *dir, MDB_dbi *ret_dbi)
-{
-	MDB_env *env;
-	MDB_txn *txn;
-
-	if (mkdir(dir, 0777) < 0 && errno != EEXIST)
-		die(dir, strerror(errno));
-	check("env_create", mdb_env_create(&env));
-	check("set_maxdbs", mdb_env_set_maxdbs(env, 2));
-	check("set_mapsize", mdb_env_set_mapsize(env, (size_t)512 << 20));
-	check("env_open", mdb_env_open(env, dir, 0, 0666));
-	check("txn_begin", mdb_txn_begin(env, NULL, 0, &txn));
-	check("dbi_open", mdb_dbi_open(txn, "log", MDB_CREATE | MDB_INTEGERKEY, ret_dbi));
-	check("commit", mdb_txn_commit(txn));
-	return env;
-}
-
-/* What the peer stores is as large as a record of ours: array head and hash make 30 bytes. */
-static double raw_batches(unsigned batches)
-{
-	uint8_t bytes[PAYLOAD_SIZE + 30] = {0};
-	char dir[64];
-	MDB_dbi dbi;
-	MDB_env *env = raw_open(fresh_dir(dir, "raw"), &dbi);
-	double begin = now_s();
-	size_t lsn = 0;
-	unsigned b, i;
-
-	memcpy(bytes, payload, sizeof payload);
-	for (b = 0; b < batches; b++) {
-		MDB_txn *txn;
-
-		check("txn_begin", mdb_txn_begin(env, NULL, 0, &txn));
-		for (i = 0; i < BATCH; i++) {
-			size_t at = ++lsn;
-			MDB_val key = {sizeof at, &at}, value = {sizeof bytes, bytes};
-
-			check("put", mdb_put(txn, dbi, &key, &value, MDB_APPEND));
-		}
-		check("commit", mdb_txn_commit(txn));
-	}
-	begin = now_s() - begin;
-	mdb_env_close(env);
-	return batches * (double)BATCH / begin;
-}
-
-static void write_batches(const char *dir, unsigned batches)
+static double wal_batches(const char *dir, unsigned batches, unsigned batch)
 {
 	struct wal *wal = open_log(dir, false);
 	struct error err;
+	double begin = now_s();
 	unsigned b, i;
 
 	for (b = 0; b < batches; b++) {
-		for (i = 0; i < BATCH; i++)
+		for (i = 0; i < batch; i++)
 			if (wal_append(wal, 1, payload, sizeof payload, NULL, &err) < 0)
-				die("append", err.text);
+				peer_die("append", err.text);
 		if (wal_sync(wal, 0, NULL, &err) < 0)
-			die("sync", err.text);
+			peer_die("sync", err.text);
 	}
+	begin = now_s() - begin;
 	wal_close(wal);
+	return begin;
 }
 
-static double wal_batches(unsigned batches)
+static void bench_batches(const struct place *place, const struct scale *scale, unsigned batch)
 {
-	char dir[64];
-	double begin;
+	const unsigned batches = batch == 1 ? scale->singles : scale->records / batch;
+	const double records = (double)batches * batch;
+	double ours[ROUNDS_MAX] = {0}, to_lmdb[ROUNDS_MAX] = {0}, to_sqlite[ROUNDS_MAX] = {0};
+	double lmdb[ROUNDS_MAX] = {0}, sqlite[ROUNDS_MAX] = {0};
+	const size_t rounds = (size_t)scale->rounds;
+	uint8_t record[RECORD_SIZE] = {0};
+	char dir[96];
+	size_t i;
 
-	wal_close(open_log(fresh_dir(dir, "batched"), false)); /* creation is not what is measured */
-	begin = now_s();
-	write_batches(dir, batches);
-	return batches * (double)BATCH / (now_s() - begin);
-}
-
-static void bench_batches(const struct scale *scale)
-{
-	double raw[ROUNDS_MAX] = {0}, ours[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
-	int i;
-
-	for (i = 0; i < scale->rounds; i++) {
-		raw[i] = raw_batches(scale->batches);
-		ours[i] = wal_batches(scale->batches);
-		ratio[i] = ours[i] / raw[i];
+	memcpy(record, payload, sizeof payload);
+	for (i = 0; i < rounds; i++) {
+		lmdb[i] = records / peer_lmdb(fresh_dir(place, dir, "lmdb"), batches, batch, record, sizeof record);
+		ours[i] = records / wal_batches(fresh_dir(place, dir, "wal"), batches, batch);
+		sqlite[i] =
+		    records / peer_sqlite(fresh_dir(place, dir, "sqlite"), batches, batch, payload, sizeof payload);
+		to_lmdb[i] = ours[i] / lmdb[i];
+		to_sqlite[i] = ours[i] / sqlite[i];
 	}
-	printf("batches of %u against raw mdb_put:       %5.2f x   (%.0f/s against %.0f/s; wanted: 0.80)\n", BATCH,
-	    median(ratio, scale->rounds), median(ours, scale->rounds), median(raw, scale->rounds));
+	printf("  batches of %4u: %8.0f/s   bare LMDB %8.0f/s: %5.2f x (wanted 0.90)   SQLite %8.0f/s: %5.2f x (wanted "
+	       "2)\n",
+	    batch, median(ours, rounds), median(lmdb, rounds), median(to_lmdb, rounds), median(sqlite, rounds),
+	    median(to_sqlite, rounds));
 }
 
-/* --- replay --- */
+/* --- replay and verify --- */
 
 static int sum(void *arg, const struct wal_record *record)
 {
@@ -256,71 +219,77 @@ static double wal_scan(const char *dir, uint64_t *ret_sum)
 	double begin = now_s();
 
 	if (wal_replay(wal, 0, sum, ret_sum, &err) < 0)
-		die("replay", err.text);
+		peer_die("replay", err.text);
 	begin = now_s() - begin;
 	wal_close(wal);
 	return begin;
 }
 
-static double raw_scan(const char *dir, uint64_t *ret_sum)
+static double wal_check(const char *dir)
 {
-	MDB_env *env;
-	MDB_txn *txn;
-	MDB_dbi dbi;
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	double begin;
+	struct wal_report report;
+	struct error err;
+	double begin = now_s();
 
-	check("env_create", mdb_env_create(&env));
-	check("set_maxdbs", mdb_env_set_maxdbs(env, 2));
-	check("env_open", mdb_env_open(env, dir, MDB_RDONLY, 0666));
-	check("txn_begin", mdb_txn_begin(env, NULL, MDB_RDONLY, &txn));
-	check("dbi_open", mdb_dbi_open(txn, "log", 0, &dbi));
-	check("cursor_open", mdb_cursor_open(txn, dbi, &cursor));
-	begin = now_s();
-	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0)
-		*ret_sum += ((const uint8_t *)value.mv_data)[value.mv_size - 1];
-	begin = now_s() - begin;
-	mdb_cursor_close(cursor);
-	mdb_txn_abort(txn);
-	mdb_env_close(env);
-	return begin;
+	if (wal_verify(dir, &report, &err) < 0)
+		peer_die("verify", err.text);
+	return now_s() - begin;
 }
 
-static void bench_replay(const struct scale *scale)
+static void bench_replay(const struct place *place, const struct scale *scale)
 {
-	double raw[ROUNDS_MAX] = {0}, ours[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0};
+	double raw[ROUNDS_MAX] = {0}, ours[ROUNDS_MAX] = {0}, ratio[ROUNDS_MAX] = {0}, verified[ROUNDS_MAX] = {0};
+	const double records = (double)scale->replayed / 1e6;
+	const size_t rounds = (size_t)scale->rounds;
 	uint64_t sums = 0;
-	char dir[64];
-	int i;
+	char dir[96];
+	size_t i;
 
-	write_batches(fresh_dir(dir, "replay"), (unsigned)(scale->replayed / BATCH));
-	for (i = 0; i < scale->rounds; i++) {
-		raw[i] = (double)scale->replayed / raw_scan(dir, &sums);
-		ours[i] = (double)scale->replayed / wal_scan(dir, &sums);
+	wal_batches(fresh_dir(place, dir, "replay"), (unsigned)(scale->replayed / REPLAY_BATCH), REPLAY_BATCH);
+	for (i = 0; i < rounds; i++) {
+		raw[i] = records / peer_scan(dir, &sums);
+		ours[i] = records / wal_scan(dir, &sums);
+		verified[i] = records / wal_check(dir);
 		ratio[i] = ours[i] / raw[i];
 	}
-	printf("replay of %llu records, chain checked: %5.2f million/s   (%.2f x a raw cursor that checks nothing; "
-	       "wanted: 3 million/s)   [%llx]\n",
-	    (unsigned long long)scale->replayed, median(ours, scale->rounds) / 1e6, median(ratio, scale->rounds),
-	    (unsigned long long)sums);
+	printf("  replay of %.1f million records, chain checked: %5.2f million/s (wanted 5)   a bare cursor, nothing "
+	       "checked: %.2f x "
+	       "(wanted 0.30)   [%llx]\n",
+	    records, median(ours, rounds), median(ratio, rounds), (unsigned long long)sums);
+	printf("  verify, pages and chain: %5.2f million/s (wanted 3)\n", median(verified, rounds));
+}
+
+static void bench_place(const char *directory, const char *name, const struct scale *scale)
+{
+	struct place place = {.name = name};
+
+	if ((size_t)snprintf(place.root, sizeof place.root, "%s/bench_wal_XXXXXX", directory) >= sizeof place.root)
+		peer_die(directory, "too long");
+	if (!mkdtemp(place.root))
+		peer_die(place.root, strerror(errno));
+	printf("%s:\n", name);
+	bench_group(&place, scale);
+	bench_batches(&place, scale, 1);
+	bench_batches(&place, scale, 64);
+	bench_batches(&place, scale, 1000);
+	bench_replay(&place, scale);
+	nftw(place.root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(int argc, char **argv)
 {
-	struct scale scale = {.rounds = 5, .group_s = 1, .batches = 200, .replayed = 1000000};
+	struct scale scale = {.rounds = 9, .group_s = 0.5, .records = 100000, .singles = 300, .replayed = 1000000};
+	const char *directory = getenv("TMPDIR");
 
 	if (argc == 2 && !strcmp(argv[1], "--quick")) {
-		scale = (struct scale){.rounds = 3, .group_s = 0.2, .batches = 30, .replayed = 200000};
+		scale =
+		    (struct scale){.rounds = 3, .group_s = 0.2, .records = 20000, .singles = 50, .replayed = 200000};
 	} else if (argc > 1) {
 		fputs("usage: bench_wal [--quick]\n", stderr);
 		return 2;
 	}
-	if (!mkdtemp(root))
-		die(root, strerror(errno));
-	bench_group(&scale);
-	bench_batches(&scale);
-	bench_replay(&scale);
-	nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	bench_place(directory ? directory : "/tmp", "on the disk", &scale);
+	if (access("/dev/shm", W_OK) == 0)
+		bench_place("/dev/shm", "in memory", &scale);
 	return 0;
 }

@@ -59,6 +59,11 @@ struct wal_batch {
 };
 #define WAL_ENTRY_HEAD (sizeof(uint32_t) + WAL_HASH_SIZE)
 
+/* What threads sleep on: a futex. */
+struct wal_word {
+	_Atomic uint32_t value, sleepers;
+};
+
 struct wal {
 	char *dir;
 	MDB_env *env;
@@ -75,12 +80,11 @@ struct wal {
 	bool upkeep_next; /* and then it is the turn of wal_upkeep */
 	struct wal_batch staged, flying;
 	uint64_t next_lsn;
-	uint64_t batch;           /* number of the one that is staged */
-	uint64_t flying_lsn;      /* the last that was taken from there */
-	uint64_t syncers, served; /* threads that asked for the staged batch to be synced; for the one before */
-	uint64_t commit_ns;       /* what the last commit took */
-	unsigned idle_waiters;
-	_Atomic uint32_t words[2], idle; /* futexes: batch even, batch odd; `busy` has ended */
+	uint64_t batch;                 /* number of the one that is staged */
+	uint64_t flying_lsn;            /* the last that was taken from there */
+	uint64_t syncers, served;       /* threads that asked for the staged batch to be synced; for the one before */
+	uint64_t commit_ns;             /* what the last commit took */
+	struct wal_word words[2], idle; /* batch even, batch odd; `busy` has ended */
 	_Atomic uint64_t durable_lsn, base_lsn, checkpoint_lsn;
 	struct error failed;    /* code 0: not failed */
 	pthread_mutex_t upkeep; /* held over a whole checkpoint or trim; before `lock` */

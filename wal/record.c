@@ -2,7 +2,6 @@
 /* One record, and the state in `meta`, as bytes and back. No I/O. */
 #define XXH_INLINE_ALL /* short inputs: the call would cost as much as the hash */
 #include <endian.h>
-#include <msgpack.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -16,34 +15,45 @@
 static const char state_magic[8] = {'T', 'R', 'I', 'T', 'W', 'A', 'L', '\n'};
 static const char checkpoint_magic[8] = {'T', 'R', 'I', 'T', 'C', 'K', 'P', '\n'};
 
-struct cursor {
-	uint8_t *at;
-};
-
-static int put_bytes(void *data, const char *bytes, size_t size)
+/* One msgpack unsigned integer in its shortest form. By hand, as the reading: a packer calls back for each of these, which
+ * takes as long as all the rest of an append. */
+static uint8_t *put_uint(uint8_t *at, uint64_t value)
 {
-	struct cursor *cursor = data;
+	const unsigned power = value <= UINT8_MAX ? 0 : value <= UINT16_MAX ? 1 : value <= UINT32_MAX ? 2 : 3;
+	const uint64_t big = htobe64(value << (64 - (8u << power)));
 
-	memcpy(cursor->at, bytes, size);
-	cursor->at += size;
-	return 0;
+	if (value < 0x80) {
+		*at = (uint8_t)value;
+		return at + 1;
+	}
+	*at++ = (uint8_t)(0xcc + power);
+	memcpy(at, &big, sizeof big); /* there is room for 8, see WAL_HEAD_SIZE_MAX */
+	return at + ((size_t)1 << power);
+}
+
+static uint8_t *put_bin_size(uint8_t *at, size_t size)
+{
+	const unsigned power = size <= UINT8_MAX ? 0 : size <= UINT16_MAX ? 1 : 2;
+	const uint32_t big = htobe32((uint32_t)size << (32 - (8u << power)));
+
+	*at++ = (uint8_t)(0xc4 + power);
+	memcpy(at, &big, sizeof big);
+	return at + ((size_t)1 << power);
 }
 
 size_t record_encode(uint8_t *to, uint64_t lsn, uint64_t epoch, uint32_t kind, const void *payload, size_t size)
 {
-	struct cursor cursor = {to};
-	msgpack_packer packer;
+	uint8_t *at = to;
 
-	msgpack_packer_init(&packer, &cursor, put_bytes);
-	msgpack_pack_array(&packer, 5);
-	msgpack_pack_uint32(&packer, WAL_FORMAT);
-	msgpack_pack_uint64(&packer, lsn);
-	msgpack_pack_uint64(&packer, epoch);
-	msgpack_pack_uint32(&packer, kind);
-	msgpack_pack_bin(&packer, size);
+	*at++ = 0x95; /* an array of 5 */
+	at = put_uint(at, WAL_FORMAT);
+	at = put_uint(at, lsn);
+	at = put_uint(at, epoch);
+	at = put_uint(at, kind);
+	at = put_bin_size(at, size);
 	if (size)
-		msgpack_pack_bin_body(&packer, payload, size);
-	return (size_t)(cursor.at - to);
+		memcpy(at, payload, size);
+	return (size_t)(at - to) + size;
 }
 
 /* Takes one msgpack unsigned integer; false if there is none. By hand, since msgpack_unpack allocates for each record

@@ -56,20 +56,27 @@ void wal_staging_finish(struct wal *wal)
 
 /* --- sleeping and waking --- */
 
-typedef _Atomic uint32_t word_t;
-
 /* Until the word is no longer `seen`, or for no reason at all: the caller looks again. */
-static void word_wait(word_t *word, uint32_t seen)
+static void word_wait(struct wal_word *word, uint32_t seen)
 {
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+	atomic_fetch_add(&word->sleepers, 1);
+	syscall(SYS_futex, &word->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+	atomic_fetch_sub(&word->sleepers, 1);
 }
 
-static void word_wake(word_t *word, int count)
+/* After word_advance, without the lock. Who is no sleeper yet has not slept when the value was advanced, and will not. */
+static void word_wake(struct wal_word *word, int count)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+	if (atomic_load(&word->sleepers))
+		syscall(SYS_futex, &word->value, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-static word_t *word_of(struct wal *wal, uint64_t batch)
+static void word_advance(struct wal_word *word)
+{
+	atomic_fetch_add(&word->value, 1);
+}
+
+static struct wal_word *word_of(struct wal *wal, uint64_t batch)
 {
 	return &wal->words[batch & 1];
 }
@@ -85,32 +92,28 @@ static uint64_t now_ns(void)
 /* With the lock held, which is let go of meanwhile: until `busy` has ended at least once. */
 static void wait_idle(struct wal *wal)
 {
-	uint32_t seen = atomic_load(&wal->idle);
+	uint32_t seen = atomic_load(&wal->idle.value);
 
-	wal->idle_waiters++;
 	pthread_mutex_unlock(&wal->lock);
 	word_wait(&wal->idle, seen);
 	pthread_mutex_lock(&wal->lock);
-	wal->idle_waiters--;
 }
 
 /* Ends `busy`. With the lock held, which is let go of meanwhile. `done`: the batch that is done, or WAL_NO_BATCH. */
 static void end_busy(struct wal *wal, uint64_t done)
 {
 	const uint64_t next = wal->batch;
-	const bool failed = wal->failed.code != 0, idle = wal->idle_waiters > 0;
+	const bool failed = wal->failed.code != 0;
 	const bool lead = wal->syncers > 0 && !wal->upkeep_next;
 
 	wal->busy = false;
-	if (idle)
-		atomic_fetch_add(&wal->idle, 1);
+	word_advance(&wal->idle);
 	if (lead || failed)
-		atomic_fetch_add(word_of(wal, next), 1);
+		word_advance(word_of(wal, next));
 	if (done != WAL_NO_BATCH)
-		atomic_fetch_add(word_of(wal, done), 1);
+		word_advance(word_of(wal, done));
 	pthread_mutex_unlock(&wal->lock);
-	if (idle)
-		word_wake(&wal->idle, INT_MAX);
+	word_wake(&wal->idle, INT_MAX);
 	if (lead || failed)
 		word_wake(word_of(wal, next), failed ? INT_MAX : 1);
 	if (done != WAL_NO_BATCH)
@@ -290,7 +293,7 @@ out:
 static void wait_durable(struct wal *wal, uint64_t lsn, bool *ret_locked)
 {
 	const bool flying = lsn <= wal->flying_lsn;
-	word_t *word = word_of(wal, flying ? wal->batch - 1 : wal->batch);
+	struct wal_word *word = word_of(wal, flying ? wal->batch - 1 : wal->batch);
 
 	*ret_locked = true;
 	if (!flying)
@@ -302,7 +305,7 @@ static void wait_durable(struct wal *wal, uint64_t lsn, bool *ret_locked)
 			lead(wal);
 			continue;
 		}
-		seen = atomic_load(word);
+		seen = atomic_load(&word->value);
 		pthread_mutex_unlock(&wal->lock);
 		word_wait(word, seen);
 		*ret_locked = atomic_load(&wal->durable_lsn) < lsn;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What wal/ is measured against: bare LMDB, and SQLite with the durability that wal/ promises. Each ends the program when it fails. */
+#ifndef TRITONE_BENCH_WAL_PEERS_H
+#define TRITONE_BENCH_WAL_PEERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+void peer_die(const char *what, const char *why) __attribute__((noreturn));
+
+/* `batches` transactions of `batch` records of `size` bytes in a new store below `dir`; the seconds they took, without
+ * its creation. */
+double peer_lmdb(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size);
+double peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size);
+
+/* A cursor over the database `log` of the LMDB environment in `dir`, that checks nothing; seconds. */
+double peer_scan(const char *dir, uint64_t *ret_sum);
+
+#endif
