@@ -165,6 +165,7 @@ static void test_all_waiters_are_told(void **state)
 	struct wal_report report;
 	pid_t pid = fork();
 
+	assert_true(pid >= 0);
 	if (pid == 0)
 		_exit(fail_many(f));
 	assert_int_equal(child_status(pid), 0);
@@ -203,6 +204,7 @@ static void test_growth_refused(void **state)
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
 	pid = fork();
+	assert_true(pid >= 0);
 	if (pid == 0) {
 		int rc = outgrow(f, &durable);
 
@@ -222,6 +224,7 @@ static void creation_case(struct fixture *f, int call, int code)
 {
 	pid_t pid = fork();
 
+	assert_true(pid >= 0);
 	if (pid == 0) {
 		struct error err = {0};
 		struct wal *wal;
@@ -260,6 +263,7 @@ static void test_reopen_on_full_disk(void **state)
 
 	log_make(f, 30);
 	pid = fork();
+	assert_true(pid >= 0);
 	if (pid == 0) {
 		struct error err = {0};
 		struct wal *wal;

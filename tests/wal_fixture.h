@@ -23,13 +23,13 @@ struct fixture {
 	struct error err;
 };
 
-static inline int fixture_setup(void **state)
+static inline int fixture_setup_in(void **state, const char *base)
 {
 	struct fixture *fixture = calloc(1, sizeof *fixture);
 
 	if (!fixture)
 		return -1;
-	snprintf(fixture->dir, sizeof fixture->dir, "/tmp/test_wal_XXXXXX");
+	snprintf(fixture->dir, sizeof fixture->dir, "%s/test_wal_XXXXXX", base);
 	if (!mkdtemp(fixture->dir)) {
 		free(fixture);
 		return -1;
@@ -38,6 +38,17 @@ static inline int fixture_setup(void **state)
 	snprintf(fixture->data, sizeof fixture->data, "%s/data.mdb", fixture->log);
 	*state = fixture;
 	return 0;
+}
+
+static inline int fixture_setup(void **state)
+{
+	return fixture_setup_in(state, "/tmp");
+}
+
+/* For what needs no disk, thousands of times. */
+static inline int fixture_setup_in_memory(void **state)
+{
+	return fixture_setup_in(state, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 }
 
 static inline int remove_entry(const char *path, const struct stat *status, int type, struct FTW *ftw)

@@ -29,6 +29,8 @@ int wal_grow(struct wal *wal, size_t needed, struct error *err)
 		    err, errno, "%s/%s: cannot grow to %zu bytes: %s", wal->dir, WAL_DATA_FILE, size, strerror(errno));
 	pthread_rwlock_wrlock(&wal->map);
 	rc = mdb_env_set_mapsize(wal->env, size);
+	if (rc)
+		atomic_store(&wal->unmapped, true);
 	pthread_rwlock_unlock(&wal->map);
 	if (rc)
 		return wal_mdb_error(err, rc, wal, "cannot be mapped at its new size");
@@ -73,9 +75,12 @@ static int commit_once(struct wal *wal, wal_change_fn change, void *arg, struct 
 {
 	struct wal_state state;
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(wal->env, NULL, 0, &txn);
+	int rc;
 
 	*ret_committing = false;
+	if (atomic_load(&wal->unmapped))
+		return ENOMEM;
+	rc = mdb_txn_begin(wal->env, NULL, 0, &txn);
 	if (rc)
 		return rc;
 	rc = wal_get_state(wal, txn, &state, err);

@@ -30,19 +30,33 @@ int wal_mdb_error(struct error *err, int rc, const struct wal *wal, const char *
 	return error_set(err, wal_mdb_code(rc), "%s/%s: %s: %s", wal->dir, WAL_DATA_FILE, doing, mdb_strerror(rc));
 }
 
+/* The writer has grown it. A failure leaves no map at all. */
+static int follow_map(struct wal *wal)
+{
+	int rc = mdb_env_set_mapsize(wal->env, 0);
+
+	if (rc)
+		atomic_store(&wal->unmapped, true);
+	return rc;
+}
+
 int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err)
 {
 	int rc, dead, tries = 0;
 
 	pthread_rwlock_rdlock(&wal->map);
 	for (;;) {
+		if (atomic_load(&wal->unmapped)) {
+			rc = ENOMEM;
+			break;
+		}
 		rc = mdb_txn_begin(wal->env, NULL, MDB_RDONLY, ret_txn);
 		if (rc == 0)
 			return 0;
 		if (++tries > 2)
 			break;
 		if (rc == MDB_MAP_RESIZED && wal->read_only) /* the writer has grown it: follow */
-			rc = mdb_env_set_mapsize(wal->env, 0);
+			rc = follow_map(wal);
 		else if (rc == MDB_READERS_FULL)
 			rc = mdb_reader_check(wal->env, &dead);
 		if (rc)

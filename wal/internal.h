@@ -71,7 +71,8 @@ struct wal {
 	int lock_fd; /* -1: a reader */
 	bool read_only;
 	size_t map_size, map_size_max;
-	uint64_t epoch; /* fixed once open; `state` moves with each commit */
+	_Atomic bool unmapped; /* the map could not be made anew at its new size: LMDB must not be called any more */
+	uint64_t epoch;        /* fixed once open; `state` moves with each commit */
 	struct wal_state state;
 
 	pthread_mutex_t lock;

@@ -25,7 +25,6 @@
 #define PAGE_LEAF    0x02u
 #define PAGE_LARGE   0x04u
 #define PAGE_META    0x08u
-#define PAGE_DIRTY   0x10u /* never means anything on disk */
 #define NODE_LARGE   0x01u
 #define NODE_TREE    0x02u
 #define INTEGER_KEYS 0x08u /* MDB_INTEGERKEY, as stored */
@@ -60,6 +59,7 @@ struct shape {
 	uint64_t pages;
 	uint8_t *seen; /* a bit a page */
 	uint64_t entries;
+	uint64_t txn_id, freed; /* of the snapshot; key of the last list of free pages */
 	struct tree log, meta;
 	struct shape_found found;
 	char *reason;
@@ -260,7 +260,7 @@ static const uint8_t *large_value(struct shape *shape, const uint8_t *where, siz
 	if (!bytes)
 		return NULL;
 	memcpy(&count, bytes + 12, sizeof count);
-	if ((page.flags & ~PAGE_DIRTY) != PAGE_LARGE || count != needed) {
+	if (page.flags != PAGE_LARGE || count != needed) {
 		wrong(shape, "page %llu should begin a value of %llu pages", (unsigned long long)number,
 		    (unsigned long long)needed);
 		return NULL;
@@ -268,10 +268,15 @@ static const uint8_t *large_value(struct shape *shape, const uint8_t *where, siz
 	return bytes + HEADER_SIZE;
 }
 
-static int free_list(struct shape *shape, const uint8_t *value, size_t size)
+/* LMDB takes it that a list falls, and finds runs of pages by that: of another it would hand out pages that are in use. */
+static int free_list(struct shape *shape, const uint8_t *key, const uint8_t *value, size_t size)
 {
-	uint64_t count, number, i;
+	uint64_t count, number, i, txn, before = UINT64_MAX;
 
+	memcpy(&txn, key, sizeof txn);
+	if (txn <= shape->freed || txn > shape->txn_id)
+		return wrong(shape, "a list of pages that transaction %llu is to have freed", (unsigned long long)txn);
+	shape->freed = txn;
 	if (size < sizeof count)
 		return wrong(shape, "a list of free pages without a length");
 	memcpy(&count, value, sizeof count);
@@ -279,6 +284,9 @@ static int free_list(struct shape *shape, const uint8_t *value, size_t size)
 		return wrong(shape, "a list of free pages that is longer than its place");
 	for (i = 1; i <= count; i++) {
 		memcpy(&number, value + i * sizeof number, sizeof number);
+		if (number >= before)
+			return wrong(shape, "a list of free pages that is not in order");
+		before = number;
 		if (mark(shape, number, 1) < 0)
 			return -1;
 	}
@@ -323,7 +331,7 @@ static int entry(struct shape *shape, enum tree_kind kind, const uint8_t *key, s
 	}
 	switch (kind) {
 	case TREE_FREE:
-		return key_size == 8 ? free_list(shape, value, size)
+		return key_size == 8 ? free_list(shape, key, value, size)
 				     : wrong(shape, "a list of free pages with a wrong key");
 	case TREE_MAIN:
 		return sub_tree(shape, (const char *)key, key_size, value, size);
@@ -378,7 +386,7 @@ static int walk(struct shape *shape, enum tree_kind kind, uint64_t number, uint3
 	bytes = page_at(shape, number, &page);
 	if (!bytes)
 		return -1;
-	if ((page.flags & ~PAGE_DIRTY) != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+	if (page.flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
 		return wrong(
 		    shape, "page %llu has flags %#x, expected a %s", shown, page.flags, leaf ? "leaf" : "branch");
 	if (page.lower < HEADER_SIZE || page.lower > page.upper || page.upper > shape->page_size || page.lower % 2)
@@ -418,6 +426,9 @@ static int walk_tree(struct shape *shape, enum tree_kind kind, const struct tree
 
 static int walk_all(struct shape *shape, const struct meta *meta)
 {
+	shape->txn_id = meta->txn_id;
+	if (meta->trees[TREE_FREE].flags != INTEGER_KEYS || meta->trees[TREE_MAIN].flags)
+		return wrong(shape, "its first pages name kinds of trees that no log has");
 	if (walk_tree(shape, TREE_MAIN, &meta->trees[TREE_MAIN]) < 0)
 		return -1;
 	shape->found.empty = !shape->found.has_log && !shape->found.has_meta;

@@ -42,22 +42,23 @@ static int sync_dir(const char *path, struct error *err)
 	return rc;
 }
 
-static int create_dir(const char *dir, struct error *err)
+static int sync_parent(const char *dir, struct error *err)
 {
-	char *copy;
+	char *copy = strdup(dir);
 	int rc;
 
-	if (mkdir(dir, 0777) < 0) {
-		if (errno == EEXIST)
-			return 0;
-		return error_set(err, errno, "%s: cannot be created: %s", dir, strerror(errno));
-	}
-	copy = strdup(dir);
 	if (!copy)
 		return error_set(err, ENOMEM, "%s: out of memory", dir);
 	rc = sync_dir(dirname(copy), err);
 	free(copy);
 	return rc;
+}
+
+static int create_dir(const char *dir, struct error *err)
+{
+	if (mkdir(dir, 0777) < 0 && errno != EEXIST)
+		return error_set(err, errno, "%s: cannot be created: %s", dir, strerror(errno));
+	return 0;
 }
 
 /* Is the mark there? -1: it is, but is not ours. */
@@ -87,12 +88,16 @@ static int look_for_mark(struct wal *wal, struct opening *opening, struct error 
 	return 0;
 }
 
+/* Who finds the mark takes it that the entries of directory and data file are durable: whoever made them may have died
+ * before they were. So these first. */
 static int leave_mark(struct wal *wal, struct opening *opening, struct error *err)
 {
 	const ssize_t size = sizeof format_text - 1;
-	int fd = openat(opening->dir_fd, WAL_FORMAT_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	int rc = -1;
+	int fd, rc = -1;
 
+	if (sync_parent(wal->dir, err) < 0 || sync_dir(wal->dir, err) < 0)
+		return -1;
+	fd = openat(opening->dir_fd, WAL_FORMAT_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 	if (fd >= 0) {
 		errno = EIO;
 		rc = pwrite(fd, format_text, (size_t)size, 0) == size ? fsync(fd) : -1;
@@ -127,12 +132,14 @@ static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_
 
 	if (look_for_mark(wal, opening, err) < 0)
 		return -1;
-	opening->data_fd = openat(opening->dir_fd, WAL_DATA_FILE, O_RDONLY | O_CLOEXEC);
+	opening->data_fd = openat(opening->dir_fd, WAL_DATA_FILE, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (opening->data_fd < 0 && errno != ENOENT)
 		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_DATA_FILE, strerror(errno));
 	opening->absent = opening->data_fd < 0;
 	if (!opening->absent && fstat(opening->data_fd, &status) < 0)
 		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_DATA_FILE, strerror(errno));
+	if (!opening->absent && !S_ISREG(status.st_mode))
+		return error_set(err, EILSEQ, "%s/%s: is not a file", wal->dir, WAL_DATA_FILE);
 	opening->fresh = opening->absent || status.st_size == 0;
 	*ret_bad_lsn = opening->fresh && opening->marked;
 	if (*ret_bad_lsn)
@@ -343,7 +350,9 @@ static int take_over(struct wal *wal, bool fresh, struct error *err)
 				return -1;
 		} else if (rc == MDB_MAP_RESIZED && wal->read_only && !resized) {
 			resized = true;
-			mdb_env_set_mapsize(wal->env, 0);
+			rc = mdb_env_set_mapsize(wal->env, 0);
+			if (rc)
+				return wal_mdb_error(err, rc, wal, "cannot be mapped at its new size");
 		} else if (rc != EINTR || ++interrupted >= WAL_INTR_TRIES) {
 			return wal_mdb_error(
 			    err, rc, wal, wal->read_only ? "cannot be read" : "the epoch cannot be bumped");
