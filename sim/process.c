@@ -126,18 +126,16 @@ void process_taken_over(struct world *w)
 
 /* ---- birth and death ---- */
 
-/* The process keeps its own time through restarts, by the machine's uptime (io/clock.h): that the machine's clock was set is
- * only seen after a new boot. One that runs ahead then cannot be told from time that has passed, and is left out. */
+/* That the machine's clock was set is only seen at a start: from then on the process counts by itself. One that was set ahead
+ * is left out: after a restart that cannot be told from time that has passed, and what was to end by then has ended (a limit of
+ * the conductor's, which the simulation has shown: see tritone-simulate(1)). */
 static void set_clock(struct world *w)
 {
-	if (!w->booted_anew)
-		return;
 	if (w->jump_us < 0)
 		w->clock_us += w->jump_us;
 	if (w->clock_us < -(int64_t)(WORLD_WALL_US / 2))
 		w->clock_us = 0;
 	w->jump_us = 0;
-	w->booted_anew = false;
 }
 
 void process_start(struct world *w)
@@ -164,7 +162,6 @@ void process_start(struct world *w)
 static void down(struct world *w, int32_t status, bool power)
 {
 	w->alive = w->live = false;
-	w->booted_anew = w->booted_anew || power;
 	w->timer_us = CORE_NEVER;
 	w->stopped_until_us = 0;
 	w->deaths++;

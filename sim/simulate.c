@@ -162,6 +162,7 @@ int sim_simulate(const struct sim_simulate *s, struct error *err)
 	if (sim_create(&sim, s->bug, err) != 0) /* is there such a bug? */
 		return -1;
 	sim_destroy(sim);
+	printf("seeds from %" PRIu64 "\n", s->first);
 	if (campaign_run(&c, &options, err) != 0)
 		return -1;
 	report(s, &c);

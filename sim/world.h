@@ -154,7 +154,7 @@ struct world {
 
 	/* the orchestrator's process */
 	uint32_t life;
-	bool alive, live, announced, lost, log_open, recovering, exited, booted_anew;
+	bool alive, live, announced, lost, log_open, recovering, exited;
 	int32_t exit_status;
 	int64_t clock_us; /* its clock is so far ahead of ours */
 	int64_t jump_us;  /* the machine's clock was set, to be seen at the next start */

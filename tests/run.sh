@@ -44,6 +44,30 @@ suite() {
 	return "$status"
 }
 
+# Fresh seeds of the simulation for SIM_BUDGET; the first is printed. What deviates is shrunk into build/.
+simulation() {
+	build/tritone simulate --seeds "${TRITONE_SEED:-$(git rev-parse HEAD)-$$}" --budget "${SIM_BUDGET:-5m}" -j2 -o build
+}
+
+# A seeded bug that the simulation must find, or it finds nothing.
+canary() {
+	build/tritone simulate --seeds "${TRITONE_SEED:-$(git rev-parse HEAD)-$$}" --count 20000 -j2 --bug double-commit-on-retry -o build
+	[ $? -eq 1 ]
+}
+
+# The same seeds are the same stories, whatever compiled them: gcc with -O2 and -O0, clang, with and without sanitizers.
+same_story() {
+	[ -f build-o0/build.ninja ] || meson setup build-o0 . -Doptimization=0 >/dev/null || return 1
+	ninja -C build-o0 tritone >build-o0/build.log 2>&1 || { tail -n 40 build-o0/build.log; return 1; }
+	wanted=$(build/tritone simulate --seeds 1..400 --no-shrink | grep '^trace') || return 1
+	for dir in build-o0 build-clang build-asan; do
+		[ -x "$dir/tritone" ] || continue
+		found=$("$dir/tritone" simulate --seeds 1..400 --no-shrink | grep '^trace')
+		echo "$dir: $found"
+		[ "$found" = "$wanted" ] || { echo "$dir tells another story than build: $wanted"; return 1; }
+	done
+}
+
 # meson_tests BUILD SUITE...
 meson_tests() {
 	dir=$1
@@ -69,6 +93,8 @@ if [ "$quick" = no ]; then
 	step recovery suite recovery
 	step known-bugs suite known-bugs
 	step lint ./dev lint
+	step simulation simulation
+	step simulation-canary canary
 	if [ ! -f build-asan/build.ninja ]; then
 		meson setup build-asan . -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 	fi
@@ -78,6 +104,7 @@ if [ "$quick" = no ]; then
 		tail -n 40 build-asan/build.log
 		step build-asan false
 	fi
+	step same-story same_story
 fi
 
 [ -z "$failures" ] || printf 'failed:%s\n' "$failures"

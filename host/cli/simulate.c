@@ -2,7 +2,6 @@
 /* tritone simulate: many seeds of the reference orchestrator in virtual time; what deviates is shrunk. */
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,10 +128,8 @@ int verb_simulate(int argc, char **argv)
 		return cli_usage("simulate", "unexpected '%s'", argv[optind]);
 	if (seeds && parse_seeds(&s, seeds))
 		return cli_usage("simulate", "--seeds %s: expected A..B, a number or a word", seeds);
-	if (!seeds) {
+	if (!seeds)
 		s.first = cli_seed(NULL);
-		printf("seed %" PRIu64 "\n", s.first);
-	}
 	status = sim_simulate(&s, &err);
 	if (status >= 0)
 		return status;
