@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verb, as a person calls it: what it prints, what it leaves behind, its exit status. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crash/state.h"
+
+struct room {
+	char dir[32], build[256];
+	char output[8192];
+};
+
+static int setup(void **state)
+{
+	struct room *room = calloc(1, sizeof *room);
+	char self[200];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	if (!room || n < 0)
+		return -1;
+	self[n] = '\0';
+	*strrchr(self, '/') = '\0';
+	*strrchr(self, '/') = '\0';
+	snprintf(room->build, sizeof room->build, "%s", self);
+	strcpy(room->dir, "/tmp/crashverb-XXXXXX");
+	*state = room;
+	return mkdtemp(room->dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	struct room *room = *state;
+	int rc = state_remove_tree(room->dir, NULL);
+
+	free(room);
+	return rc;
+}
+
+/* Runs it in the room's directory; $C is the program with what writes and checks there. */
+static int run(struct room *room, const char *arguments)
+{
+	char command[2048];
+	FILE *out;
+	size_t n;
+	int status;
+
+	snprintf(command, sizeof command,
+	    "cd %s && B=%s && S=$B/crash/subjects/crash-subject && exec 2>&1; \"$B/tritone\" crashtest %s", room->dir,
+	    room->build, arguments);
+	out = popen(command, "re");
+	assert_non_null(out);
+	n = fread(room->output, 1, sizeof room->output - 1, out);
+	room->output[n] = '\0';
+	status = pclose(out);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void expect(struct room *room, const char *arguments, int status, const char *text)
+{
+	const int found = run(room, arguments);
+
+	if (found != status || !strstr(room->output, text))
+		fail_msg("'%s': status %d, expected %d and '%s':\n%s", arguments, found, status, text, room->output);
+}
+
+static void test_holds(void **state)
+{
+	struct room *room = *state;
+
+	expect(room,
+	    "--seed 1 --check \"$S sqlite-wal check\" --model prefix --states-max 100 -- sh -c '\"$0\" sqlite-wal "
+	    "write \"$1\" 1' $S d",
+	    0, "0 lost acknowledged data   0 corrupt   0 recovery failures");
+	assert_non_null(strstr(room->output, "recorded "));
+	assert_non_null(strstr(room->output, "byte-torn: --model byte"));
+}
+
+/* A writer whose name is never made durable: found, kept, and found again by the command that is printed. */
+static void test_deviates(void **state)
+{
+	static const char writer[] =
+	    "-- sh -c 'echo 1 >\"$0/new\"; sync \"$0/new\"; mv \"$0/new\" \"$0/value\"; echo 1' d";
+	struct room *room = *state;
+	char command[512], again[1024], *at;
+	struct stat status;
+
+	snprintf(command, sizeof command,
+	    "--keep kept --check 'f() { test ! -s \"$2\" || test -s \"$1/value\"; }; f' %s", writer);
+	expect(room, command, 1, "lost acknowledged data, the smallest state that shows it");
+	assert_non_null(strstr(room->output, "MISSING  rename"));
+	snprintf(again, sizeof again, "%s/kept/state", room->dir);
+	assert_int_equal(stat(again, &status), 0);
+	at = strstr(room->output, "tritone crashtest --replay");
+	assert_non_null(at);
+	at[strcspn(at, "\n")] = '\0';
+	snprintf(again, sizeof again, "%s", at + strlen("tritone crashtest "));
+	expect(room, again, 1, "1 crash states");
+	assert_non_null(strstr(room->output, "1 lost acknowledged data"));
+}
+
+static void test_json(void **state)
+{
+	struct room *room = *state;
+
+	expect(room, "--json --model prefix --check true -- sh -c 'echo x >\"$0/f\"; echo 1' d", 0,
+	    "\"acknowledgements\": 1");
+	assert_int_equal(room->output[0], '{');
+	assert_non_null(strstr(room->output, "\"deviation\": null"));
+}
+
+static void test_usage(void **state)
+{
+	struct room *room = *state;
+
+	expect(room, "", 2, "expected a command");
+	expect(room, "--model none -- true d", 2, "no model 'none'");
+	expect(room, "--recover true -- true d", 2, "--recover goes with --check");
+	expect(room, "--only 3 -- true d", 2, "--only goes with --replay");
+	expect(room, "-j 0 -- true d", 2, "no number");
+	expect(room, "-- no-such-command d", 2, "there is no such command");
+	expect(room, "-- false d", 2, "ended with status 1");
+	expect(room, "--help", 0, "usage: tritone crashtest");
+}
+
+static void test_nothing(void **state)
+{
+	expect(*state, "-- true d", 4, "nothing was written");
+}
+
+static void test_cannot(void **state)
+{
+	struct room *room = *state;
+
+	expect(room, "--recorder preload -- $B/tests/notifier_child_static d every", 7, "statically linked");
+	expect(room, "-- sh -c 'exec \"$0\" \"$1\" map data' $B/tests/notifier_child d", 7, "shared and writable");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_holds, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_deviates, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_cannot, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
