@@ -179,7 +179,7 @@ static int run_entry(
 	if (subject)
 		judge = crash_judge_subject(subject);
 	options.kinds = entry->kinds;
-	options.states_max = entry->states_max;
+	options.states_max = base->states_max ? base->states_max : entry->states_max;
 	options.volatiles = record_volatiles;
 	*row = (struct self_row){.name = entry->name,
 	    .summary = entry->summary ? entry->summary : subject->summary,

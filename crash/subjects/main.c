@@ -13,7 +13,7 @@
 static const char usage[] =
     "crash-subject: libraries that keep their state in files, to be crashed\n"
     "\n"
-    "  crash-subject NAME write DIR COUNT    COUNT transactions; prints the number of each once it is durable\n"
+    "  crash-subject NAME write COUNT DIR    COUNT transactions; prints the number of each once it is durable\n"
     "  crash-subject NAME recover DIR        opens it as after a crash\n"
     "  crash-subject NAME check DIR ACKED    ACKED: a file with the lines that were printed\n"
     "\n"
@@ -87,8 +87,8 @@ int main(int argc, char **argv)
 	uint32_t count;
 	size_t i;
 
-	if (subject && argc == 5 && !strcmp(argv[2], "write") && read_number(argv[4], &count) == 0)
-		return subject->write(argv[3], count, print_number, NULL, &err) < 0 ? failed(subject, &err) : 0;
+	if (subject && argc == 5 && !strcmp(argv[2], "write") && read_number(argv[3], &count) == 0)
+		return subject->write(argv[4], count, print_number, NULL, &err) < 0 ? failed(subject, &err) : 0;
 	if (subject && argc == 4 && !strcmp(argv[2], "recover"))
 		return subject->recover(argv[3], &err) < 0 ? failed(subject, &err) : 0;
 	if (subject && argc == 5 && !strcmp(argv[2], "check"))

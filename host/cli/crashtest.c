@@ -588,7 +588,8 @@ int verb_crashtest(int argc, char **argv)
 	test.explore.volatiles = test.volatiles;
 	test.explore.interrupted = &crashtest_signal;
 	if (test.explore.states_max == UINT64_MAX)
-		test.explore.states_max = test.commands.check ? STATES_MAX_COMMAND : STATES_MAX_LIBRARY;
+		test.explore.states_max =
+		    test.self ? 0 : (test.commands.check ? STATES_MAX_COMMAND : STATES_MAX_LIBRARY);
 	if (test.explore.recovery_max == UINT64_MAX)
 		test.explore.recovery_max = test.commands.check ? 0 : RECOVERY_MAX;
 	if (explore_work_create(work, &err) < 0)
