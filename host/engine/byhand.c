@@ -30,7 +30,7 @@ struct shooting {
 	char agents[SHOTS_MAX][128]; /* who is hit, by id; one entry "" for a fault that is not about agents */
 	size_t agent_count;
 	struct runner *runners[SHOTS_MAX];
-	bool felt[SHOTS_MAX];
+	int64_t injected_ms; /* the latest of them; the time that a fault lasts is counted from there */
 	size_t matched;
 };
 
@@ -301,12 +301,12 @@ static enum verdict fire(struct shooting *s, size_t i, struct error *err)
 
 	if (runner_plan(s->runners[i], NULL, err) || runner_inject(s->runners[i], err))
 		return err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_NOT_INJECTED;
+	s->injected_ms = now_ms();
 	do {
 		if (runner_verify(s->runners[i], &proof, err))
 			return look_around(s, err) ? VERDICT_ABORTED : VERDICT_NOT_INJECTED;
 		if (proof.felt == TRITONE_FELT) {
 			fprintf(s->shot->out, "felt          %s\n", proof.text);
-			s->felt[i] = true;
 			return VERDICT_HELD;
 		}
 		if (proof.felt == TRITONE_NEVER || interrupt_signal(s->run.options->interrupt))
@@ -316,22 +316,45 @@ static enum verdict fire(struct shooting *s, size_t i, struct error *err)
 		look = now_ms() >= look ? now_ms() + HALT_GAP_MS : look;
 		poll(&p, 1, VERIFY_GAP_MS);
 	} while (now_ms() < until);
+	if (proof.felt == TRITONE_UNEXERCISED && !(s->info->capabilities & TRITONE_CAP_INSTANT))
+		fprintf(s->shot->out, "waiting       %s\n", proof.text);
 	error_set(err, ETIMEDOUT, "not felt: %.200s", proof.text);
 	return proof.felt == TRITONE_UNEXERCISED ? VERDICT_VACUOUS : VERDICT_NOT_INJECTED;
 }
 
-/* Until the time is over or a signal comes: 0; -1 when something else has ended it. */
-static int last(struct shooting *s, struct error *err)
+/* Whether somebody has come across it by now. Asked while it lasts: what has ended by itself is not known to have been felt. */
+static bool felt_late(struct shooting *s)
 {
-	int64_t until = now_ms() + s->shot->duration_ms;
-	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
-	int64_t left;
+	struct tritone_proof proof = {.struct_size = sizeof proof};
+	struct error why;
+	size_t i;
 
-	while (!interrupt_signal(s->run.options->interrupt) && (left = until - now_ms()) > 0) {
-		if (look_around(s, err))
+	for (i = 0; i < s->agent_count; i++)
+		if (s->runners[i] && runner_verify(s->runners[i], &proof, &why) == 0 && proof.felt == TRITONE_FELT) {
+			fprintf(s->shot->out, "felt          %s\n", proof.text);
+			return true;
+		}
+	return false;
+}
+
+/* Until the time is over or a signal comes: 0; -1 when something else has ended it. */
+static int last(struct shooting *s, enum verdict *verdict, struct error *err)
+{
+	int64_t until = s->injected_ms + s->shot->duration_ms, look = 0, now;
+	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
+
+	while (!interrupt_signal(s->run.options->interrupt) && (now = now_ms()) < until) {
+		int64_t gap = *verdict == VERDICT_VACUOUS ? VERIFY_GAP_MS : HALT_GAP_MS;
+
+		if (now >= look && look_around(s, err))
 			return -1;
-		poll(&p, 1, (int)(left < HALT_GAP_MS ? left : HALT_GAP_MS));
+		look = now >= look ? now + HALT_GAP_MS : look;
+		if (*verdict == VERDICT_VACUOUS && felt_late(s))
+			*verdict = VERDICT_HELD;
+		poll(&p, 1, (int)(until - now < gap ? until - now : gap));
 	}
+	if (*verdict == VERDICT_VACUOUS && felt_late(s)) /* a signal has ended it */
+		*verdict = VERDICT_HELD;
 	return 0;
 }
 
@@ -355,20 +378,8 @@ static enum verdict shoot_all(struct shooting *s, struct error *err)
 	if (s->run.options->dry_run)
 		return verdict;
 	/* What nobody has come across yet may still be: it lasts its time, too. */
-	if (lasting && (verdict == VERDICT_HELD || verdict == VERDICT_VACUOUS)) {
-		struct tritone_proof proof = {.struct_size = sizeof proof};
-
-		bool ended = last(s, err) < 0;
-
-		for (i = 0; verdict == VERDICT_VACUOUS && i < s->agent_count; i++)
-			if (s->runners[i] && runner_verify(s->runners[i], &proof, &why) == 0 &&
-			    proof.felt == TRITONE_FELT) {
-				fprintf(s->shot->out, "felt          %s\n", proof.text);
-				verdict = VERDICT_HELD;
-			}
-		if (ended)
-			verdict = VERDICT_ABORTED;
-	}
+	if (lasting && (verdict == VERDICT_HELD || verdict == VERDICT_VACUOUS) && last(s, &verdict, err) < 0)
+		verdict = VERDICT_ABORTED;
 	for (i = 0; i < s->agent_count; i++) {
 		if (!s->runners[i])
 			continue;

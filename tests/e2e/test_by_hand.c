@@ -277,6 +277,15 @@ static void test_rate_limit(void **state)
 	ran_status(ran, 130);
 	ran_has(ran, "undone        rate-limit");
 	assert_int_equal(http(url, ask, NULL), 200);
+
+	/* Somebody calls when the time for the proof is over, and that of the fault is not. */
+	ran = tritone_start(world, "inject", "rate-limit", "provider=claude", "--state", up.run, "--for", "1000s",
+	    "--proof", "1ms", NULL);
+	ran_says(ran, "waiting       nobody has called claude");
+	assert_int_equal(http(url, ask, NULL), 429);
+	ran_says(ran, "felt          1 of 1 requests");
+	assert_int_equal(kill(-ran->pid, SIGINT), 0);
+	ran_status(ran, 130);
 	end_up(world, &up);
 }
 
