@@ -400,7 +400,6 @@ static int run_job(struct job *job, struct model *model)
 
 static pid_t start_job(struct job *job, struct model *model)
 {
-	struct error err = {0};
 	pid_t pid;
 
 	fflush(NULL);
@@ -408,11 +407,10 @@ static pid_t start_job(struct job *job, struct model *model)
 	if (pid != 0)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	job->err = &err;
 	if (run_job(job, model) == 0)
 		_exit(0);
 	if (!job->share->failed.code)
-		job->share->failed = err;
+		job->share->failed = *job->err; /* this process's copy of the caller's */
 	if (!job->share->failed.code)
 		error_set(&job->share->failed, EIO, "the exploration failed without a reason");
 	_exit(1);

@@ -281,7 +281,7 @@ static uint64_t tears_of(const struct model *model, enum model_kind kind, size_t
 static int torn_places(struct model *model, size_t op, enum model_kind kind, place_fn visit, void *arg)
 {
 	const size_t first = model->op_units[op], end = model->op_units[op + 1];
-	const bool others = model->free_count > 1;
+	const int others = model->free_count > 1 ? 1 : 0;
 	size_t unit;
 	int rc = 0;
 
