@@ -449,7 +449,8 @@ void agents_act(struct world *w, const struct happening *h)
 		if (a->call != h->step)
 			break;
 		providers_hung_up(w, a, "never answered");
-		/* fall through */
+		after_call(w, h->agent, h);
+		break;
 	case ACT_CALLED:
 		after_call(w, h->agent, h);
 		break;

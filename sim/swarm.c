@@ -113,7 +113,7 @@ static void draw_spans(struct sim_plan *plan, struct rng *rng)
 
 static struct sim_when draw_when(struct sim_plan *plan, struct rng *rng)
 {
-	struct sim_when when = {.nth = 1, .of = SIM_ANY};
+	struct sim_when when = {.nth = 1, .of = SIM_ANY, .event = SIM_ON_REQUEST};
 	uint32_t steps = plan->task_count * 3;
 
 	switch (rng_below(rng, 8)) {
@@ -124,33 +124,31 @@ static struct sim_when draw_when(struct sim_plan *plan, struct rng *rng)
 		break;
 	case 2:
 		when.event = SIM_ON_REPLY;
-		when.nth = (uint32_t)rng_range(rng, 1, steps);
 		break;
 	case 3:
 		when.event = SIM_ON_COMMIT;
-		when.nth = (uint32_t)rng_range(rng, 1, plan->task_count);
 		break;
 	case 4:
 		when.event = SIM_ON_NOTIFY;
-		when.nth = (uint32_t)rng_range(rng, 1, plan->task_count);
 		break;
 	case 5:
 		when.event = SIM_ON_ACCEPT;
-		when.nth = (uint32_t)rng_range(rng, 1, plan->task_count);
 		break;
 	case 6:
 		if (plan->fault_count > 0) {
 			when.event = rng_permille(rng, 500) ? SIM_ON_FAULT : SIM_ON_REVERT;
 			when.of = plan->faults[rng_below(rng, plan->fault_count)].name;
-			break;
 		}
-		/* fall through */
+		break;
 	default:
-		when.event = SIM_ON_REQUEST;
-		when.nth = (uint32_t)rng_range(rng, 1, steps);
-		when.hold = rng_permille(rng, 500);
 		break;
 	}
+	if (when.event == SIM_ON_REQUEST || when.event == SIM_ON_REPLY)
+		when.nth = (uint32_t)rng_range(rng, 1, steps);
+	else if (when.event == SIM_ON_COMMIT || when.event == SIM_ON_NOTIFY || when.event == SIM_ON_ACCEPT)
+		when.nth = (uint32_t)rng_range(rng, 1, plan->task_count);
+	if (when.event == SIM_ON_REQUEST)
+		when.hold = rng_permille(rng, 500);
 	if (when.event != SIM_AT && rng_permille(rng, 400))
 		when.after_us = rng_below(rng, 300) * SIM_MS;
 	return when;
