@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -112,14 +113,20 @@ static void die(void)
 		nth_gate(SYS_pause, 0, 0, 0, 0, 0, 0);
 }
 
+static bool of_several_pages(long number, const long args[6])
+{
+	return ((number == SYS_pwrite64 || number == SYS_write) && args[2] > PAGE) ||
+	       ((number == SYS_pwritev || number == SYS_writev) && args[2] > 1);
+}
+
 /* A write that is killed ends at the border of a page. */
 static void tear(long number, const long args[6])
 {
 	struct iovec first;
 
-	if ((number == SYS_pwrite64 || number == SYS_write) && args[2] > PAGE) {
+	if (number == SYS_pwrite64 || number == SYS_write) {
 		nth_gate(number, args[0], args[1], PAGE, args[3], 0, 0);
-	} else if ((number == SYS_pwritev || number == SYS_writev) && args[2] > 1) {
+	} else {
 		first = *(const struct iovec *)args[1];
 		nth_gate(number, args[0], (long)&first, 1, args[3], args[4], 0);
 	}
@@ -130,14 +137,15 @@ static void on_call(int signal_number, siginfo_t *info, void *context)
 	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
 	const long args[6] = {regs[REG_RDI], regs[REG_RSI], regs[REG_RDX], regs[REG_R10], regs[REG_R8], regs[REG_R9]};
 	const long number = info->si_syscall;
-	const uint64_t count = atomic_fetch_add(&plan->count, 1) + 1;
+	const bool counts = plan->mode != NTH_KILL_TORN || of_several_pages(number, args);
+	const uint64_t count = atomic_fetch_add(&plan->count, counts ? 1 : 0) + 1;
 	const int kept = errno;
 	long rc = 0;
 
 	(void)signal_number;
 	if (plan->count_max && count > plan->count_max)
 		nth_gate(SYS_exit_group, NTH_EXIT_ENDLESS, 0, 0, 0, 0, 0);
-	if (plan->mode == NTH_COUNT || count < plan->n || count > plan->until) {
+	if (plan->mode == NTH_COUNT || !counts || count < plan->n || count > plan->until) {
 		regs[REG_RAX] = nth_gate(number, args[0], args[1], args[2], args[3], args[4], args[5]);
 		errno = kept;
 		return;

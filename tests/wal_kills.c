@@ -357,8 +357,9 @@ static void wait_for_the_instant(struct lane *lane, uint64_t begin)
 static void arm(struct lane *lane, enum kills_how how)
 {
 	struct stage *stage = lane->stage;
-	/* an opening has some 40 calls, a commit 3 or 4 */
-	const uint64_t n = 1 + draw(&lane->random) % (draw(&lane->random) % 2 ? 60 : 200);
+	/* an opening has some 40 calls, a commit 3 or 4, of which one writes several pages */
+	const uint64_t among = draw(&lane->random) % 2 ? 60 : 200,
+		       n = 1 + draw(&lane->random) % (how == KILLS_CALL_TORN ? among / 10 : among);
 
 	memset(stage, 0, sizeof *stage);
 	stage->attempted = lane->known;
@@ -520,7 +521,7 @@ int kills_lanes(struct kills *total, int lanes, const char *const *dirs, int dir
 void kills_print(const struct kills *kills, FILE *to)
 {
 	static const char *const hows[] = {"at a random instant", "after the n-th acknowledgement",
-	    "at the n-th file call", "inside of the n-th file call"};
+	    "at the n-th file call", "inside of the n-th long write"};
 	int how, where;
 
 	fprintf(to, "%-32s %8s %8s %8s %10s %8s %8s %8s\n", "killed", "unborn", "opening", "staging", "committing",

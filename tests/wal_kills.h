@@ -16,7 +16,7 @@ enum kills_how {
 	KILLS_INSTANT,   /* at a random time since its start */
 	KILLS_ACK,       /* at once after its n-th acknowledgement was read */
 	KILLS_CALL,      /* before its n-th file call */
-	KILLS_CALL_TORN, /* inside of its n-th file call, if that is a write of several pages */
+	KILLS_CALL_TORN, /* inside of its n-th write of several pages */
 	KILLS_HOWS,
 };
 
