@@ -95,6 +95,8 @@ if [ "$quick" = no ]; then
 	step lint ./dev lint
 	step simulation simulation
 	step simulation-canary canary
+	# 8 targets: two minutes at most, and what it takes to build them
+	step fuzz fuzz/run.sh 14
 	if [ ! -f build-asan/build.ninja ]; then
 		meson setup build-asan . -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 	fi
