@@ -340,6 +340,43 @@ static void test_truncate(void **state)
 	EXPECT(room, "f=old", "f=", "f=n");
 }
 
+/* A change of size is durable with its file, and not before. */
+static void test_size(void **state)
+{
+	struct room *room = *state;
+
+	begin_with(room, 1, "f", "old");
+	add(room, (struct trace_op){.kind = TRACE_TRUNCATE, .file = 1, .size = 1});
+	ack(room);
+	room->acked_min = 1;
+	explore(room, SUBSET);
+	EXPECT(room, "f=old", "f=o");
+	plain(room, TRACE_FSYNC, 1);
+	ack(room);
+	room->acked_min = 2;
+	explore(room, SUBSET);
+	EXPECT(room, "f=o");
+}
+
+/* Two names change places at once: never one file under both, or none. */
+static void test_exchange(void **state)
+{
+	struct room *room = *state;
+
+	create(room, 2, "g");
+	begin_with(room, 1, "f", "a");
+	add(room, (struct trace_op){.kind = TRACE_RENAME,
+		      .flags = TRACE_EXCHANGE,
+		      .file = 1,
+		      .other = 2,
+		      .dir = ROOT,
+		      .name = "f",
+		      .dir2 = ROOT,
+		      .name2 = "g"});
+	explore(room, PREFIX | SUBSET);
+	EXPECT(room, "g= f=a", "g=a f=");
+}
+
 static void test_sectors(void **state)
 {
 	struct room *room = *state;
@@ -464,6 +501,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_order_of_names, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_moved_directory, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_truncate, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_size, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_exchange, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sectors, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_volatile, setup, teardown),

@@ -18,6 +18,7 @@
 #include "crash/notifier/notifier.h"
 #include "crash/record/record.h"
 #include "crash/state.h"
+#include "tritone/faultpoint.h"
 
 struct room {
 	char dir[32], child[2][256];
@@ -246,7 +247,7 @@ static int write_and_say(void *arg)
 	const char *dir = arg;
 	int fd;
 
-	if (chdir(dir) < 0)
+	if (chdir(dir) < 0 || setenv("TRITONE_RECORD", "1", 1) < 0 || tritone_faultpoint("before the file"))
 		return 1;
 	fd = open("f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, "abc", 3) != 3 || fsync(fd) < 0 || close(fd) < 0)
@@ -267,8 +268,11 @@ static void test_function(void **state)
 	if (record_function(&options, write_and_say, dir, &room->trace, &room->status, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_true(WIFEXITED(room->status) && WEXITSTATUS(room->status) == 7);
-	assert_int_equal(room->trace->count - room->trace->begin, 4);
+	assert_int_equal(room->trace->count - room->trace->begin, 5);
 	assert_string_equal(room->trace->acks[0].text, "said");
+	assert_int_equal(room->trace->marks_count, 1);
+	assert_string_equal(room->trace->marks[0].text, "before the file");
+	assert_int_equal(room->trace->marks[0].op, room->trace->begin);
 }
 
 int main(void)
