@@ -29,6 +29,8 @@ extern char **environ;
 /* One state being judged. */
 struct trial {
 	const struct crash_case *state;
+	const struct trace_line *acks;
+	size_t acked;
 	struct crash_verdict *verdict;
 	char first[OUTPUT_MAX], again[OUTPUT_MAX];
 	json_t *tasks; /* of `first` */
@@ -112,9 +114,9 @@ static const char *task_of(const struct trace_line *line, const char *word)
 	return strncmp(line->text, word, length) == 0 && line->text[length] == ' ' ? line->text + length + 1 : NULL;
 }
 
-static bool is_made(const struct crash_case *state)
+static bool is_made(const struct trial *trial)
 {
-	return state->acked > 0 && strcmp(state->trace->acks[0].text, "made") == 0;
+	return trial->acked > 0 && strcmp(trial->acks[0].text, "made") == 0;
 }
 
 /* Out of what `first` says. */
@@ -131,7 +133,7 @@ static bool take_tasks(struct trial *trial)
 
 static bool recovers(struct trial *trial)
 {
-	if (!is_made(trial->state) && !makes(trial))
+	if (!is_made(trial) && !makes(trial))
 		return false;
 	if (!runs(trial, trial->first))
 		return false;
@@ -158,8 +160,8 @@ static bool keeps_its_word(struct trial *trial)
 {
 	size_t i;
 
-	for (i = 0; i < trial->state->acked; i++) {
-		const struct trace_line *line = &trial->state->trace->acks[i];
+	for (i = 0; i < trial->acked; i++) {
+		const struct trace_line *line = &trial->acks[i];
 		const char *task = task_of(line, "accepted");
 
 		if (task && !state_of(trial, task))
@@ -435,6 +437,8 @@ static int judge(void *arg, const struct crash_case *state, struct crash_verdict
 		return error_set(err, ENOMEM, "no memory for a judge");
 	*ret_verdict = (struct crash_verdict){.outcome = CRASH_RECOVERED};
 	trial->state = state;
+	trial->acks = context->config->before ? context->config->before->acks : state->trace->acks;
+	trial->acked = context->config->before ? context->config->acked : state->acked;
 	trial->verdict = ret_verdict;
 	good = recovers(trial) && keeps_its_word(trial) && repository_is_whole(trial);
 	if (good && every && ++context->judged % every == 0)

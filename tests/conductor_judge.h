@@ -11,6 +11,9 @@
 struct conductor_judge_config {
 	const char *writer;   /* the path of conductor_writer */
 	unsigned serve_every; /* each so many-th state is also served to its end, with agents; 0: none */
+	/* What was acknowledged before the trace that is explored began: the first `acked` lines of this one. Or NULL. */
+	const struct trace *before;
+	size_t acked;
 };
 
 /* `config`: the above. The conductor runs in the judging process: nothing else may have used libuv or libgit2 before. */
