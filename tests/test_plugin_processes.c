@@ -136,6 +136,12 @@ static void test_pause(void **state)
 	struct agent *agent = agent_of(p, false);
 
 	plugin_use(p, "agent-pause", NULL);
+	/* What another has stopped has nothing to feel, and is not ours to let go. */
+	assert_int_equal(kill(agent->pid, SIGSTOP), 0);
+	wait_state(agent, WUNTRACED, stopped);
+	plugin_failed(p, p->fault->plan(&p->call, p->undo, &p->error), EALREADY, "is stopped already");
+	assert_int_equal(kill(agent->pid, SIGCONT), 0);
+	wait_state(agent, WCONTINUED, continued);
 	plugin_plan(p);
 	assert_int_equal(plugin_verify(p), TRITONE_NOT_YET);
 	plugin_inject(p);

@@ -11,7 +11,16 @@ enum { AGENT };
 
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
-	return process_plan(call, TRITONE_TARGET_AGENT, call->values[AGENT].string, undo, error);
+	struct process_undo u;
+	char state = '?';
+
+	if (process_plan(call, TRITONE_TARGET_AGENT, call->values[AGENT].string, undo, error) ||
+	    process_undo(undo, &u, error))
+		return -1;
+	/* It would be called felt, and the undo would let go what somebody else has stopped. */
+	if (process_alive(u.pid, u.start_time, &state) && (state == 'T' || state == 't'))
+		return fail(error, EALREADY, "agent %s (pid %d) is stopped already", u.id, u.pid);
+	return 0;
 }
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
