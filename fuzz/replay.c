@@ -18,13 +18,14 @@ static int run_file(const char *path)
 			fclose(file);
 		return -1;
 	}
-	bytes = malloc((size_t)status.st_size + 1); /* exactly as long as the input: reading behind it is then seen */
-	if (bytes && status.st_size) {
-		uint8_t *exact = realloc(bytes, (size_t)status.st_size);
-
-		bytes = exact ? exact : bytes;
-		size = fread(bytes, 1, (size_t)status.st_size, file);
+	/* exactly as long as the input: reading behind it is then seen */
+	bytes = malloc(status.st_size ? (size_t)status.st_size : 1);
+	if (!bytes) {
+		fclose(file);
+		return -1;
 	}
+	if (status.st_size)
+		size = fread(bytes, 1, (size_t)status.st_size, file);
 	fclose(file);
 	fprintf(stderr, "%s\n", path); /* the last line is whom to blame */
 	LLVMFuzzerTestOneInput(bytes, size);

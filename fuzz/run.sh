@@ -4,7 +4,7 @@
 # build-fuzz/corpus; an input that fails is in build-fuzz/crashes, and belongs into fuzz/corpus/TARGET once it is mended:
 # the unit tests run over that.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 only=
 seconds=60
 for word in "$@"; do
@@ -24,8 +24,9 @@ if [ ! -f build-fuzz/build.ninja ]; then
 	}
 	rm -f build-fuzz.log
 fi
-targets=$(ls fuzz/fuzz_*.c | sed 's|fuzz/fuzz_\(.*\)\.c|\1|')
-[ -z "$only" ] || [ -f "fuzz/fuzz_$only.c" ] || { echo "fuzz: no target $only; there are:" $targets >&2; exit 2; }
+targets=
+for f in fuzz/fuzz_*.c; do t=${f#fuzz/fuzz_}; targets="$targets ${t%.c}"; done
+[ -z "$only" ] || [ -f "fuzz/fuzz_$only.c" ] || { echo "fuzz: no target $only; there are:$targets" >&2; exit 2; }
 programs=
 for t in ${only:-$targets}; do programs="$programs fuzz/fuzz_$t"; done
 # shellcheck disable=SC2086
