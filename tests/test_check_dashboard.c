@@ -183,6 +183,9 @@ static void test_one_claim_replaces_another(void **state)
 	assert_int_equal(r.opportunities, 4);
 	TELLS(&r, 1, "it claimed delivery met (1.000) at 1.400 s; observed: 0.000 of the commits notified, target 0.99",
 	    again + 1);
+	SAY(s, 1402, CLAIM, OK, .actor = "delivery", .number = 1, .value = 1); /* said once more */
+	SAY(s, 1403, NOTIFY, FAIL, .task = "a");
+	assert_int_equal(JUDGE("dashboard-honest").violations, 2);
 	s->ops[red].actor = "latency"; /* never taken back: the same word all the time */
 	assert_int_equal(JUDGE("dashboard-honest").violations, 1);
 	f->config.slo_notification = 0; /* not judged */
@@ -203,6 +206,14 @@ static void test_a_claim_of_red_is_replaced(void **state)
 	r = JUDGE("dashboard-honest");
 	assert_int_equal(r.violations, 1);
 	TELLS(&r, 0, "it claimed notifications not met (0.250) up to 1.100 s; observed: all commits notified", 2);
+	f->config.slo_notification = 1; /* which is just met */
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+	s->ops[2].value = 1;
+	expect(JUDGE("dashboard-honest"), HELD);
+	s->ops[2].value = 0;
+	f->config.slo_notification = 0; /* not judged */
+	expect(JUDGE("dashboard-honest"), VACUOUS);
+	f->config.slo_notification = 0.99;
 	s->ops[1].time_us = 100001; /* it was true when it was said */
 	expect(JUDGE("dashboard-honest"), HELD);
 	s->ops[1].time_us = 5000;
@@ -268,11 +279,14 @@ static void test_successes_are_told(void **state)
 	r = JUDGE("dashboard-honest");
 	TELLS(&r, 0, "it claimed task_success not met (0.900); observed: 1 of 2 tasks failed", 9);
 	assert_string_equal(r.summary, "2 claims, 1 false");
+	SAY(s, 14, CLAIM, OK, .actor = "latency", .value = 1); /* nothing of it */
+	SAY(s, 14, CLAIM, OK, .actor = "latency", .value = 0);
+	assert_int_equal(JUDGE("dashboard-honest").findings[0].evidence[0], 9);
 	f->config.slo_task_success = 0;
 	SAY(s, 20, COMMIT, OK, .task = "b", .key = "c2");
 	r = JUDGE("dashboard-honest");
 	assert_int_equal(r.opportunities, 1);
-	TELLS(&r, 0, "it said that task b was given up, but the ledger has commit c2 of it", 11, 10);
+	TELLS(&r, 0, "it said that task b was given up, but the ledger has commit c2 of it", 13, 10);
 	s->count = 0;
 	SAY(s, 0, CLAIM, OK, .actor = "task_success", .value = 0);
 	r = JUDGE("dashboard-honest");

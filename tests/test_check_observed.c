@@ -60,7 +60,7 @@ static void test_whose_notification_it_is(void **state)
 
 	SAY(s, 0, COMMIT, OK, .task = "a", .key = "c1");
 	SAY(s, 10, COMMIT, OK, .task = "b", .key = "c2");
-	SAY(s, 20, NOTIFY, OK);
+	SAY(s, 20, NOTIFY, OK, .key = "?");
 	SAY(s, 200, NOTIFY, OK, .task = "nobody");
 	SAY(s, 300, NOTIFY, OK, .task = "b");
 	view = (struct history_view){.ops = s->ops, .count = s->count};

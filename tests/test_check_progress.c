@@ -179,7 +179,7 @@ static void test_what_is_activity(void **state)
 
 	f->config.progress_limit_us = 1000000;
 	SAY(s, 0, SUBMIT, OK, .task = "a");
-	SAY(s, 700, STAGE, INVOKE);
+	SAY(s, 700, STAGE, INVOKE, .actor = "x");
 	SAY(s, 1600, COMMIT, OK, .task = "a", .key = "c1");
 	SAY(s, 9000, STAGE, INVOKE, .actor = "end");
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -142,6 +142,7 @@ static void take_evidence(void *arg, const char *name, const char *value)
 static int set_param(struct run_fault *fault, const char *name, const char *value)
 {
 	size_t i, length = strlen(name);
+	char *text;
 
 	for (i = 0; i < fault->param_count; i++)
 		if (!strncmp(fault->params[i], name, length) && fault->params[i][length] == '=')
@@ -149,14 +150,13 @@ static int set_param(struct run_fault *fault, const char *name, const char *valu
 	if (i == RUN_PARAMS_MAX)
 		return run_fail(fault->run, VERDICT_ERROR, "fault %s has more than %d arguments", fault->spec->name,
 		    RUN_PARAMS_MAX);
+	if (asprintf(&text, "%s=%s", name, value) < 0)
+		return run_fail(fault->run, VERDICT_ERROR, "no memory");
 	if (i < fault->param_count)
 		free(fault->params[i]);
 	else
-		fault->params[fault->param_count++] = NULL;
-	if (asprintf(&fault->params[i], "%s=%s", name, value) < 0) {
-		fault->params[i] = NULL;
-		return run_fail(fault->run, VERDICT_ERROR, "no memory");
-	}
+		fault->param_count++;
+	fault->params[i] = text;
 	return 0;
 }
 

@@ -132,16 +132,15 @@ static struct pulse advance(struct run *run)
 
 int run_pause(struct run *run, int64_t ms, bool must_finish)
 {
-	uint64_t until_us = history_now_us(run->history) + (ms > 0 ? (uint64_t)ms * 1000 : 0), now_us;
+	uint64_t until_us = history_now_us(run->history) + (ms > 0 ? (uint64_t)ms * 1000 : 0);
 
-	while ((now_us = history_now_us(run->history)) < until_us) {
+	while (history_now_us(run->history) < until_us) {
 		/* The method's pauses are part of the watch: the faults have their moments in them, too. */
 		struct pulse p = run->watching ? advance(run) : (struct pulse){.wake_us = UINT64_MAX};
 		uint64_t wake_us = p.wake_us < until_us ? p.wake_us : until_us;
-		int64_t left_ms;
+		uint64_t now_us = history_now_us(run->history);
+		int64_t left_ms = wake_us > now_us ? (int64_t)((wake_us - now_us + 999) / 1000) : 0;
 
-		now_us = history_now_us(run->history);
-		left_ms = wake_us > now_us ? (int64_t)((wake_us - now_us + 999) / 1000) : 0;
 		if (!must_finish && (run->watching ? look_at_switch(run, now_us) : run_stopped(run)))
 			return -1;
 		/* What happens meanwhile is taken in, and does not shorten it. */
