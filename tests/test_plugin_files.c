@@ -194,6 +194,22 @@ static void test_a_worktree_that_has_gone(void **state)
 	plugin_failed(p, plan(p), ENOENT, tree);
 }
 
+/* Not mounted, or moved away: that the file could be put back is not given up. */
+static void test_a_system_out_of_sight(void **state)
+{
+	struct plugin *p = *state;
+	char away[300];
+
+	plugin_plan(p);
+	plugin_inject(p);
+	snprintf(away, sizeof away, "%s.away", p->state);
+	assert_int_equal(rename(p->state, away), 0);
+	plugin_failed(p, p->fault->revert(&p->call, p->undo, &p->error), ENOMEDIUM, p->state);
+	assert_int_equal(rename(away, p->state), 0);
+	plugin_revert(p);
+	assert_true(there(at(tree, "src/a.c")));
+}
+
 /* ---- never elsewhere ---- */
 
 static void test_links_are_not_chosen(void **state)
@@ -376,6 +392,7 @@ int main(int argc, char **argv)
 	    T(test_what_came_meanwhile_is_kept),
 	    T(test_half_way),
 	    T(test_a_worktree_that_has_gone),
+	    T(test_a_system_out_of_sight),
 	    T(test_links_are_not_chosen),
 	    T(test_a_link_before_inject),
 	    T(test_a_link_before_revert),

@@ -49,8 +49,10 @@ int worktree_open(const char *state_dir, const char *worktree, struct tritone_er
 {
 	int system = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
 
+	/* Not a worktree that has served its time, but one that is out of sight: not mounted, or moved away. */
 	if (system < 0)
-		return fail(error, errno, "%s: %s", state_dir, strerror(errno));
+		return fail(error, worktree_gone(errno) ? ENOMEDIUM : errno,
+		    "%s: the system's directory cannot be opened: %s", state_dir, strerror(errno));
 	fd = worktree_open_beneath(system, worktree, O_PATH | O_DIRECTORY, error);
 	close(system);
 	return fd;
