@@ -28,7 +28,7 @@ static struct slab_block *block_with(struct slab *slab, size_t size)
 	if (!block)
 		return NULL;
 	*block = (struct slab_block){.size = size > BLOCK_BYTES ? size : BLOCK_BYTES};
-	if (!slab->first) {
+	if (!slab->current) {
 		slab->first = block;
 		return block;
 	}

@@ -16,7 +16,7 @@
 #include "wal/wal.h"
 
 #define MAP_BYTES  (256u << 10) /* small, so that it has to grow */
-#define RECORD_MAX 12000u
+#define RECORD_MAX 30000u
 
 struct work {
 	const char *dir;
@@ -79,6 +79,8 @@ static int one_transaction(struct work *work, char shape, struct error *err)
 		return append(work, 1900, err);
 	case 'l':
 		return append(work, 9000, err);
+	case 'L':
+		return append(work, RECORD_MAX, err);
 	case 'M':
 		return append_many(work, 100, 60, err);
 	case 'r':

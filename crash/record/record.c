@@ -204,7 +204,7 @@ static bool is_static(const char *path)
 
 	if (fd < 0)
 		return false;
-	if (pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head.e_ident, ELFMAG, SELFMAG) ||
+	if (pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
 	    head.e_ident[EI_CLASS] != ELFCLASS64)
 		dynamic = true;
 	for (i = 0; !dynamic && i < head.e_phnum; i++)
