@@ -182,7 +182,9 @@ static int run_entry(
 	options.states_max = base->states_max ? base->states_max : entry->states_max;
 	options.volatiles = record_volatiles;
 	*row = (struct self_row){.name = entry->name,
-	    .summary = entry->summary ? entry->summary : subject->summary,
+	    .summary = entry->summary ? entry->summary
+		       : subject      ? subject->summary
+				      : "",
 	    .expected = entry->expected,
 	    .kinds = entry->kinds,
 	    .must = entry->must,
@@ -197,7 +199,7 @@ static int run_entry(
 
 int self_run(const struct explore_options *base, self_row_fn row_fn, void *arg, bool *ret_ok, struct error *err)
 {
-	struct self_row row;
+	struct self_row row = {0};
 	size_t i;
 
 	*ret_ok = true;

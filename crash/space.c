@@ -55,12 +55,12 @@ static void drop(struct space *space, struct space_entry *entry)
 static int name_path(struct space *space, struct space_entry *entry, struct slab *slab)
 {
 	const struct space_entry *parent = entry->dir == TRACE_ROOT ? NULL : find_file(space, entry->dir);
-	const size_t head = parent ? strlen(parent->path) + 1 : 0, tail = strlen(entry->name);
+	const size_t head = parent && parent->path ? strlen(parent->path) + 1 : 0, tail = strlen(entry->name);
 	char *path = slab_take(slab, head + tail + 1);
 
 	if (!path)
 		return -1;
-	if (parent) {
+	if (head) {
 		memcpy(path, parent->path, head - 1);
 		path[head - 1] = '/';
 	}

@@ -2,6 +2,7 @@
 /* Files are kept open and mapped; each is compared page by page with what it is to hold, and only then written. */
 #include "crash/state.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -267,8 +268,11 @@ static int make_file(struct state_dir *dir, const struct model_file *file, struc
 		return fail(err, dir, slot->path, "cannot be looked at");
 	if ((size_t)status.st_size != size && ftruncate(slot->fd, (off_t)size) < 0)
 		return fail(err, dir, slot->path, "cannot be given its size");
-	if (size && map_slot(dir, slot, size, err) < 0)
+	if (!size)
+		return 0;
+	if (map_slot(dir, slot, size, err) < 0)
 		return -1;
+	assert(slot->map);
 	if (status.st_blocks)
 		clear_pages(slot, variant);
 	while ((page = variant_next(variant, &walk))) {

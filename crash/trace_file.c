@@ -250,16 +250,18 @@ static int add_tree(struct trace *trace, int dir_fd, uint64_t dir_inode, int dep
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	const struct dirent *entry;
 
-	if (!dir || depth > TREE_DEPTH_MAX) {
-		rc = error_set(err, dir ? ELOOP : errno, "cannot be read: %s", strerror(dir ? ELOOP : errno));
-		if (!dir && copy >= 0)
+	if (!dir) {
+		error_set(err, errno, "cannot be read: %s", strerror(errno));
+		if (copy >= 0)
 			close(copy);
+		return -1;
 	}
+	if (depth > TREE_DEPTH_MAX)
+		rc = error_set(err, ELOOP, "is too deep");
 	while (rc == 0 && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			rc = add_entry(trace, dir_fd, dir_inode, entry->d_name, depth, err);
-	if (dir)
-		closedir(dir);
+	closedir(dir);
 	return rc;
 }
 
