@@ -141,6 +141,13 @@ static void test_make_dirs(void **state)
 	assert_int_equal(files_write(room->path, "one", 3, FILES_ATOMIC, &room->err), 0);
 	snprintf(path, sizeof path, "%s/x.json/d", room->dir);
 	assert_int_equal(files_make_dirs(path, &room->err), -1);
+	/* what kept it from being made, not that it is not there */
+	if (mkdir("/sys/tritone-test", 0755) < 0 && errno != ENOENT) {
+		const int code = errno;
+
+		assert_int_equal(files_make_dirs("/sys/tritone-test/a", &room->err), -1);
+		assert_int_equal(room->err.code, code);
+	}
 	expect_content(room->path, "one");
 }
 
