@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "system/agents.h"
@@ -109,6 +110,8 @@ static bool everywhere(void *arg, const char *dir)
 static void dispatch(struct fixture *fixture)
 {
 	assert_int_equal(watch_dispatch(fixture->watch, NULL), 0);
+	if (fixture->ledger)
+		assert_int_equal(ledger_follow(fixture->ledger, NULL), 0);
 }
 
 static void watch_root(struct fixture *fixture, const char *name)
@@ -349,6 +352,132 @@ static void test_a_repository_that_comes_later_and_is_packed(void **state)
 	assert_string_equal(text, "a@0 b@1 ");
 }
 
+/* Runs a shell's script in the fixture's directory, with nobody's settings of git. */
+static void run(struct fixture *fixture, const char *script)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		static const char *const who[] = {
+		    "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"};
+
+		for (size_t i = 0; i < sizeof who / sizeof *who; i++)
+			setenv(who[i], "test", 1);
+		setenv("HOME", fixture->dir, 1);
+		setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
+		if (chdir(fixture->dir) == 0)
+			execl("/bin/sh", "sh", "-ec", script, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* Each commit is seen by its own event, before there is another one, and nobody asks for a look. */
+static void each_is_seen(struct fixture *fixture, const char *one_more)
+{
+	char text[256], expected[256] = "";
+
+	for (int i = 0; i < 4; i++) {
+		size_t used = strlen(expected);
+
+		setenv("TASK", (const char *[]){"a", "b", "c", "d"}[i], 1);
+		run(fixture, one_more);
+		dispatch(fixture);
+		snprintf(expected + used, sizeof expected - used, "%c@%d ", 'a' + i, i);
+		commits(fixture, text, sizeof text);
+		assert_string_equal(text, expected);
+	}
+}
+
+/* No file of the work tree changes: what is seen is the commit. */
+#define PORCELAIN "git commit -q --allow-empty -m \"x\n\nTask-Id: $TASK\"\n"
+#define PLUMBING                                                                                                       \
+	"tip=$(git rev-parse -q --verify refs/heads/main) || tip=\n"                                                   \
+	"id=$(printf 'x\\n\\nTask-Id: %s\\n' $TASK | git commit-tree ${tip:+-p $tip} $(git mktree </dev/null))\n"      \
+	"git update-ref refs/heads/main $id\n"
+
+static void test_commits_beside_a_work_tree(void **state)
+{
+	struct fixture *fixture = *state;
+
+	run(fixture, "git init -q -b main repo");
+	make_ledger(fixture);
+	each_is_seen(fixture, "cd repo\n" PORCELAIN);
+}
+
+static void test_commits_beside_a_work_tree_that_comes_later(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_ledger(fixture);
+	dispatch(fixture);
+	run(fixture, "git init -q -b main repo");
+	dispatch(fixture);
+	each_is_seen(fixture, "cd repo\n" PORCELAIN);
+}
+
+static void test_a_work_tree_and_its_first_commit_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_ledger(fixture);
+	dispatch(fixture);
+	each_is_seen(fixture, "[ -d repo ] || git init -q -b main repo; cd repo\n" PORCELAIN);
+}
+
+static void test_commits_without_a_reflog(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_ledger(fixture);
+	run(fixture, "git init -q -b main repo; git -C repo config core.logAllRefUpdates false");
+	dispatch(fixture);
+	each_is_seen(fixture, "cd repo\n" PORCELAIN);
+}
+
+static void test_commits_of_plumbing_beside_a_work_tree(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_ledger(fixture);
+	run(fixture, "git init -q -b main repo");
+	dispatch(fixture);
+	each_is_seen(fixture, "cd repo\n" PLUMBING);
+}
+
+static void test_commits_of_plumbing_in_a_bare_repository(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_ledger(fixture);
+	dispatch(fixture);
+	each_is_seen(fixture, "[ -d repo ] || git init -q --bare -b main repo; cd repo\n" PLUMBING);
+}
+
+static void test_commits_in_a_linked_work_tree(void **state)
+{
+	struct fixture *fixture = *state;
+
+	run(fixture, "git init -q -b other home; cd home; git commit -q --allow-empty -m root");
+	make_ledger(fixture);
+	dispatch(fixture);
+	run(fixture, "cd home; git worktree add -q --orphan main ../repo 2>/dev/null ||\n"
+		     "{ git worktree add -q --detach ../repo; cd ../repo; git checkout -q --orphan main; }");
+	each_is_seen(fixture, "cd repo\n" PORCELAIN);
+}
+
+static void test_commits_that_are_packed_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_ledger(fixture);
+	dispatch(fixture);
+	each_is_seen(fixture, "[ -d repo ] || git init -q -b main repo; cd repo\n" PORCELAIN "git pack-refs --all\n");
+}
+
 /* --- state files --- */
 
 static void make_statefiles(struct fixture *fixture)
@@ -507,6 +636,14 @@ int main(void)
 	    WATCH_TEST(test_commits_in_order_and_once),
 	    WATCH_TEST(test_a_branch_that_is_rewritten),
 	    WATCH_TEST(test_a_repository_that_comes_later_and_is_packed),
+	    WATCH_TEST(test_commits_beside_a_work_tree),
+	    WATCH_TEST(test_commits_beside_a_work_tree_that_comes_later),
+	    WATCH_TEST(test_a_work_tree_and_its_first_commit_at_once),
+	    WATCH_TEST(test_commits_without_a_reflog),
+	    WATCH_TEST(test_commits_of_plumbing_beside_a_work_tree),
+	    WATCH_TEST(test_commits_of_plumbing_in_a_bare_repository),
+	    WATCH_TEST(test_commits_in_a_linked_work_tree),
+	    WATCH_TEST(test_commits_that_are_packed_at_once),
 	    WATCH_TEST(test_a_file_is_seen_as_a_reader_sees_it),
 	    WATCH_TEST(test_a_file_that_vanished_is_no_finding),
 	    WATCH_TEST(test_audit_looks_at_all),

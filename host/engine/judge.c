@@ -31,13 +31,16 @@ static bool listed(const struct run *run, const char *name)
 static void count(struct result *result, const struct history_view *view)
 {
 	struct facts facts;
+	bool begun = false;
 	size_t i;
 
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
+		begun = begun || op->kind == OP_SUBMIT;
 		result->tasks += op->kind == OP_SUBMIT && op->type == OP_OK;
-		result->commits += op->kind == OP_COMMIT;
+		/* What lands before anything was handed in, a repository's root for one, is no work. */
+		result->commits += begun && op->kind == OP_COMMIT;
 		result->notifications += op->kind == OP_NOTIFY && op->type == OP_OK;
 	}
 	if (!result->check_count)

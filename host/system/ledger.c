@@ -17,7 +17,10 @@ struct ledger {
 	struct ledger_options options; /* strings below are its own */
 	char *repository, *reference;  /* "refs/heads/BRANCH" */
 	char *task_trailer, *attempt_trailer, *epoch_trailer;
-	git_repository *git; /* NULL: not there yet */
+	git_repository *git;  /* NULL: not there yet */
+	struct watch *watch;  /* NULL: not watched */
+	char *place_watched;  /* options.repository, which may be a work tree */
+	char *common_watched; /* where its references are; NULL: not known yet */
 	git_oid beginning, last;
 	bool has_beginning, has_last;
 	int64_t place; /* of the next commit */
@@ -125,6 +128,8 @@ void ledger_destroy(struct ledger *ledger)
 	git_libgit2_shutdown();
 	free(ledger->repository);
 	free(ledger->reference);
+	free(ledger->place_watched);
+	free(ledger->common_watched);
 	free(ledger->task_trailer);
 	free(ledger->attempt_trailer);
 	free(ledger->epoch_trailer);
@@ -368,37 +373,93 @@ int ledger_each(
 	return there <= 0 ? there : walk(ledger, &now, NULL, each_visit, &each, err);
 }
 
-static bool descend_heads(void *arg, const char *dir)
+static const char *below(const char *path, const char *dir)
 {
-	(void)arg;
-	(void)dir;
-	return true;
+	size_t size = strlen(dir);
+
+	return !strncmp(path, dir, size) && path[size] == '/' ? path + size + 1 : NULL;
+}
+
+static bool in_heads(const char *rest)
+{
+	return !strcmp(rest, "refs") || !strcmp(rest, "refs/heads") || below(rest, "refs/heads");
+}
+
+/* Before there is a repository nobody knows its kind: bare, or with a work tree beside its .git. */
+static bool descend(void *arg, const char *dir)
+{
+	const struct ledger *ledger = arg;
+	const char *rest = below(dir, ledger->place_watched);
+
+	if (!rest)
+		return false;
+	if (!strncmp(rest, ".git/", 5))
+		return in_heads(rest + 5);
+	return !strcmp(rest, ".git") || in_heads(rest);
+}
+
+static bool descend_common(void *arg, const char *dir)
+{
+	const struct ledger *ledger = arg;
+	const char *rest = below(dir, ledger->common_watched);
+
+	return rest && in_heads(rest);
 }
 
 /* A failed look is tried again with the next event and at the end, where it is reported. */
 static void on_event(void *arg, const char *path, uint32_t mask)
 {
+	struct ledger *ledger = arg;
 	size_t size = strlen(path);
+	const char *name = strrchr(path, '/');
 
 	(void)mask;
-	/* A reference that is still being written changes nothing. */
-	if (size < 5 || strcmp(path + size - 5, ".lock") != 0)
-		ledger_look(arg, NULL);
+	/* A reference that is still being written changes nothing; nor does the work tree, once it is known what it is of. */
+	if (size >= 5 && !strcmp(path + size - 5, ".lock"))
+		return;
+	if (!ledger->git || strstr(path, "/refs/heads/") || (name && !strcmp(name, "/packed-refs")))
+		ledger_look(ledger, NULL);
+}
+
+static char *without_slash(const char *path)
+{
+	size_t size = strlen(path);
+
+	while (size > 1 && path[size - 1] == '/')
+		size--;
+	return strndup(path, size);
+}
+
+int ledger_follow(struct ledger *ledger, struct error *err)
+{
+	char real[PATH_MAX];
+	const char *rest = NULL;
+
+	if (!ledger->watch || ledger->common_watched || open_repository(ledger, NULL) <= 0)
+		return 0;
+	ledger->common_watched = without_slash(git_repository_commondir(ledger->git));
+	if (!ledger->common_watched)
+		return error_set(err, ENOMEM, "no memory for the ledger");
+	if (realpath(ledger->place_watched, real))
+		rest = !strcmp(real, ledger->common_watched) ? "" : below(ledger->common_watched, real);
+	if (!rest || (*rest && strcmp(rest, ".git") != 0)) {
+		/* The .git of a linked work tree is a file, and its references are elsewhere. */
+		if (watch_add(ledger->watch, ledger->common_watched, descend_common, on_event, ledger, err) != 0)
+			return -1;
+	}
+	ledger_look(ledger, NULL);
+	return 0;
 }
 
 int ledger_watch(struct ledger *ledger, struct watch *watch, struct error *err)
 {
-	char path[PATH_MAX];
-	const char *common = ledger->repository;
-
 	if (open_repository(ledger, err) < 0)
 		return -1;
-	if (ledger->git)
-		common = git_repository_commondir(ledger->git);
-	if (snprintf(path, sizeof path, "%s%srefs/heads", common, common[strlen(common) - 1] == '/' ? "" : "/") >=
-	    (int)sizeof path)
-		return error_set(err, ENAMETOOLONG, "%s: too long", common);
-	if (watch_add(watch, path, descend_heads, on_event, ledger, err) != 0)
+	ledger->watch = watch;
+	ledger->place_watched = without_slash(ledger->repository);
+	if (!ledger->place_watched)
+		return error_set(err, ENOMEM, "no memory for the ledger");
+	if (watch_add(watch, ledger->place_watched, descend, on_event, ledger, err) != 0)
 		return -1;
-	return watch_add(watch, common, NULL, on_event, ledger, err); /* packed-refs */
+	return ledger_follow(ledger, err);
 }

@@ -25,8 +25,13 @@ struct ledger_options {
 /* What is on the branch now is the beginning, and is not reported. */
 int ledger_create(struct ledger **ret_ledger, const struct ledger_options *options, struct error *err);
 void ledger_destroy(struct ledger *ledger); /* NULL is fine */
-/* Looks whenever a reference changes. */
+/* Looks whenever a reference changes, be the repository bare, beside a work tree, or come later. Both of one thread. */
 int ledger_watch(struct ledger *ledger, struct watch *watch, struct error *err);
+/*
+ * To be called after each watch_dispatch: a repository that has come may keep its references elsewhere. Costs nothing once it is found; one that
+ * cannot be opened is no error here, but one of ledger_look.
+ */
+int ledger_follow(struct ledger *ledger, struct error *err);
 /* Looks now. No repository or no branch is no error: there are no commits then. */
 int ledger_look(struct ledger *ledger, struct error *err);
 /* As ledger_look, but all from the first commit on, calling visit for each (commit id, task). */

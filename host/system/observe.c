@@ -54,6 +54,8 @@ static void look_around(struct observer *observer)
 	drain_keeper(observer);
 	if (watch_dispatch(observer->parts.watch, &error) != 0)
 		fail(observer, &error);
+	if (observer->parts.ledger && ledger_follow(observer->parts.ledger, &error) != 0)
+		fail(observer, &error);
 	if (observer->parts.agents)
 		agents_dispatch(observer->parts.agents);
 }

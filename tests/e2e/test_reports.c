@@ -65,6 +65,27 @@ static void test_jsonl(void **state)
 	assert_int_equal(i, 3);
 }
 
+/* What a system commits before it is given anything, the root of its repository for one, is none of its work. */
+static void test_the_root_is_not_counted(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+
+	world_manifest(world, "rooted.yaml", "command:\n",
+	    "command:\n"
+	    "      - sh\n"
+	    "      - -ec\n"
+	    "      - git -C repo update-ref refs/heads/main $$(git -C repo -c user.name=x -c user.email=x@x "
+	    "commit-tree\n"
+	    "        -m root $$(git -C repo mktree </dev/null)); exec \"$$0\" \"$$@\"\n");
+	ran = tritone(world, "test",
+	    world_write(
+		world, "x.yaml", "system: rooted.yaml\nworkload: {tasks: 2, tail: 0}\ninvariants: [no-lost-task]\n"),
+	    NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "2 tasks, 2 commits, 0 duplicates");
+}
+
 /* Once: every invariant. Twice: what happened, too. */
 static void test_verbose(void **state)
 {
@@ -257,6 +278,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_json),
 	    TEST(test_jsonl),
+	    TEST(test_the_root_is_not_counted),
 	    TEST(test_verbose),
 	    cmocka_unit_test(test_the_xml_checker_itself),
 	    TEST(test_junit),
