@@ -335,6 +335,8 @@ static int record(const struct crashtest *test, struct trace **ret_trace, struct
 	bool notifier = test->recorder && !strcmp(test->recorder, "notifier");
 	int status, rc;
 
+	if (!test->argv)
+		return error_set(err, EINVAL, "no command");
 	if (!test->recorder && record_is_static(test->argv[0], &notifier, err) < 0)
 		return -1;
 	if (notifier && setenv("TRITONE_RECORD", "notifier", 1) < 0) /* fault points: be seen */
@@ -357,7 +359,8 @@ static int run(struct crashtest *test)
 	struct counted counted;
 	int rc;
 
-	if (test->replay ? trace_load(&trace, test->replay, &err) < 0 : record(test, &trace, &err) < 0)
+	rc = test->replay ? trace_load(&trace, test->replay, &err) : record(test, &trace, &err);
+	if (rc < 0 || !trace)
 		return fail(&err);
 	counted = count_trace(trace);
 	if (!test->json)
