@@ -111,6 +111,27 @@ static void forget_staged(struct world *w, bool whole_batch)
 	w->bytes_used = w->durable ? w->log[w->durable - 1].offset + w->log[w->durable - 1].size : 0;
 	w->syncing = w->sync_waits = false;
 	w->batch = 0;
+	if (w->next_lsn > w->durable)
+		w->next_lsn = 0;
+}
+
+/* A checkpoint counts once all that it stands for is durable. */
+static void store_checkpoint(struct world *w)
+{
+	if (w->next_lsn && w->next_lsn <= w->durable) {
+		uint8_t *old = w->snapshots[0];
+
+		w->snapshots[0] = w->snapshots[1];
+		w->snapshots[1] = old;
+		w->checkpoint_lsn = w->next_lsn;
+		w->checkpoint_size = w->next_size;
+		w->next_lsn = 0;
+	}
+	if (!w->plan->checkpoint_records || w->next_lsn || !w->live ||
+	    core_snapshot_lsn(w->core) < w->checkpoint_lsn + w->plan->checkpoint_records)
+		return;
+	w->next_size = core_snapshot(w->core, w->snapshots[1], WORLD_SNAPSHOT);
+	w->next_lsn = w->next_size ? core_snapshot_lsn(w->core) : 0;
 }
 
 void disk_synced(struct world *w, const struct happening *h)
@@ -138,8 +159,10 @@ void disk_synced(struct world *w, const struct happening *h)
 		if (process_pass(w, point_of(w->log[lsn++].kind, true)))
 			return;
 	process_feed(w, (struct core_event){.kind = CORE_DURABLE, .lsn = w->durable});
-	if (w->alive)
-		disk_flush(w);
+	if (!w->alive)
+		return;
+	store_checkpoint(w);
+	disk_flush(w);
 }
 
 void disk_crash(struct world *w)
@@ -183,11 +206,11 @@ bool disk_open_log(struct world *w)
 	return true;
 }
 
-int disk_replay(struct world *w, struct core *core, uint64_t upto)
+static int replay_from(struct world *w, struct core *core, uint64_t first, uint64_t upto)
 {
 	struct error err;
 
-	for (uint64_t lsn = 1; lsn <= upto; lsn++) {
+	for (uint64_t lsn = first; lsn <= upto; lsn++) {
 		const struct log_entry *entry = &w->log[lsn - 1];
 
 		if (core_replay(
@@ -197,6 +220,24 @@ int disk_replay(struct world *w, struct core *core, uint64_t upto)
 		}
 	}
 	return 0;
+}
+
+int disk_replay(struct world *w, struct core *core, uint64_t upto)
+{
+	return replay_from(w, core, 1, upto);
+}
+
+int disk_recover(struct world *w, struct core *core)
+{
+	struct error err;
+
+	if (!w->checkpoint_lsn)
+		return replay_from(w, core, 1, w->durable);
+	if (core_restore(core, w->snapshots[0], w->checkpoint_size, &err) != 0) {
+		world_broken(w, "its own checkpoint cannot be restored: %s", err.text);
+		return -1;
+	}
+	return replay_from(w, core, w->checkpoint_lsn + 1, w->durable);
 }
 
 /* ---- the SLO file ---- */

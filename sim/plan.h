@@ -109,10 +109,11 @@ struct sim_plan {
 	uint32_t task_count, tail_count; /* tasks[task_count..) come after the faults are gone */
 	struct sim_task tasks[SIM_TASKS_MAX];
 	struct sim_span sync, message, prepare, call, tool, snapshot, git, lookup, sink, restart, take_over, file;
-	uint32_t tokens;        /* of a call */
-	uint64_t faults_end_us; /* what is still in force then is undone */
-	uint64_t claims_lag_us; /* no claim can be taken back, or nothing is heard of a commit, for so long */
-	uint64_t news_lag_us;   /* what an agent was answered may be heard so much later */
+	uint32_t tokens;             /* of a call */
+	uint32_t checkpoint_records; /* after so many a checkpoint is stored; 0: never */
+	uint64_t faults_end_us;      /* what is still in force then is undone */
+	uint64_t claims_lag_us;      /* no claim can be taken back, or nothing is heard of a commit, for so long */
+	uint64_t news_lag_us;        /* what an agent was answered may be heard so much later */
 	uint32_t fault_count;
 	struct sim_fault faults[SIM_FAULTS_MAX];
 };

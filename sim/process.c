@@ -87,7 +87,7 @@ void process_open_log(struct world *w)
 	w->live = false;
 	agents_kill_all(w);
 	core_reset(w->core);
-	if (disk_replay(w, w->core, w->durable) != 0)
+	if (disk_recover(w, w->core) != 0)
 		return;
 	/* The clock may have been set back since the last record: see io/loop.c. */
 	if (core_now_us(w->core) > world_core_now(w))

@@ -230,7 +230,8 @@ static void draw_fault(struct sim_plan *plan, struct rng *rng, enum sim_plugin p
 
 static void draw_faults(struct sim_plan *plan, struct rng *rng)
 {
-	uint32_t mix = (uint32_t)rng_next(rng) & (uint32_t)rng_next(rng); /* a quarter of the plugins */
+	uint64_t drawn = rng_next(rng);
+	uint32_t mix = (uint32_t)drawn & (uint32_t)rng_next(rng); /* a quarter of the plugins */
 	uint32_t wanted = (uint32_t)rng_below(rng, 12), kills = 0;
 
 	if ((mix & ((1u << SIM_PLUGINS) - 1)) == 0)
@@ -278,6 +279,7 @@ void plan_draw(struct sim_plan *plan, uint64_t seed)
 	draw_tasks(plan, &rng);
 	draw_spans(plan, &rng);
 	draw_faults(plan, &rng);
+	plan->checkpoint_records = (uint32_t)ONE_OF(&rng, 0, 20, 100);
 	plan->faults_end_us = 8 * SIM_SECOND;
 	plan_settle(plan);
 }

@@ -356,9 +356,11 @@ int sim_create(struct sim **ret_sim, const char *bug, struct error *err)
 	w->log = take(w, WORLD_RECORDS, sizeof *w->log);
 	w->log_bytes = take(w, WORLD_LOG_BYTES, 1);
 	w->commits = take(w, WORLD_COMMITS, sizeof *w->commits);
+	w->snapshots[0] = take(w, WORLD_SNAPSHOT, 1);
+	w->snapshots[1] = take(w, WORLD_SNAPSHOT, 1);
 	w->memory += WORLD_HAPPENINGS * sizeof(struct heap_entry);
 	if (!heap_create(&w->heap, WORLD_HAPPENINGS) || !w->happenings || !w->free_happenings || !w->agents ||
-	    !w->ops || !w->log || !w->log_bytes || !w->commits) {
+	    !w->ops || !w->log || !w->log_bytes || !w->commits || !w->snapshots[0] || !w->snapshots[1]) {
 		sim_destroy(sim);
 		return error_set(err, ENOMEM, "no memory for a simulation");
 	}
@@ -392,6 +394,8 @@ void sim_destroy(struct sim *sim)
 	free(w->log);
 	free(w->log_bytes);
 	free(w->commits);
+	free(w->snapshots[0]);
+	free(w->snapshots[1]);
 	free(sim);
 }
 

@@ -22,6 +22,7 @@
 #define WORLD_RECORDS    32768u
 #define WORLD_LOG_BYTES  (16u << 20)
 #define WORLD_COMMITS    1024u
+#define WORLD_SNAPSHOT   (1u << 20)
 #define WORLD_EVENTS_MAX 400000u /* of one seed: beyond it the run is cut off, and judged as it stands */
 #define WORLD_WALL_US    UINT64_C(1000000000000)
 #define WORLD_NAME_MAX   16u
@@ -139,8 +140,9 @@ struct world {
 	struct log_entry *log;
 	uint8_t *log_bytes;
 	struct sim_commit *commits;
-	struct facts facts; /* of the history, for all the checkers */
-	size_t memory;      /* bytes of all that */
+	uint8_t *snapshots[2]; /* the one that counts, and the one whose records are not durable yet */
+	struct facts facts;    /* of the history, for all the checkers */
+	size_t memory;         /* bytes of all that */
 
 	/* of the seed */
 	const struct sim_plan *plan;
@@ -165,6 +167,8 @@ struct world {
 	uint64_t staged, durable, batch, epoch, bytes_used;
 	bool syncing, sync_waits;
 	uint64_t waits_since_us;
+	uint64_t checkpoint_lsn, next_lsn; /* of the two snapshots; 0: there is none */
+	size_t checkpoint_size, next_size;
 	uint64_t first_death_lsn;
 	uint32_t first_death_commits;
 
@@ -230,6 +234,8 @@ void disk_crash(struct world *w);
 bool disk_open_log(struct world *w);
 void disk_close_log(struct world *w);
 int disk_replay(struct world *w, struct core *core, uint64_t upto);
+/* As the process does at its start: from the checkpoint, if there is one. */
+int disk_recover(struct world *w, struct core *core);
 void disk_put_claims(struct world *w);
 void disk_file_written(struct world *w);
 
