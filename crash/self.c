@@ -20,7 +20,6 @@ struct self_entry {
 	const char *name;
 	const char *workload; /* of wal/; NULL: a library */
 	const char *library;  /* of crash/subjects; NULL: as the name */
-	const char *summary;  /* NULL: the library's */
 	const char *expected;
 	unsigned kinds, must, may;
 	uint32_t transactions; /* of a library */
@@ -28,15 +27,9 @@ struct self_entry {
 };
 
 static const struct self_entry table[] = {
-    {.name = "wal",
-	.workload = "sSmlMrct",
-	.summary = "wal/, each kind of work",
-	.expected = "holds",
-	.kinds = MODEL_DEFAULT,
-	.states_max = 60000},
-    {.name = "wal",
+    {.name = "wal", .workload = "sSmlMrct", .expected = "holds", .kinds = MODEL_DEFAULT, .states_max = 60000},
+    {.name = "wal, checkpoints",
 	.workload = "Mcltst",
-	.summary = "wal/, crash in the midst of checkpoints",
 	.expected = "holds",
 	.kinds = MODEL_DEFAULT,
 	.states_max = 60000},
@@ -179,12 +172,9 @@ static int run_entry(
 	if (subject)
 		judge = crash_judge_subject(subject);
 	options.kinds = entry->kinds;
-	options.states_max = base->states_max ? base->states_max : entry->states_max;
+	options.states_max = base->states_max > entry->states_max ? base->states_max : entry->states_max;
 	options.volatiles = record_volatiles;
 	*row = (struct self_row){.name = entry->name,
-	    .summary = entry->summary ? entry->summary
-		       : subject      ? subject->summary
-				      : "",
 	    .expected = entry->expected,
 	    .kinds = entry->kinds,
 	    .must = entry->must,

@@ -12,7 +12,7 @@
 #define SELF_BIT(outcome) (1u << (outcome))
 
 struct self_row {
-	const char *name, *summary;
+	const char *name;
 	const char *expected; /* in words */
 	unsigned kinds;       /* of the model */
 	unsigned must;        /* SELF_BIT of each outcome that is to be found: a canary */
@@ -24,7 +24,7 @@ struct self_row {
 
 typedef void (*self_row_fn)(void *arg, const struct self_row *row);
 
-/* `base`: seed, jobs, work, interrupted are taken from it, and states_max if it is not 0: for a longer look. *ret_ok: all rows are as expected. */
+/* `base`: seed, jobs, work, interrupted are taken from it, and states_max if it is more than a row has: for a longer look. *ret_ok: all rows are as expected. */
 int self_run(const struct explore_options *base, self_row_fn row, void *arg, bool *ret_ok, struct error *err);
 
 #endif
