@@ -520,6 +520,7 @@ static int drop_record(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
 static void expect_named(struct fixture *f, vandal_fn vandal, uint64_t where, uint64_t bad_lsn, const char *reason)
 {
 	struct wal_report report;
+	uint64_t visited = 0;
 
 	reopen(f, NULL);
 	append_upto(f, 200);
@@ -536,7 +537,7 @@ static void expect_named(struct fixture *f, vandal_fn vandal, uint64_t where, ui
 	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), -1);
 	assert_int_equal(f->err.code, EILSEQ);
 	assert_int_equal(wal_open(&f->wal, f->log, &(struct wal_options){.read_only = true}, &f->err), 0);
-	assert_int_equal(wal_replay(f->wal, 0, ignore, &(uint64_t){0}, &f->err), -1);
+	assert_int_equal(wal_replay(f->wal, 0, ignore, &visited, &f->err), -1);
 	assert_int_equal(f->err.code, EILSEQ);
 }
 

@@ -181,6 +181,7 @@ static void test_bit_rot_before_a_writer(void **state)
 	for (i = 0; i < 500; i++) {
 		size_t at;
 		int fd, rc, bit;
+		uint8_t rotten;
 		pid_t pid;
 
 		random ^= random << 13;
@@ -194,7 +195,8 @@ static void test_bit_rot_before_a_writer(void **state)
 		bit = 1 << (random >> 40) % 8;
 		assert_int_equal(pages_write(f->data, &good), 0);
 		fd = open(f->data, O_WRONLY | O_CLOEXEC);
-		assert_int_equal(pwrite(fd, &(uint8_t){(uint8_t)(good.bytes[at] ^ bit)}, 1, (off_t)at), 1);
+		rotten = (uint8_t)(good.bytes[at] ^ bit);
+		assert_int_equal(pwrite(fd, &rotten, 1, (off_t)at), 1);
 		close(fd);
 		pid = fork();
 		assert_true(pid >= 0);
