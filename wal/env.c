@@ -15,6 +15,8 @@ int wal_mdb_code(int rc)
 	case MDB_VERSION_MISMATCH:
 	case MDB_INCOMPATIBLE:
 	case MDB_NOTFOUND:
+	case MDB_BAD_TXN: /* it met such a page before */
+	case MDB_BAD_VALSIZE:
 		return EILSEQ;
 	case MDB_MAP_FULL:
 		return ENOSPC;
