@@ -128,6 +128,17 @@ static int child(int argc, char **argv)
 	stay();
 }
 
+/* A keeper that says `hello` at most, and ends when the host goes away. */
+static int silent_keeper(int control, const char *says)
+{
+	static const uint8_t hello[] = {0, 0, 0, 7, 0x81, 0xa4, 'c', 'o', 'd', 'e', 0};
+	struct pollfd p = {.fd = control, .events = POLLRDHUP};
+
+	if (!strcmp(says, "hello") && write(control, hello, sizeof hello) != (ssize_t)sizeof hello)
+		return 1;
+	return poll(&p, 1, -1) == 1 ? 0 : 1;
+}
+
 /* ---- the host ---- */
 
 struct fixture {
@@ -495,6 +506,48 @@ static void test_a_dead_keeper_is_an_error(void **state)
 	assert_int_equal(err.code, ECONNRESET);
 }
 
+static void test_a_stopped_keeper_is_let_go(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+	unsigned killed = 99;
+
+	start_child(f->keeper, "s", "stay", f->fifo);
+	heard(f);
+	assert_int_equal(kill(keeper_pid(f->keeper), SIGSTOP), 0);
+	if (keeper_stop(f->keeper, 3600000, &killed, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(killed, 0);
+
+	/* And where nobody asks it anything before the end. */
+	start_child(f->keeper, "t", "stay", f->fifo);
+	heard(f);
+	assert_int_equal(kill(keeper_pid(f->keeper), SIGSTOP), 0);
+	keeper_destroy(f->keeper);
+	f->keeper = NULL;
+}
+
+static void test_a_silent_keeper_is_an_error(void **state)
+{
+	struct keeper_options options = {.request_ms = 50};
+	struct keeper *keeper;
+	struct error err = {0};
+
+	(void)state;
+	setenv("KEEPER_SAYS", "nothing", 1);
+	assert_int_equal(keeper_start(&keeper, &options, &err), -1);
+	assert_int_equal(err.code, ETIMEDOUT);
+	setenv("KEEPER_SAYS", "hello", 1);
+	assert_int_equal(keeper_start(&keeper, &options, &err), 0);
+	unsetenv("KEEPER_SAYS");
+	assert_int_equal(keeper_stop(keeper, 0, NULL, &err), -1);
+	assert_int_equal(err.code, ETIMEDOUT);
+	/* What it may say later is an answer to nobody's question. */
+	assert_int_equal(keeper_rule_clear(keeper, "x", &err), -1);
+	assert_int_equal(err.code, ETIMEDOUT);
+	keeper_destroy(keeper);
+}
+
 /* What the host of the next test does, in a process of its own. */
 static void __attribute__((noreturn)) doomed_host(struct fixture *f, int out)
 {
@@ -554,10 +607,14 @@ int main(int argc, char **argv)
 	    T(test_a_fork_storm_is_ended),
 	    T(test_destroy_ends_everything),
 	    T(test_a_dead_keeper_is_an_error),
+	    T(test_a_stopped_keeper_is_let_go),
+	    T(test_a_silent_keeper_is_an_error),
 	    T(test_nothing_outlives_a_killed_host),
 	};
 	ssize_t n;
 
+	if (argc > 2 && !strcmp(argv[1], "__keeper") && getenv("KEEPER_SAYS"))
+		return silent_keeper(atoi(argv[2]), getenv("KEEPER_SAYS"));
 	if (argc > 1 && !strcmp(argv[1], "__keeper"))
 		return keeper_main(argc - 1, argv + 1);
 	if (argc > 2 && !strcmp(argv[1], "child"))

@@ -14,16 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "system/tree.h"
 #include "wire/frame.h"
 
+#define REQUEST_MS 60000
+#define LOOK_MS    500 /* how often one that is waited for is asked whether it was stopped */
+
 struct keeper {
 	pthread_mutex_t lock; /* one request and its reply on `control` */
 	int control, events;
 	pid_t pid;
+	int64_t request_ms;
+	bool silent;                 /* it has not answered once: what it says now answers nothing */
 	struct frame_reader *reader; /* of `events` */
 };
 
@@ -76,15 +83,54 @@ static int read_reply(const struct frame *reply, struct error *err)
 	return error_set(err, (int)code, "%s", text);
 }
 
-/* Sends the request, frees it, and leaves the reply in *reply (init'd). */
-static int request_end(struct keeper *keeper, struct request *request, struct frame *reply, struct error *err)
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* What runs below it may stop it (its pid is their PPID), by mistake or not: then nothing would ever end. */
+static void let_go_on(const struct keeper *keeper)
+{
+	struct tree_node node;
+
+	if (keeper->pid > 0 && tree_read(keeper->pid, &node) && node.state == 'T')
+		kill(keeper->pid, SIGCONT); /* our child, not reaped: the number is surely its */
+}
+
+/* Waits for a frame, `ms` at most: as frame_recv. */
+static int await_frame(struct keeper *keeper, int64_t ms, struct frame *frame, struct error *err)
+{
+	struct pollfd p = {.fd = keeper->control, .events = POLLIN};
+	int64_t until = now_ms() + ms, left;
+
+	while (poll(&p, 1, LOOK_MS) <= 0) {
+		left = until - now_ms();
+		if (left <= 0) {
+			keeper->silent = true;
+			return error_set(
+			    err, ETIMEDOUT, "the keeper (pid %d) does not answer: the run cannot go on", keeper->pid);
+		}
+		let_go_on(keeper);
+	}
+	return frame_recv(keeper->control, -1, frame, err); /* it is sent in one piece */
+}
+
+/* Sends the request, frees it, and leaves the reply in *reply (init'd). `more_ms`: longer than others take. */
+static int request_end(
+    struct keeper *keeper, struct request *request, int64_t more_ms, struct frame *reply, struct error *err)
 {
 	int r;
 
 	pthread_mutex_lock(&keeper->lock);
-	r = frame_send(keeper->control, &request->buf, err);
+	if (keeper->silent)
+		r = error_set(err, ETIMEDOUT, "the keeper (pid %d) has not answered before", keeper->pid);
+	else
+		r = frame_send(keeper->control, &request->buf, err);
 	if (r == 0) {
-		r = frame_recv(keeper->control, -1, reply, err);
+		r = await_frame(keeper, keeper->request_ms + more_ms, reply, err);
 		r = r == 0 ? error_set(err, ECONNRESET, "the keeper is gone") : r < 0 ? -1 : 0;
 	} else if (err && err->code == EPIPE) {
 		error_set(err, ECONNRESET, "the keeper is gone");
@@ -100,7 +146,7 @@ static int request_simply(struct keeper *keeper, struct request *request, struct
 	int r;
 
 	frame_init(&reply);
-	r = request_end(keeper, request, &reply, err);
+	r = request_end(keeper, request, 0, &reply, err);
 	frame_finish(&reply);
 	return r;
 }
@@ -171,13 +217,14 @@ int keeper_start(struct keeper **ret_keeper, const struct keeper_options *option
 	pthread_mutex_init(&keeper->lock, NULL);
 	keeper->control = keeper->events = -1;
 	keeper->pid = -1;
+	keeper->request_ms = options->request_ms ? options->request_ms : REQUEST_MS;
 	if (frame_reader_create(&keeper->reader, err) < 0 || launch(keeper, options, err) < 0)
 		goto fail;
 	frame_init(&hello);
-	r = frame_recv(keeper->control, -1, &hello, err);
+	r = await_frame(keeper, keeper->request_ms, &hello, err);
 	if (r == 1)
 		r = read_reply(&hello, err);
-	else
+	else if (!keeper->silent)
 		r = error_set(err, ECONNRESET, "the keeper did not start: is %s a tritone?",
 		    options->program ? options->program : "this program");
 	frame_finish(&hello);
@@ -190,6 +237,24 @@ fail:
 	return -1;
 }
 
+/* Until it is gone, however often it is stopped on its way. */
+static void await_end(struct keeper *keeper)
+{
+	struct pollfd p = {.events = POLLIN};
+	pid_t r;
+
+	p.fd = (int)syscall(SYS_pidfd_open, keeper->pid, 0);
+	for (;;) {
+		r = waitpid(keeper->pid, NULL, p.fd < 0 ? 0 : WNOHANG);
+		if (r == keeper->pid || (r < 0 && errno != EINTR))
+			break;
+		let_go_on(keeper);
+		poll(&p, 1, LOOK_MS);
+	}
+	if (p.fd >= 0)
+		close(p.fd);
+}
+
 void keeper_destroy(struct keeper *keeper)
 {
 	if (!keeper)
@@ -198,8 +263,8 @@ void keeper_destroy(struct keeper *keeper)
 		close(keeper->control);
 	if (keeper->events >= 0)
 		close(keeper->events);
-	while (keeper->pid > 0 && waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (keeper->pid > 0)
+		await_end(keeper);
 	frame_reader_destroy(keeper->reader);
 	pthread_mutex_destroy(&keeper->lock);
 	free(keeper);
@@ -228,7 +293,7 @@ int keeper_spawn(struct keeper *keeper, const struct keeper_process *process, pi
 	frame_put_str(&request.pk, "error_output", process->error_output);
 	frame_put_bool(&request.pk, "filter", process->filter);
 	frame_init(&reply);
-	r = request_end(keeper, &request, &reply, err);
+	r = request_end(keeper, &request, 0, &reply, err);
 	if (r == 0 && !frame_get_int(&reply.value, "pid", &pid))
 		r = error_set(err, EPROTO, "the keeper's reply has no pid");
 	if (r == 0)
@@ -257,7 +322,7 @@ int keeper_stop(struct keeper *keeper, int64_t grace_ms, unsigned *ret_killed, s
 	request_begin(&request, "stop", 1);
 	frame_put_int(&request.pk, "grace_ms", grace_ms);
 	frame_init(&reply);
-	r = request_end(keeper, &request, &reply, err);
+	r = request_end(keeper, &request, grace_ms, &reply, err);
 	if (r == 0 && !frame_get_uint(&reply.value, "killed", &killed))
 		r = error_set(err, EPROTO, "the keeper's reply has no count");
 	if (r == 0 && ret_killed)
@@ -388,7 +453,7 @@ int keeper_rule_stats(struct keeper *keeper, const char *key, struct keeper_rule
 	request_begin(&request, "stats", 1);
 	frame_put_str(&request.pk, "key", key);
 	frame_init(&reply);
-	r = request_end(keeper, &request, &reply, err);
+	r = request_end(keeper, &request, 0, &reply, err);
 	if (r == 0 &&
 	    (!frame_get_uint(&reply.value, "hits", &stats.hits) || !frame_get_uint(&reply.value, "seen", &stats.seen) ||
 		!frame_get_str(&reply.value, "call", stats.call, sizeof stats.call) ||

@@ -6,7 +6,9 @@
  *
  * Every function may be called from any thread; requests are served one after the other, and
  * keeper_stop holds the others up for as long as its grace lasts. Only keeper_next_event belongs to
- * one thread at a time. When the keeper itself has died, each call fails with ECONNRESET.
+ * one thread at a time. When the keeper itself has died, each call fails with ECONNRESET. One that was
+ * stopped (by what runs below it, for one) is let go on; one that does not answer in its time fails
+ * this call and all after it with ETIMEDOUT.
  *
  * Caveats
  *  - keeper_spawn returns after exec, so its exit event may be in the queue before the caller knows
@@ -32,6 +34,7 @@ struct keeper_options {
 	const char *program; /* what is run with the argument __keeper; NULL: this program itself */
 	const char *log_dir; /* absolute, exists: keeper.log, and NAME.log of each process; NULL: /dev/null */
 	uint64_t seed;       /* of the rules' probabilities */
+	int64_t request_ms;  /* how long it may take to answer, a stop's grace not counted; 0: 60 s */
 };
 
 int keeper_start(struct keeper **ret_keeper, const struct keeper_options *options, struct error *err);
