@@ -208,6 +208,14 @@ static int finish(struct arguments *a, const struct result *results, size_t coun
 	return status;
 }
 
+static bool any_halted(const struct result *results, size_t count)
+{
+	while (count > 0)
+		if (results[--count].halted)
+			return true;
+	return false;
+}
+
 static int run_suite(struct arguments *a, const struct spec_suite *suite)
 {
 	struct engine_case *cases;
@@ -245,7 +253,8 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	progress_destroy(a->engine.progress);
 	status = finish(a, results, done, interrupt_signal(a->engine.interrupt));
 	if (done < wanted && !interrupt_signal(a->engine.interrupt)) {
-		fprintf(stderr, "tritone test: no memory: %zu of %zu were run\n", done, wanted);
+		fprintf(stderr, "tritone test: %s: %zu of %zu were run\n",
+		    done > 0 && any_halted(results, done) ? "halted" : "no memory", done, wanted);
 		status = status ? status : 2;
 	}
 	for (i = 0; i < done; i++)

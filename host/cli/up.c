@@ -19,7 +19,7 @@ static const char usage[] =
     "      --seed N           the gateway's seed\n"
     "      --keep             keep the run directory afterwards\n"
     "  -h, --help\n\n"
-    "Exit status: 0 ended as asked, 2 bad file, 3 it did not become ready, 6 halted,\n"
+    "Exit status: 0 ended by a signal, 2 bad file, 3 it did not become ready, 6 ended by `tritone halt`,\n"
     "7 a capability is missing here.\n";
 
 static void ready(void *arg, const struct engine_place *place)

@@ -11,6 +11,7 @@ struct pool {
 	struct result *results;
 	bool *finished;
 	size_t count, next, shown;
+	bool halted; /* every run was: the others are not begun */
 	void (*done)(void *arg, const struct result *result);
 	void *arg;
 	pthread_mutex_t lock;
@@ -30,13 +31,14 @@ static void *work(void *arg)
 
 	options.lane = w->lane;
 	pthread_mutex_lock(&p->lock);
-	while (p->next < p->count && !interrupt_signal(options.interrupt)) {
+	while (p->next < p->count && !p->halted && !interrupt_signal(options.interrupt)) {
 		size_t i = p->next++;
 
 		pthread_mutex_unlock(&p->lock);
 		engine_run(&options, &p->cases[i], &p->results[i]);
 		pthread_mutex_lock(&p->lock);
 		p->finished[i] = true;
+		p->halted = p->halted || p->results[i].halted;
 		while (p->shown < p->next && p->finished[p->shown])
 			p->done(p->arg, &p->results[p->shown++]);
 	}

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
@@ -73,15 +74,36 @@ static int refuse_outstanding(const char *runs, struct error *err)
 	return r;
 }
 
+/* `tritone halt --all` leaves its name in the halt file of each run, so that it is known when its own file is gone again. */
+static bool halted_with_all(const char *path)
+{
+	char word[8] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool all = fd >= 0 && read(fd, word, sizeof word - 1) > 0 && !strncmp(word, "all", 3);
+
+	if (fd >= 0)
+		close(fd);
+	return all;
+}
+
 bool rundir_halted(const struct run *run, char *ret_why, size_t size)
 {
 	char path[PATH_MAX];
 
-	if (snprintf(path, sizeof path, "%s/halt", run->options->root) < (int)sizeof path && access(path, F_OK) == 0)
+	if (snprintf(path, sizeof path, "%s/halt", run->options->root) < (int)sizeof path && access(path, F_OK) == 0) {
+		if (run->result)
+			run->result->halted = true;
 		return snprintf(ret_why, size, "the halt file %s exists; `tritone halt --clear` removes it", path) > 0;
+	}
 	if (run->dir[0] && snprintf(path, sizeof path, "%s/halt", run->dir) < (int)sizeof path &&
-	    access(path, F_OK) == 0)
-		return snprintf(ret_why, size, "this run was halted by hand") > 0;
+	    access(path, F_OK) == 0) {
+		bool all = halted_with_all(path);
+
+		if (run->result && all)
+			run->result->halted = true;
+		return snprintf(ret_why, size,
+			   all ? "every run was halted by hand (halt --all)" : "this run was halted by hand") > 0;
+	}
 	if (run->x && run->x->stop.halt_file && access(run->x->stop.halt_file, F_OK) == 0)
 		return snprintf(ret_why, size, "the experiment's halt file %s exists", run->x->stop.halt_file) > 0;
 	return false;

@@ -81,6 +81,8 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 			run_fail(&run, VERDICT_ERROR, "%s", err->text);
 		else
 			wait_for_the_end(&run);
+		if (rundir_halted(&run, why, sizeof why))
+			run_fail(&run, VERDICT_ABORTED, "%s", why);
 		workload_stop(run.workload);
 		if (system_stop(run.system, STOP_GRACE_MS, err) < 0)
 			run_fail(&run, VERDICT_ERROR, "the system could not be stopped: %s", err->text);
@@ -89,7 +91,7 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 	spec_manifest_free(run.manifest);
 	if (result.verdict != VERDICT_HELD)
 		error_set(err, ECANCELED, "%.250s", result.reason);
-	else if (run.dir[0] && !options->keep)
+	if ((result.verdict == VERDICT_HELD || result.verdict == VERDICT_ABORTED) && run.dir[0] && !options->keep)
 		(void)rundir_remove(run.dir);
 	return result.verdict;
 }

@@ -56,6 +56,7 @@ struct result {
 	char title[256], file[1024], run_dir[1024], bug[64];
 	uint64_t seed;
 	enum verdict verdict; /* what happened */
+	bool halted;          /* aborted together with every other run: what was still to come is not begun */
 	bool ok;              /* what happened is what was expected: the line says ok, and counts as held */
 	char reason[320];     /* one sentence for anything but held */
 	struct result_fault faults[RESULT_FAULTS_MAX];

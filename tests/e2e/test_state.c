@@ -253,6 +253,57 @@ static void test_halt_all_ends_a_run_that_settles(void **state)
 	world_clean(world);
 }
 
+/* The request stays with each run that it was made to, and with what its suite had still to do. */
+static void test_halt_all_that_is_cleared_at_once(void **state)
+{
+	struct world *world = *state;
+	struct ran *up, *busy, *halt;
+
+	up = tritone_start(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	ran_says(up, "ready; ");
+	world_manifest(world, "slow.yaml", "latency: 20ms", "latency: 5s");
+	world_write(world, "x.yaml",
+	    "system: slow.yaml\n"
+	    "workload: {tasks: 2, tail: 0}\n"
+	    "faults: [{plugin: agent-pause, duration: 100s, when: {event: provider-request, hold: true}}]\n");
+	quick(world);
+	busy = tritone_start(
+	    world, "test", "-j", "1", world_write(world, "suite.yaml", "experiments: [x.yaml, quick.yaml]\n"), NULL);
+	ran_says(busy, "agent-pause felt");
+	/* Stopped, they cannot look for the file before it is cleared. */
+	ran_signal(up, SIGSTOP);
+	ran_signal(busy, SIGSTOP);
+	halt = tritone(world, "halt", "--all", "--no-wait", NULL);
+	ran_status(tritone(world, "halt", "--clear", NULL), 0);
+	ran_status(halt, 0);
+	ran_has(halt, "2 runs asked to end; not waiting for it");
+	ran_signal(up, SIGCONT);
+	ran_signal(busy, SIGCONT);
+	ran_status(up, 6);
+	ran_status(busy, 6);
+	ran_has(busy, "every run was halted by hand");
+	ran_has(busy, "agent-pause undone");
+	ran_has(busy, "halted: 1 of 2 were run");
+	world_quiet(world);
+	world_clean(world);
+	ran_status(tritone(world, "test", world_path(world, "quick.yaml"), NULL), 0);
+}
+
+static void test_halt_waits_for_the_end(void **state)
+{
+	struct world *world = *state;
+	struct ran *up = tritone_start(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL), *halt;
+
+	ran_says(up, "ready; ");
+	halt = tritone(world, "halt", "--all", NULL);
+	ran_status(halt, 0);
+	ran_has(halt, "1 run asked to end\nended\n");
+	assert_int_equal(world_runs(world), 0); /* before anybody has looked at `up` */
+	ran_status(up, 6);
+	ran_has(tritone(world, "halt", "--all", NULL), "0 runs asked to end");
+	world_quiet(world);
+}
+
 /* The experiment's own kill switch. */
 static void test_halt_file_of_the_experiment(void **state)
 {
@@ -341,6 +392,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_halt_file_blocks_every_start, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_halt_ends_one_run, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_halt_all_ends_a_run_that_settles, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_halt_all_that_is_cleared_at_once, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_halt_waits_for_the_end, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_halt_file_of_the_experiment, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_started_with_sigchld_ignored, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_started_without_standard_streams, world_create, world_destroy),
