@@ -16,7 +16,7 @@
 #include "wal/wal.h"
 
 #define MAP_BYTES  (256u << 10) /* small, so that it has to grow */
-#define RECORD_MAX 27000u
+#define RECORD_MAX 24000u
 
 struct work {
 	const char *dir;

@@ -127,7 +127,11 @@ static void test_same_as_the_notifier(void **state)
 		    a->dir2 != b->dir2 || a->offset != b->offset || a->size != b->size ||
 		    a->data_size != b->data_size || !same_text(a->name, b->name) || !same_text(a->name2, b->name2) ||
 		    (a->data_size && memcmp(a->data, b->data, a->data_size) != 0))
-			fail_msg("operation %zu differs: kind 0x%x against 0x%x", i, a->kind, b->kind);
+			fail_msg("operation %zu differs: kind 0x%x flags %u file %llu at %llu size %llu against 0x%x "
+				 "%u %llu %llu %llu",
+			    i, a->kind, a->flags, (unsigned long long)a->file, (unsigned long long)a->offset,
+			    (unsigned long long)a->size, b->kind, b->flags, (unsigned long long)b->file,
+			    (unsigned long long)b->offset, (unsigned long long)b->size);
 	}
 	assert_int_equal(room->trace->count, other->count);
 	trace_destroy(other);
