@@ -110,6 +110,12 @@ static bool read_meta(
 		    (unsigned long long)number);
 		return false;
 	}
+	/* LMDB takes the page by whether the transaction's number is odd: one out of place would show another snapshot */
+	if (page.number != number || (ret_meta->txn_id && ret_meta->txn_id % 2 != number)) {
+		snprintf(reason, reason_size, "its meta page %llu is one that belongs elsewhere",
+		    (unsigned long long)number);
+		return false;
+	}
 	if (ret_meta->format != META_FORMAT) {
 		snprintf(reason, reason_size, "it is of LMDB's format %u, expected %u", ret_meta->format, META_FORMAT);
 		return false;
