@@ -16,7 +16,8 @@ struct provider_state {
 	uint64_t throttled_from_us, throttled_until_us;
 	uint64_t failed_until_us; /* it gave its callers a reason to go elsewhere until then */
 	uint64_t calls;           /* under way */
-	bool failed;              /* the last one that came to an end */
+	bool failed;              /* one did, and none that was begun after that has succeeded */
+	uint64_t failed_us;       /* when, last */
 	uint64_t well_us;         /* since when it has not: news that may take the grace */
 };
 
@@ -278,8 +279,9 @@ static void judge_order(struct cascade *cascade, size_t provider, const struct o
 	}
 }
 
-static void judge_call(struct cascade *cascade, size_t provider, const struct op *op, const struct check_config *config,
-    struct check_result *result)
+/* begun_us: when the call was made that `op` is about. One that was under way at a failure says nothing of what came after. */
+static void judge_call(struct cascade *cascade, size_t provider, const struct op *op, uint64_t begun_us,
+    const struct check_config *config, struct check_result *result)
 {
 	struct provider_state *p = &cascade->providers[provider];
 
@@ -291,11 +293,14 @@ static void judge_call(struct cascade *cascade, size_t provider, const struct op
 		return;
 	}
 	p->calls -= p->calls > 0;
-	if (p->failed && op->type == OP_OK)
-		p->well_us = op->time_us;
-	p->failed = op->type != OP_OK;
-	if (p->failed)
+	if (op->type != OP_OK) {
+		p->failed = true;
+		p->failed_us = op->time_us;
 		note_failure(cascade, provider, op, config);
+	} else if (p->failed && begun_us >= p->failed_us) {
+		p->failed = false;
+		p->well_us = op->time_us;
+	}
 }
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
@@ -320,7 +325,7 @@ static void run(const struct history_view *view, const struct check_config *conf
 			continue;
 		calls += op->type == OP_INVOKE;
 		throttles += op->type != OP_INVOKE && op->status == 429;
-		judge_call(&cascade, p, op, config, result);
+		judge_call(&cascade, p, op, op->pair < i ? view->ops[op->pair].time_us : op->time_us, config, result);
 	}
 	settle(&cascade, UINT64_MAX, CHECK_PROVIDERS_MAX, config, result);
 	result->opportunities += throttles;
