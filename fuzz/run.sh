@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Fuzzes with libFuzzer under ASan and UBSan: ./dev fuzz [TARGET] [SECONDS a target]. What is found new stays in
 # build-fuzz/corpus; an input that fails is in build-fuzz/crashes, and belongs into fuzz/corpus/TARGET once it is mended:
-# the unit tests run over that.
+# the unit tests run over that. FUZZ_SEED makes its random choices the same again.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 only=
@@ -40,7 +40,7 @@ for t in ${only:-$targets}; do
 	[ "$t" != spec ] || more="fixtures/experiments fixtures/suites fixtures/systems"
 	log=build-fuzz/$t.log
 	# shellcheck disable=SC2086
-	if "build-fuzz/fuzz/fuzz_$t" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=4096 -print_final_stats=1 $dict \
+	if "build-fuzz/fuzz/fuzz_$t" -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=4096 -print_final_stats=1 $dict \
 		-artifact_prefix="build-fuzz/crashes/$t/" "build-fuzz/corpus/$t" "fuzz/corpus/$t" $more >"$log" 2>&1; then
 		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 		cover=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
