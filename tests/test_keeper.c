@@ -24,6 +24,7 @@
 
 #include "system/keeper.h"
 #include "system/system.h"
+#include "skip.h"
 
 /* ---- what is started under the keeper ---- */
 
@@ -122,6 +123,8 @@ static int child(int argc, char **argv)
 		hydra(fifo, 6);
 	if (!strcmp(mode, "stubborn"))
 		signal(SIGTERM, SIG_IGN);
+	if (!strcmp(mode, "rootly") && setresuid(0, 0, 0) != 0)
+		return 8;
 	if (!strcmp(mode, "tidy"))
 		signal(SIGTERM, tidy_up);
 	tell(fifo);
@@ -548,6 +551,60 @@ static void test_a_silent_keeper_is_an_error(void **state)
 	keeper_destroy(keeper);
 }
 
+/* A host that is not root, with a system that becomes root: what keeper_stop says of it goes to `out`. */
+static void __attribute__((noreturn)) lesser_host(struct fixture *f, const char *helper, int out)
+{
+	const char *argv[] = {helper, "child", "rootly", f->fifo, NULL};
+	struct keeper_process process = {.name = "rootly", .argv = argv};
+	struct keeper_options options = {0};
+	struct keeper *keeper;
+	struct error err = {0};
+	pid_t pid;
+
+	if (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0 ||
+	    keeper_start(&keeper, &options, &err) < 0 || keeper_spawn(keeper, &process, &pid, &err) < 0 ||
+	    heard(f) != pid)
+		_exit(1);
+	err.code = 0;
+	err.text[0] = '\0';
+	if (keeper_stop(keeper, 0, NULL, &err) == 0)
+		_exit(2);
+	if (write(out, &pid, sizeof pid) < 0 || write(out, &err, sizeof err) < 0)
+		_exit(1);
+	keeper_destroy(keeper);
+	_exit(0);
+}
+
+static void test_who_may_not_be_killed_is_left_behind(void **state)
+{
+	struct fixture *f = *state;
+	char helper[96], command[PATH_MAX + 512], named[32];
+	struct error err;
+	int out[2], status;
+	pid_t host, pid;
+
+	if (geteuid() != 0)
+		SKIP("only root can make a set-user-ID program that another user may not kill");
+	snprintf(helper, sizeof helper, "%s/rootly", f->dir);
+	snprintf(command, sizeof command, "cp '%s' %s && chmod 4755 %s && chmod 755 %s && chmod 666 %s", program,
+	    helper, helper, f->dir, f->fifo);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	host = fork();
+	if (host == 0)
+		lesser_host(f, helper, out[1]);
+	close(out[1]);
+	assert_int_equal(read(out[0], &pid, sizeof pid), sizeof pid);
+	assert_int_equal(kill(pid, SIGKILL), 0); /* whatever comes of the rest */
+	assert_int_equal(read(out[0], &err, sizeof err), sizeof err);
+	close(out[0]);
+	assert_int_equal(waitpid(host, &status, 0), host);
+	assert_int_equal(status, 0);
+	assert_int_equal(err.code, EPERM);
+	snprintf(named, sizeof named, " %d (rootly)", pid);
+	assert_non_null(strstr(err.text, named));
+}
+
 /* What the host of the next test does, in a process of its own. */
 static void __attribute__((noreturn)) doomed_host(struct fixture *f, int out)
 {
@@ -609,6 +666,7 @@ int main(int argc, char **argv)
 	    T(test_a_dead_keeper_is_an_error),
 	    T(test_a_stopped_keeper_is_let_go),
 	    T(test_a_silent_keeper_is_an_error),
+	    T(test_who_may_not_be_killed_is_left_behind),
 	    T(test_nothing_outlives_a_killed_host),
 	};
 	ssize_t n;

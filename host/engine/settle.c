@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* After the faults: recovery finishes on its own, a tail of tasks shows that it is back to normal, then everything is stopped and looked over. */
+#include <errno.h>
+
 #include <stdio.h>
 
 #include "engine/run.h"
@@ -85,7 +87,8 @@ int stage_close(struct run *run)
 	}
 	progress_stage(run->options->progress, run->options->lane, "stop", "");
 	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
-		r = run_fail(run, VERDICT_ERROR, "the system could not be stopped: %s", err.text);
+		r = run_fail(run, err.code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
+		    "the system could not be stopped: %s", err.text);
 	/* A system that was cut off in the middle, or whose disk is full with ours, owes nobody an orderly end. */
 	if (killed > 0 && run->result->verdict == VERDICT_HELD)
 		run->result->left_behind += (uint64_t)killed;

@@ -85,7 +85,8 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 			run_fail(&run, VERDICT_ABORTED, "%s", why);
 		workload_stop(run.workload);
 		if (system_stop(run.system, STOP_GRACE_MS, err) < 0)
-			run_fail(&run, VERDICT_ERROR, "the system could not be stopped: %s", err->text);
+			run_fail(&run, err->code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
+			    "the system could not be stopped: %s", err->text);
 	}
 	run_shut(&run);
 	spec_manifest_free(run.manifest);

@@ -13,6 +13,8 @@
 #include "system/rules.h"
 #include "wal/error.h"
 
+#define KEEP_LEFT_SIZE 160u
+
 struct spawned {
 	pid_t pid;
 	int64_t start_ns;
@@ -40,8 +42,10 @@ int64_t keep_now_ns(void); /* CLOCK_MONOTONIC */
 /* Reaps whoever has exited and queues the event. False: no child at all is left, and as all orphans
  * end up here, no descendant either. */
 bool keep_reap(struct keep *keep);
-/* SIGKILLs all descendants, and returns when none is left: how many were alive. */
-unsigned keep_kill_all(struct keep *keep);
+/* SIGKILLs all descendants, and returns when none is left: how many were alive. Those that may not be killed (another user's: a
+ * set-user-ID program) are given up when nothing else is left and nothing changes any more: *ret_left names them, "" when there are
+ * none. */
+unsigned keep_kill_all(struct keep *keep, char ret_left[KEEP_LEFT_SIZE]);
 void keep_drain_signals(struct keep *keep);
 /* Sends what the host's socket takes of the queued events. */
 void keep_flush(struct keep *keep);

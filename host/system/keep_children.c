@@ -17,7 +17,8 @@
 #include "system/tree.h"
 #include "wire/frame.h"
 
-#define EVENTS_SIZE_MAX (16u << 20) /* bytes that wait for a slow host; beyond, orphans go unreported */
+#define EVENTS_SIZE_MAX (16u << 20)         /* bytes that wait for a slow host; beyond, orphans go unreported */
+#define GIVE_UP_NS      INT64_C(3000000000) /* nothing changes for so long where nobody left may be killed */
 
 /* ---- events ---- */
 
@@ -183,12 +184,42 @@ static void freeze(struct tree *now, struct tree *before)
 	}
 }
 
-unsigned keep_kill_all(struct keep *keep)
+static bool dead(const struct tree_node *node)
+{
+	return node->state == 'Z' || node->state == 'X';
+}
+
+/* Whether whoever lives may not be killed, none excepted: names them. `ret_sum` changes when they do. */
+static bool none_can_be_killed(const struct tree *now, char ret_left[KEEP_LEFT_SIZE], uint64_t *ret_sum)
+{
+	size_t i, used = 0;
+
+	*ret_sum = 0;
+	ret_left[0] = '\0';
+	for (i = 0; i < now->count; i++) {
+		const struct tree_node *node = &now->nodes[i];
+
+		if (dead(node))
+			continue;
+		if (kill(node->pid, 0) == 0 || errno != EPERM)
+			return false;
+		*ret_sum = *ret_sum * 31 + (uint64_t)node->pid;
+		if (used < KEEP_LEFT_SIZE - 1)
+			used += (size_t)snprintf(ret_left + used, KEEP_LEFT_SIZE - used, "%s%d (%.15s)",
+			    used ? ", " : "", node->pid, node->comm);
+	}
+	return ret_left[0] != '\0';
+}
+
+unsigned keep_kill_all(struct keep *keep, char ret_left[KEEP_LEFT_SIZE])
 {
 	struct tree now = {0}, before = {0};
+	uint64_t sum, last_sum = 0;
+	int64_t since_ns = 0;
 	unsigned killed = 0;
 	bool first = true;
 
+	ret_left[0] = '\0';
 	while (keep_reap(keep)) {
 		struct pollfd p = {.fd = keep->signals, .events = POLLIN};
 		size_t i;
@@ -198,18 +229,27 @@ unsigned keep_kill_all(struct keep *keep)
 		if (tree_scan(&now, getpid(), NULL) < 0)
 			now.count = 0;
 		for (i = 0; i < now.count; i++) {
-			const char state = now.nodes[i].state;
-
-			killed += first && state != 'Z' && state != 'X';
+			killed += first && !dead(&now.nodes[i]);
 			strike(&now.nodes[i], SIGKILL);
 		}
 		first = false;
+		if (!none_can_be_killed(&now, ret_left, &sum)) {
+			ret_left[0] = '\0';
+			last_sum = 0;
+		} else if (sum != last_sum) {
+			last_sum = sum;
+			since_ns = keep_now_ns();
+		} else if (keep_now_ns() - since_ns > GIVE_UP_NS) {
+			break;
+		}
 		for (i = 0; i < keep->spawned_count; i++)
 			kill(keep->spawned[i].pid, SIGKILL);
 		/* Their death wakes us; the limit is for those that are reparented only after it. */
 		poll(&p, 1, 20);
 		keep_drain_signals(keep);
 	}
+	if (!keep_reap(keep))
+		ret_left[0] = '\0';
 	tree_finish(&now);
 	tree_finish(&before);
 	return killed;

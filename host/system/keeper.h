@@ -89,7 +89,9 @@ int keeper_tree(
 /*
  * SIGTERM (and SIGCONT) to every spawned process, waits until nothing is left or grace_ms are over,
  * then SIGKILLs everything below the keeper until nothing is left. *ret_killed (may be NULL): how
- * many had to be. The keeper lives on and may spawn again. Their exits are events as usual.
+ * many had to be. The keeper lives on and may spawn again. Their exits are events as usual. EPERM:
+ * all is done that can be, and who may not be killed (a set-user-ID program) is left behind; the
+ * text says who.
  */
 int keeper_stop(struct keeper *keeper, int64_t grace_ms, unsigned *ret_killed, struct error *err);
 

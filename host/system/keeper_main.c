@@ -30,14 +30,19 @@ int64_t keep_now_ns(void)
 
 static bool stop_goes_on(struct keep *keep)
 {
+	char left[KEEP_LEFT_SIZE] = "", text[256];
 	unsigned killed = 0;
 
 	if (keep_reap(keep)) {
 		if (keep_now_ns() < keep->stop_ns)
 			return true;
-		killed = keep_kill_all(keep);
+		killed = keep_kill_all(keep, left);
 	}
 	keep->stopping = false;
+	if (left[0]) {
+		snprintf(text, sizeof text, "processes that may not be killed are left behind: %s", left);
+		return keep_reply(keep, EPERM, text, NULL, 0) == 0;
+	}
 	return keep_reply(keep, 0, "", "killed", killed) == 0;
 }
 
@@ -113,6 +118,7 @@ static int settle_in(struct keep *keep, struct error *err)
 int keeper_main(int argc, char **argv)
 {
 	struct keep keep = {.control = -1, .events = -1, .signals = -1};
+	char left[KEEP_LEFT_SIZE];
 	struct error err = {0};
 	uint64_t seed;
 
@@ -134,7 +140,9 @@ int keeper_main(int argc, char **argv)
 	}
 	if (keep_reply(&keep, 0, "", NULL, 0) == 0)
 		loop(&keep);
-	(void)keep_kill_all(&keep);
+	(void)keep_kill_all(&keep, left);
+	if (left[0])
+		fprintf(stderr, "keeper: processes that may not be killed are left behind: %s\n", left);
 	notify_stop(keep.notify);
 	rules_destroy(keep.rules);
 	notified_free(&keep.filter);

@@ -70,8 +70,8 @@ void system_event_task(struct system *system, const char *task);
 int system_observe(struct system *system, struct error *err);
 /*
  * Ends everything (SIGTERM, then SIGKILL after grace_ms), stops the observers, and returns how many
- * processes had to be killed that should have gone by themselves, or -1. None is left after it.
- * Idempotent.
+ * processes had to be killed that should have gone by themselves, or -1. None is left after it; but
+ * -1 with EPERM: all that may be killed is gone, and the text names the others. Idempotent.
  */
 int system_stop(struct system *system, int64_t grace_ms, struct error *err);
 /* After system_stop: left-over temporary files, state files, and the system's own log (verify,
