@@ -26,6 +26,7 @@ struct fixture {
 	int agents[AGENTS];
 	char plugin[80];
 	bool removed;
+	size_t undone; /* how often that was said */
 	FILE *out;
 };
 
@@ -34,6 +35,7 @@ static ssize_t remove_at_felt(void *arg, const char *bytes, size_t size)
 {
 	struct fixture *f = arg;
 
+	f->undone += memmem(bytes, size, "undone", 6) != NULL;
 	if (memmem(bytes, size, "felt", 4))
 		f->removed = unlink(f->plugin) == 0;
 	return (ssize_t)size;
@@ -124,8 +126,26 @@ static void test_no_way_out_skips_the_undo(void **state)
 	assert_int_equal(engine_shoot(&options, &shot, &err), VERDICT_ERROR);
 	assert_int_equal(err.code, ENOENT);
 	assert_true(f->removed);
+	assert_int_equal(f->undone, 1);
 	for (i = 0; i < AGENTS; i++)
 		assert_int_not_equal(state_of(f->agents[i]), 'T');
+}
+
+/* What was stopped by another is refused before anything is touched: there is nothing to undo, and nothing is called so. */
+static void test_what_was_not_injected_is_not_called_undone(void **state)
+{
+	struct fixture *f = *state;
+	const struct engine_options options = {.root = f->root};
+	const struct engine_shot shot = {
+	    .plugin = f->plugin, .pids = f->agents, .pid_count = 1, .duration_ms = 60000, .out = f->out};
+	struct error err = {0};
+
+	assert_int_equal(kill(f->agents[0], SIGSTOP), 0);
+	assert_int_equal(waitpid(f->agents[0], NULL, WUNTRACED), f->agents[0]);
+	assert_int_equal(engine_shoot(&options, &shot, &err), VERDICT_NOT_INJECTED);
+	assert_non_null(strstr(err.text, "stopped already"));
+	assert_int_equal(f->undone, 0);
+	assert_int_equal(state_of(f->agents[0]), 'T');
 }
 
 /* A name of a system is looked for beside and above the file, and then from where `tritone up` would look. */
@@ -172,6 +192,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_no_way_out_skips_the_undo, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_what_was_not_injected_is_not_called_undone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_one_lookup_for_systems, setup, teardown),
 	};
 

@@ -381,12 +381,14 @@ static enum verdict shoot_all(struct shooting *s, struct error *err)
 	if (lasting && (verdict == VERDICT_HELD || verdict == VERDICT_VACUOUS) && last(s, &verdict, err) < 0)
 		verdict = VERDICT_ABORTED;
 	for (i = 0; i < s->agent_count; i++) {
+		bool recorded = s->runners[i] && runner_recorded(s->runners[i]);
+
 		if (!s->runners[i])
 			continue;
 		if (runner_revert(s->runners[i], &why)) {
 			*err = why;
 			verdict = VERDICT_UNDO_INCOMPLETE;
-		} else {
+		} else if (recorded) {
 			fprintf(s->shot->out, "undone        %s%s%s\n", s->info->name, s->agents[i][0] ? " at " : "",
 			    s->agents[i]);
 		}

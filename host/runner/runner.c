@@ -326,6 +326,11 @@ reverted:
 	return 0;
 }
 
+bool runner_recorded(const struct runner *runner)
+{
+	return runner->recorded;
+}
+
 int runner_recover(const char *run_dir, struct undo_log *log, const struct undo_entry *entry, struct error *err)
 {
 	const int64_t timeout_ms = entry->hook_timeout_ms > 0 ? entry->hook_timeout_ms : RUNNER_TIMEOUT_MS;

@@ -136,6 +136,8 @@ int runner_fd(const struct runner *runner);
  * injected, or twice.
  */
 int runner_revert(struct runner *runner, struct error *err);
+/* Whether its undo record is open: from just before inject until it is reverted. */
+bool runner_recorded(const struct runner *runner);
 /* Ends the process. What is not reverted stays outstanding. NULL is fine. */
 void runner_destroy(struct runner *runner);
 
