@@ -158,6 +158,9 @@ static int choose(struct shooting *s, struct error *err)
 
 	if (inventory(s, wanted, err))
 		return -1;
+	if (!s->matched && bystander_refused(s->bystander)[0])
+		return error_set(err, ESRCH, "no agent matches%s%.30s; %s", wanted[0] ? ": " : "", wanted,
+		    bystander_refused(s->bystander));
 	if (!s->matched)
 		return error_set(err, ESRCH, "no agent matches%s%s", wanted[0] ? ": " : "", wanted);
 	if (s->matched > keep && !shot->max) {

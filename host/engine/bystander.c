@@ -4,19 +4,26 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "service/service.h"
 #include "system/pathglob.h"
 #include "system/textfile.h"
 
+#define CLOCK_SLACK_S 5 /* a clock may have been set between the two */
+
 struct bystander {
 	char state_dir[PATH_MAX],
 	    pattern[3 * PATH_MAX]; /* the latter for glob(): the former, escaped, and the pid files */
 	char pid_files[PATH_MAX];
+	char refused[224]; /* why the last pid file that was passed over was */
 	int *pids;
 	size_t pid_count;
 	struct service_client *gateway;
@@ -28,6 +35,38 @@ static void read_line(const char *path, char *buf, size_t size)
 {
 	if (textfile_line(path, buf, size, NULL))
 		buf[0] = '\0';
+}
+
+/* When a process was started that began at `ticks` after boot, by the clock of file times. */
+static int64_t started_s(uint64_t ticks)
+{
+	struct timespec now, up;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return (int64_t)now.tv_sec - (int64_t)up.tv_sec + (int64_t)(ticks / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+/*
+ * A pid file that is older than the process of that number was written for another one, which is gone: who has its number now is nobody's
+ * agent. Its start time alone cannot tell, for it is read now.
+ */
+static bool stale(struct bystander *b, const char *path, int pid)
+{
+	struct stat st;
+	uint64_t ticks;
+	int64_t late_s;
+
+	if (stat(path, &st) || textfile_start_time(pid, &ticks, NULL))
+		return false; /* one of them is gone: there is nobody to show */
+	late_s = started_s(ticks) - (int64_t)st.st_mtim.tv_sec;
+	if (late_s <= CLOCK_SLACK_S)
+		return false;
+	snprintf(b->refused, sizeof b->refused,
+	    "process %d has begun %" PRId64 " s after its pid file was written, so it is another one's (--pid %d if "
+	    "not): %.100s",
+	    pid, late_s, pid, path + strlen(b->state_dir) + 1);
+	return true;
 }
 
 static int show(int pid, const char *id, const char *task, const char *worktree, tritone_target_fn visit, void *arg)
@@ -45,7 +84,7 @@ static int show(int pid, const char *id, const char *task, const char *worktree,
 }
 
 /* A pid file .../ID/pid, and task and worktree beside it where they are. */
-static int show_pid_file(const struct bystander *b, const char *path, tritone_target_fn visit, void *arg)
+static int show_pid_file(struct bystander *b, const char *path, tritone_target_fn visit, void *arg)
 {
 	size_t dir = (size_t)(strrchr(path, '/') - path);
 	char text[64], id[128], beside[PATH_MAX], task[128], worktree[PATH_MAX], *end;
@@ -53,7 +92,7 @@ static int show_pid_file(const struct bystander *b, const char *path, tritone_ta
 
 	read_line(path, text, sizeof text);
 	pid = strtol(text, &end, 10);
-	if (end == text || pid <= 0 || pid > INT_MAX)
+	if (end == text || pid <= 0 || pid > INT_MAX || stale(b, path, (int)pid))
 		return 0;
 	if (!pathglob_capture(b->pid_files, path + strlen(b->state_dir) + 1, id, sizeof id) || !id[0])
 		snprintf(id, sizeof id, "%ld", pid);
@@ -172,6 +211,11 @@ int bystander_create(struct bystander **ret_bystander, const char *path, const c
 fail:
 	bystander_destroy(b);
 	return -1;
+}
+
+const char *bystander_refused(const struct bystander *b)
+{
+	return b ? b->refused : "";
 }
 
 void bystander_destroy(struct bystander *b)

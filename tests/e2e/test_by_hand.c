@@ -530,6 +530,32 @@ static void test_pid_files_of_a_stranger(void **state)
 	world_clean(world);
 }
 
+/* The agent is gone, its pid file is not, and another process has the number. */
+static void test_a_stale_pid_file_hits_nobody(void **state)
+{
+	struct world *world = *state;
+	struct ran *victim, *ran;
+	pid_t pid = sleeper(world, &victim);
+	char command[512];
+
+	snprintf(command, sizeof command,
+	    "mkdir -p %s/other/w1 && echo %d > %s/other/w1/pid && touch -d '1 minute ago' %s/other/w1/pid", world->dir,
+	    (int)pid, world->dir, world->dir);
+	assert_int_equal(system(command), 0);
+	ran =
+	    tritone(world, "inject", "agent-kill", "--state", world_path(world, "other"), "--pid-files", "*/pid", NULL);
+	ran_status(ran, 4);
+	ran_has(ran, "after its pid file was written");
+	ran_has(ran, "w1/pid");
+	assert_int_not_equal(process_state(pid), 'Z');
+	ran =
+	    tritone(world, "inject", "agent-kill", "--state", world_path(world, "other"), "--pid", text_of(pid), NULL);
+	ran_status(ran, 0);
+	ran_status(victim, 128 + SIGTERM);
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* The directory may be called what it likes, and a pattern may say more than a star. */
 static void test_pid_files_below_a_strange_name(void **state)
 {
@@ -623,6 +649,7 @@ int main(void)
 	    TEST(test_pause_for_a_while),
 	    TEST(test_pause_whose_host_and_runner_are_killed),
 	    TEST(test_pid_files_of_a_stranger),
+	    TEST(test_a_stale_pid_file_hits_nobody),
 	    TEST(test_pid_files_below_a_strange_name),
 	    TEST(test_verbs_that_look),
 	};
