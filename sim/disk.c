@@ -107,6 +107,8 @@ static void forget_staged(struct world *w, bool whole_batch)
 {
 	if (whole_batch && w->batch > w->durable)
 		w->durable = w->batch;
+	if (w->staged > w->durable)
+		peek_forget(w);
 	w->staged = w->durable;
 	w->bytes_used = w->durable ? w->log[w->durable - 1].offset + w->log[w->durable - 1].size : 0;
 	w->syncing = w->sync_waits = false;

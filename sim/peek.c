@@ -67,6 +67,18 @@ static enum seen_state after(enum seen_state before, uint32_t kind)
 	}
 }
 
+void peek_forget(struct world *w)
+{
+	memset(w->task_states, 0, sizeof w->task_states);
+	for (uint64_t lsn = 1; lsn <= w->durable; lsn++) {
+		const struct log_entry *entry = &w->log[lsn - 1];
+		uint32_t task = task_of(w->log_bytes + entry->offset, entry->size);
+
+		if (task < SIM_TASKS_MAX)
+			w->task_states[task] = (uint8_t)after((enum seen_state)w->task_states[task], entry->kind);
+	}
+}
+
 void peek_cover(struct world *w, uint32_t kind, const uint8_t *payload, size_t size)
 {
 	uint32_t task = task_of(payload, size);

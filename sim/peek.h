@@ -8,5 +8,7 @@
 
 /* Notes the transition that the record makes. */
 void peek_cover(struct world *w, uint32_t kind, const uint8_t *payload, size_t size);
+/* What was staged is lost: the states are those of what is durable. */
+void peek_forget(struct world *w);
 
 #endif
