@@ -45,6 +45,8 @@ static int load_files(struct run *run)
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	snprintf(run->result->title, sizeof run->result->title, "%s", run->x->title ? run->x->title : "");
 	system = c->system ? c->system : run->x->system;
+	if (!c->system && run->x->system_problem)
+		return run_fail(run, VERDICT_ERROR, "%s", run->x->system_problem);
 	if (!system)
 		return run_fail(run, VERDICT_ERROR,
 		    "%s: no system is named, neither here nor by the suite nor with --system", run->x->file);

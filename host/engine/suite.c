@@ -157,6 +157,9 @@ int engine_cases(struct engine_case **ret_cases, size_t *ret_count, const struct
 	struct list list = {0};
 	size_t i;
 
+	if (!system && suite->system_problem)
+		return error_set(err, ENOENT, "%s", suite->system_problem);
+
 	for (i = 0; i < suite->case_count; i++) {
 		const struct spec_case *s = &suite->cases[i];
 

@@ -38,10 +38,8 @@ static int take_limit(struct node_file *file, struct spec_invariant *invariant, 
 	struct spec_pairs *parameters = &invariant->parameters;
 	size_t i, kept = 0;
 
-	if (strcmp(invariant->name, "no-lost-task") != 0)
-		return 0;
 	for (i = 0; i < parameters->count; i++) {
-		if (strcmp(parameters->items[i].name, "limit") != 0)
+		if (!policy_taken(invariant->name, parameters->items[i].name))
 			parameters->items[kept++] = parameters->items[i];
 		else if (spec_duration(parameters->items[i].value, ret_limit_ms, file->err) != 0)
 			return -1;
@@ -249,7 +247,7 @@ static int experiment_finish(struct node_file *file, yaml_node_t *node, void *ou
 	struct spec_experiment *experiment = out;
 	yaml_node_t *system = node_get(file, node, "system");
 
-	if (system && spec_find_system(file, system, &experiment->system) != 0)
+	if (system && spec_find_system(file, system, &experiment->system, &experiment->system_problem) != 0)
 		return -1;
 	if (experiment->fault_count && spec_faults_finish(file, node_get(file, node, "faults"), experiment) != 0)
 		return -1;

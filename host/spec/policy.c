@@ -124,12 +124,21 @@ static int set_value(const struct policy_row *row, const char *file, const struc
 static int unknown(const char *file, const struct spec_pair *pair, const char *const *known, struct error *err)
 {
 	const char *nearest = spec_nearest(pair->name, known);
+	char list[120] = "";
+	size_t used = 0;
 
 	if (nearest)
 		return error_set(err, EINVAL, "%s:%u:%u: unknown parameter '%.40s'; did you mean '%s'?", file,
 		    pair->line, pair->column, pair->name, nearest);
-	return error_set(err, EINVAL, "%s:%u:%u: unknown parameter '%.40s'%s%s", file, pair->line, pair->column,
-	    pair->name, *known ? "; the first known one is " : "; there are none", *known ? *known : "");
+	for (; *known; known++) {
+		if (used + strlen(*known) + sizeof ", ..." > sizeof list) {
+			snprintf(list + used, sizeof list - used, ", ...");
+			break;
+		}
+		used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", *known);
+	}
+	return error_set(err, EINVAL, "%s:%u:%u: unknown parameter '%.40s'; %s%s", file, pair->line, pair->column,
+	    pair->name, *list ? "known: " : "there are none", list);
 }
 
 int policy_apply(const struct spec_pairs *policy, const char *file, struct check_config *config, struct error *err)
@@ -153,6 +162,22 @@ int policy_apply(const struct spec_pairs *policy, const char *file, struct check
 	return 0;
 }
 
+/* Parameters that are not the checker's own: the loader takes them out. */
+static const struct {
+	const char *invariant, *parameter;
+} taken[] = {
+    {"no-lost-task", "limit"}, /* as workload.limit */
+};
+#define TAKEN_COUNT (sizeof taken / sizeof *taken)
+
+bool policy_taken(const char *invariant, const char *parameter)
+{
+	for (size_t i = 0; i < TAKEN_COUNT; i++)
+		if (!strcmp(taken[i].invariant, invariant) && !strcmp(taken[i].parameter, parameter))
+			return true;
+	return false;
+}
+
 static int apply_parameter(const struct spec_invariant *invariant, const struct spec_pair *pair, const char *file,
     struct check_config *config, struct error *err)
 {
@@ -169,6 +194,9 @@ static int apply_parameter(const struct spec_invariant *invariant, const struct 
 		if (row->parameter)
 			known[count++] = row->parameter;
 	}
+	for (size_t i = 0; i < TAKEN_COUNT && count < POLICY_NAMES_MAX; i++)
+		if (!strcmp(taken[i].invariant, invariant->name))
+			known[count++] = taken[i].parameter;
 	known[count] = NULL;
 	return unknown(file, pair, known, err);
 }
@@ -182,8 +210,7 @@ int policy_invariant_apply(
 		const struct spec_pair *pair = &invariant->parameters.items[i];
 		int64_t ms;
 
-		/* not the checker's: the loader takes it out, as workload.limit */
-		if (!strcmp(invariant->name, "no-lost-task") && !strcmp(pair->name, "limit")) {
+		if (policy_taken(invariant->name, pair->name)) {
 			if (spec_duration(pair->value, &ms, err) != 0)
 				return error_context(err, "%s:%u:%u", file, pair->line, pair->column);
 			continue;

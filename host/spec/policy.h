@@ -24,6 +24,8 @@ struct policy_row {
 };
 
 extern const struct policy_row policy_rows[]; /* ends with a NULL key */
+/* Is it accepted without being the checker's: a duration that the loader takes out? */
+bool policy_taken(const char *invariant, const char *parameter);
 
 /* The names of all invariants, NULL-terminated: what an unknown one is compared with. */
 #define POLICY_INVARIANTS_MAX 31

@@ -176,6 +176,7 @@ struct spec_experiment {
 	struct spec_pairs configuration, secrets; /* variables; values may be {type: env, key: NAME, default: ...} */
 	char *system;                  /* the manifest's path, resolved (in the file: relative to it, or a name in
 					  systems/ beside or above it); NULL: given elsewhere */
+	char *system_problem;          /* why that is not to be found; NULL: it is */
 	struct spec_strings arguments; /* added to the first process's command (the seeded bugs: --bug NAME) */
 	bool syscall_filter;           /* derived or forced: `syscall-filter: true` */
 	char *hypothesis_title;
@@ -227,6 +228,7 @@ struct spec_case {
 
 struct spec_suite {
 	char *file, *name, *title, *system;
+	char *system_problem; /* as an experiment's */
 	struct spec_case *cases;
 	size_t case_count;
 	bool control; /* each distinct experiment of a case with a bug is also run without it, and

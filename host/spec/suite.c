@@ -46,7 +46,15 @@ char *spec_beside(struct arena *arena, const char *file, const char *path)
 	return arena_format(arena, "%.*s/%s", (int)(slash - file), file, path);
 }
 
-int spec_find_system(struct node_file *file, yaml_node_t *node, char **system)
+static int no_system(
+    struct node_file *file, yaml_node_t *node, char **ret_problem, const char *what, const char *name, const char *why)
+{
+	*ret_problem = arena_format(file->arena, "%.90s:%u:%u: %s%.80s%s; --system FILE names another", file->path,
+	    node_line(node), node_column(node), what, name, why);
+	return *ret_problem ? 0 : node_no_memory(file);
+}
+
+int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, char **ret_problem)
 {
 	static const char *const places[] = {"systems", "../systems", "../../systems", NULL};
 	const char *slash = strrchr(file->path, '/');
@@ -61,7 +69,8 @@ int spec_find_system(struct node_file *file, yaml_node_t *node, char **system)
 		if (!path)
 			return node_no_memory(file);
 		if (access(path, R_OK) != 0)
-			return node_fail(file, node, "the manifest %s: %s", path, strerror(errno));
+			return no_system(file, node, ret_problem, "the manifest ", path,
+			    errno == ENOENT ? ": not there" : ": cannot be read");
 		*system = path;
 		return 0;
 	}
@@ -74,7 +83,8 @@ int spec_find_system(struct node_file *file, yaml_node_t *node, char **system)
 			return 0;
 		}
 	}
-	return node_fail(file, node, "there is no manifest '%.60s' in systems/ beside or above this file", *system);
+	return no_system(
+	    file, node, ret_problem, "there is no manifest '", *system, "' in systems/ beside or above this file");
 }
 
 int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names)
@@ -156,7 +166,7 @@ static int suite_finish(struct node_file *file, yaml_node_t *node, void *out)
 	struct spec_suite *suite = out;
 	size_t i, j;
 
-	if (system && spec_find_system(file, system, &suite->system) != 0)
+	if (system && spec_find_system(file, system, &suite->system, &suite->system_problem) != 0)
 		return -1;
 	for (i = 0; i < suite->case_count; i++)
 		for (j = 0; j < i; j++)
@@ -217,6 +227,7 @@ static int suite_of_one(struct node_file *file, struct spec_suite *suite)
 	if (spec_experiment_read(file, experiment) != 0)
 		return -1;
 	suite->title = experiment->title;
+	suite->system_problem = experiment->system_problem;
 	suite->cases[0].experiment = suite->file;
 	suite->cases[0].name = suite->name;
 	suite->cases[0].line = suite->cases[0].column = 1;

@@ -14,7 +14,8 @@ char *spec_stem(struct arena *arena, const char *path);
 /* `path` as seen from the directory of `file`. */
 char *spec_beside(struct arena *arena, const char *file, const char *path);
 /* A manifest by its path beside `file`, or by its name in systems/ beside or above it. EINVAL at the node's place. */
-int spec_find_system(struct node_file *file, yaml_node_t *node, char **system);
+/* What is not there is a problem, and no error: --system may say another. */
+int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, char **ret_problem);
 /* Is each of them the name of an invariant? */
 int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names);
 int spec_read_variables(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */

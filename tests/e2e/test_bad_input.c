@@ -231,6 +231,29 @@ static void test_mistakes_about_systems(void **state)
 }
 
 /* A fault on an agent at a system whose manifest does not say where its agents are: not possible here, before anything is started. */
+/* A shipped experiment, copied: its system is a name that means nothing there. */
+static void test_system_of_a_copy(void **state)
+{
+	struct world *world = *state;
+	const char *file = world_write(world, "copy.yaml",
+	    "title: x\nsystem: nowhere\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n");
+	const char *suite = world_write(world, "suite.yaml", "system: away.yaml\nexperiments: [copy.yaml]\n");
+	const char *system = SOURCES "/fixtures/systems/conductor.yaml";
+	struct ran *ran;
+
+	ran = tritone(world, "test", "--dry-run", file, NULL);
+	ran_status(ran, 2);
+	ran_has(ran, "copy.yaml:2:9: there is no manifest 'nowhere'");
+	ran_has(ran, "--system FILE");
+	ran = tritone(world, "test", "--dry-run", suite, NULL);
+	ran_status(ran, 2);
+	ran_has(ran, "away.yaml");
+	ran_has(ran, "--system FILE");
+	ran_status(tritone(world, "test", "--dry-run", "--system", system, file, NULL), 0);
+	ran_status(tritone(world, "test", "--dry-run", "--system", system, suite, NULL), 0);
+	nothing_is_left(world);
+}
+
 static void test_no_agents(void **state)
 {
 	struct world *world = *state;
@@ -375,6 +398,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_plugin_beside_the_file, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_variables_in_parameters, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_about_systems, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_system_of_a_copy, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_no_agents, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_bad_experiment_spoils_no_other, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_mistakes_on_the_command_line, world_create, world_destroy),
