@@ -64,7 +64,7 @@ static bool stale(struct bystander *b, const char *path, int pid)
 		return false;
 	snprintf(b->refused, sizeof b->refused,
 	    "process %d has begun %" PRId64 " s after its pid file was written, so it is another one's (--pid %d if "
-	    "not): %.100s",
+	    "not): %.80s",
 	    pid, late_s, pid, path + strlen(b->state_dir) + 1);
 	return true;
 }
