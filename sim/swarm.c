@@ -252,6 +252,9 @@ static void draw_faults(struct sim_plan *plan, struct rng *rng)
 
 void plan_settle(struct sim_plan *plan)
 {
+	uint64_t sink_us = 0, disk_us = 0;
+	bool dies = false;
+
 	plan->claims_lag_us = plan->news_lag_us = 0;
 	for (uint32_t i = 0; i < plan->fault_count; i++) {
 		const struct sim_fault *f = &plan->faults[i];
@@ -266,7 +269,15 @@ void plan_settle(struct sim_plan *plan)
 			plan->news_lag_us += lag_us;
 		if (f->plugin == SIM_AGENT_BABBLE)
 			plan->news_lag_us += SIM_SECOND;
+		dies = dies || f->plugin == SIM_ORCHESTRATOR_KILL || f->plugin == SIM_POWER_LOSS;
+		if (f->plugin == SIM_SINK_ERROR || f->plugin == SIM_SWALLOWED_EXCEPTION)
+			sink_us += lag_us + 6 * SIM_SECOND; /* and the time that one request may take */
+		if (f->plugin == SIM_DISK_FULL)
+			disk_us += lag_us;
 	}
+	/* Who dies forgets a 2xx that it has just heard, and what a full disk did not take. */
+	plan->claims_lag_us += dies ? sink_us : 0;
+	plan->news_lag_us += dies ? disk_us : 0;
 }
 
 void plan_draw(struct sim_plan *plan, uint64_t seed)
