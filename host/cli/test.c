@@ -156,7 +156,7 @@ static void show(void *arg, const struct result *result)
 	struct arguments *a = arg;
 
 	progress_erase(a->engine.progress);
-	if (a->engine.dry_run && result->ok)
+	if (a->engine.dry_run && result->ok && a->format == FORMAT_HUMAN)
 		printf("plan  %-*s  %s\n", a->report.name_width, result->name, result->reason);
 	else if (a->format == FORMAT_HUMAN)
 		report_human(stdout, &a->report, result);
@@ -189,7 +189,7 @@ static int finish(struct arguments *a, const struct result *results, size_t coun
 	struct error err;
 	int status = exit_status(results, count, sig);
 
-	if (a->engine.dry_run)
+	if (a->engine.dry_run && a->format == FORMAT_HUMAN)
 		say_planned(results, count);
 	else if (a->format == FORMAT_HUMAN)
 		report_human_summary(stdout, &a->report, results, count);
@@ -244,6 +244,7 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	if (!a->quiet)
 		fprintf(stderr, "seed %" PRIu64 "\n", a->engine.seed);
 	a->report.file = a->file;
+	a->report.planned = a->engine.dry_run;
 	a->report.system = a->system;
 	for (i = 0; i < wanted; i++)
 		if ((int)strlen(cases[i].name) > a->report.name_width)

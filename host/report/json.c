@@ -125,6 +125,7 @@ static int put_numbers(json_t *object, const struct result *result)
 static json_t *json_result(const struct report_options *options, const struct result *result)
 {
 	json_t *object = json_object(), *faults = json_array(), *checks = json_array();
+	const bool planned = options->planned && result->ok;
 	char text[TEXT_MAX];
 	uint32_t i;
 	int rc = 0;
@@ -133,9 +134,13 @@ static json_t *json_result(const struct report_options *options, const struct re
 	rc |= put_text(object, "name", result->name);
 	rc |= put_text(object, "title", result->title);
 	rc |= put_bool(object, "ok", result->ok);
-	rc |= put_text(object, "verdict", verdict_name(result->verdict));
+	rc |= put_text(object, "verdict", planned ? "planned" : verdict_name(result->verdict));
 	rc |= put_text(object, "reason",
-	    result->verdict == VERDICT_HELD ? result->reason : text_reason(text, sizeof text, result));
+	    planned                           ? ""
+	    : result->verdict == VERDICT_HELD ? result->reason
+					      : text_reason(text, sizeof text, result));
+	if (planned)
+		rc |= put_text(object, "plan", result->reason);
 	rc |= put_text(object, "file", result->file);
 	rc |= put_text(object, "bug", result->bug);
 	rc |= put_text(object, "run_directory", result->run_dir);

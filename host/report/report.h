@@ -90,6 +90,7 @@ struct report_options {
 	    *file; /* as given to `tritone test`, so that a failure can say how to see it again; NULL: the result's */
 	const char *system; /* as given to it; NULL: none was */
 	int name_width;     /* of the longest name, so that lines written as they come are aligned; 0: 22 */
+	bool planned;       /* nothing was run: `reason` of a result that is ok is its plan (JSON only) */
 };
 
 /* What report_human shows of a history when it is to tell all, as text, malloc'ed; NULL: no memory. */

@@ -65,6 +65,38 @@ static void test_jsonl(void **state)
 	assert_int_equal(i, 3);
 }
 
+/* A plan is read by programs, too: nothing but JSON, of the same shape. */
+static void test_a_plan(void **state)
+{
+	struct world *world = *state;
+	const char *file = suite(world);
+	struct ran *ran = tritone(world, "test", "--json", "--dry-run", file, NULL);
+	json_t *document = json_loads(ran->text[0], 0, NULL), *first;
+	char *line, *save = NULL;
+	size_t lines = 0;
+
+	ran_status(ran, 2);
+	assert_non_null(document);
+	assert_int_equal(json_array_size(json_object_get(document, "results")), 3);
+	first = json_array_get(json_object_get(document, "results"), 0);
+	assert_string_equal(json_string_value(json_object_get(first, "verdict")), "planned");
+	assert_non_null(strstr(json_string_value(json_object_get(first, "plan")), "1 + 0 tasks on conductor"));
+	first = json_array_get(json_object_get(document, "results"), 1);
+	assert_string_equal(json_string_value(json_object_get(first, "verdict")), "error");
+	assert_null(json_object_get(first, "plan"));
+	json_decref(document);
+	ran = tritone(world, "test", "--jsonl", "--dry-run", file, NULL);
+	ran_status(ran, 2);
+	for (line = strtok_r(ran->text[0], "\n", &save); line; line = strtok_r(NULL, "\n", &save), lines++) {
+		json_t *result = json_loads(line, 0, NULL);
+
+		assert_string_equal(json_string_value(json_object_get(result, "name")), names[lines]);
+		json_decref(result);
+	}
+	assert_int_equal(lines, 3);
+	assert_int_equal(world_runs(world), 0);
+}
+
 /* What a system commits before it is given anything, the root of its repository for one, is none of its work. */
 static void test_the_root_is_not_counted(void **state)
 {
@@ -278,6 +310,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_json),
 	    TEST(test_jsonl),
+	    TEST(test_a_plan),
 	    TEST(test_the_root_is_not_counted),
 	    TEST(test_verbose),
 	    cmocka_unit_test(test_the_xml_checker_itself),
