@@ -25,6 +25,9 @@
 #include "runner/deadman.h"
 #include "runner/prepare.h"
 
+/* The host ends a fault in time, after a last look at what was felt of it; this end is for a host that cannot. */
+#define EXPIRY_SLACK_MS 500
+
 struct child {
 	int fd, host_pidfd;
 	int overrun_fd; /* a timer that runs while the fault reverts by itself */
@@ -242,7 +245,7 @@ static void run_job(struct child *child, struct runner_request *job)
 		child->planned = true;
 	}
 	if (reply.result == 0 && hook == HOOK_INJECT && child->setup.entry.duration_ms > 0)
-		child->expires_ms = now_ms() + child->setup.entry.duration_ms;
+		child->expires_ms = now_ms() + child->setup.entry.duration_ms + EXPIRY_SLACK_MS;
 	if (reply.result == 0 && hook == HOOK_REVERT) {
 		child->effective = false;
 		child->expires_ms = 0;

@@ -107,7 +107,7 @@ struct keeper_rule_stats {
 
 int keeper_rule_set(struct keeper *keeper, const struct tritone_errno_rule *rule, struct error *err);
 int keeper_rule_clear(struct keeper *keeper, const char *key, struct error *err); /* no such key: 0 */
-/* ENOENT: no such rule, or its lifetime is over. */
+/* ENOENT: no such rule. The counts of one whose lifetime is over stay until it is cleared. */
 int keeper_rule_stats(struct keeper *keeper, const char *key, struct keeper_rule_stats *ret_stats, struct error *err);
 
 #endif

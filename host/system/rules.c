@@ -22,6 +22,7 @@ struct entry {
 	char *real_path; /* without symbolic links; the same when it does not exist yet */
 	struct tritone_errno_rule rule;
 	int64_t end_ns; /* 0: none */
+	bool ended;     /* its time is over: it acts no more, and its counts are kept until it is cleared */
 	uint64_t random;
 	struct keeper_rule_stats stats;
 };
@@ -162,19 +163,29 @@ static void unlink_entry(struct rules *rules, struct entry **link)
 	*link = entry->next;
 	rules->count--;
 	entry_free(entry);
-	atomic_store(&rules->any, rules->first != NULL);
 }
 
 static void expire(struct rules *rules, int64_t now_ns)
 {
+	struct entry *entry;
+	bool any = false;
+
+	for (entry = rules->first; entry; entry = entry->next) {
+		entry->ended = entry->ended || (entry->end_ns && entry->end_ns <= now_ns);
+		any = any || !entry->ended;
+	}
+	atomic_store(&rules->any, any);
+}
+
+/* Room for one more: a rule that has ended gives way. */
+static void drop_ended(struct rules *rules)
+{
 	struct entry **link = &rules->first;
 
-	while (*link) {
-		if ((*link)->end_ns && (*link)->end_ns <= now_ns)
-			unlink_entry(rules, link);
-		else
-			link = &(*link)->next;
-	}
+	while (*link && !(*link)->ended)
+		link = &(*link)->next;
+	if (*link)
+		unlink_entry(rules, link);
 }
 
 int rules_set(struct rules *rules, const struct tritone_errno_rule *rule, int64_t now_ns, struct error *err)
@@ -191,6 +202,8 @@ int rules_set(struct rules *rules, const struct tritone_errno_rule *rule, int64_
 		entry->end_ns = now_ns + rule->lifetime_ms * 1000000;
 	pthread_mutex_lock(&rules->lock);
 	expire(rules, now_ns);
+	if (rules->count >= RULES_MAX && !*find(rules, rule->key))
+		drop_ended(rules);
 	link = find(rules, rule->key);
 	if (!*link && rules->count >= RULES_MAX) {
 		pthread_mutex_unlock(&rules->lock);
@@ -218,6 +231,7 @@ void rules_clear(struct rules *rules, const char *key)
 	link = find(rules, key);
 	if (*link)
 		unlink_entry(rules, link);
+	expire(rules, 0);
 	pthread_mutex_unlock(&rules->lock);
 }
 
@@ -232,7 +246,7 @@ int rules_stats(
 	if (entry)
 		*ret_stats = entry->stats;
 	pthread_mutex_unlock(&rules->lock);
-	return entry ? 0 : error_set(err, ENOENT, "no rule %s, or its time is over", key);
+	return entry ? 0 : error_set(err, ENOENT, "no rule %s", key);
 }
 
 bool rules_any(const struct rules *rules)
@@ -251,11 +265,13 @@ static struct entry *by_number(struct rules *rules, uint64_t number)
 
 bool rules_alive(struct rules *rules, const struct rules_verdict *verdict, int64_t now_ns)
 {
+	const struct entry *entry;
 	bool alive;
 
 	pthread_mutex_lock(&rules->lock);
 	expire(rules, now_ns);
-	alive = by_number(rules, verdict->rule) != NULL;
+	entry = by_number(rules, verdict->rule);
+	alive = entry && !entry->ended;
 	pthread_mutex_unlock(&rules->lock);
 	return alive;
 }
@@ -309,7 +325,7 @@ bool rules_judge(struct rules *rules, const struct rules_call *call, struct rule
 	pthread_mutex_lock(&rules->lock);
 	expire(rules, call->now_ns);
 	for (entry = rules->first; entry; entry = entry->next) {
-		const char *path = in_scope(entry, call);
+		const char *path = entry->ended ? NULL : in_scope(entry, call);
 
 		if (!path || !turn(entry) || act)
 			continue;

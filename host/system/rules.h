@@ -20,10 +20,11 @@ void rules_destroy(struct rules *rules);
 /* A fresh rule counts from 0, also in the place of one with the same key. now_ns: CLOCK_MONOTONIC. */
 int rules_set(struct rules *rules, const struct tritone_errno_rule *rule, int64_t now_ns, struct error *err);
 void rules_clear(struct rules *rules, const char *key);
+/* Those of a rule whose time is over, too, until it is cleared (or gives way where there are too many). */
 int rules_stats(
     struct rules *rules, const char *key, int64_t now_ns, struct keeper_rule_stats *ret_stats, struct error *err);
 
-/* Without a lock: false when no rule exists. */
+/* Without a lock: false when no rule is in force. */
 bool rules_any(const struct rules *rules);
 /* Whether the very rule of this verdict is still in force. */
 struct rules_verdict {
