@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,12 +21,20 @@ struct process_undo {
 	uint64_t ignored; /* the signals that it ignored when it was chosen: bit n - 1 for signal n */
 	char id[128];
 	char task[128];
+	uint64_t caught; /* the same of those that it caught; a record of version 1 ends before it */
 };
-#define PROCESS_UNDO_VERSION 1u
+#define PROCESS_UNDO_VERSION 2u
+#define PROCESS_UNDO_SIZE_1  offsetof(struct process_undo, caught)
 
 static inline int process_undo(const struct tritone_undo *undo, struct process_undo *ret, struct tritone_error *error)
 {
-	if (undo_read(undo, ret, sizeof *ret, PROCESS_UNDO_VERSION, error))
+	uint32_t version = 0;
+
+	memset(ret, 0, sizeof *ret);
+	if (undo->size == PROCESS_UNDO_SIZE_1)
+		memcpy(&version, undo->bytes, sizeof version);
+	if (version == 1 ? undo_read(undo, ret, PROCESS_UNDO_SIZE_1, 1, error)
+			 : undo_read(undo, ret, sizeof *ret, PROCESS_UNDO_VERSION, error))
 		return -1;
 	if (ret->pid <= 0 || !ret->start_time || !undo_text(ret->id, sizeof ret->id) ||
 	    !undo_text(ret->task, sizeof ret->task))
@@ -69,8 +78,8 @@ static inline bool process_alive(int pid, uint64_t start_time, char *ret_state)
 	return start != 0 && start == start_time && *ret_state != 'Z' && *ret_state != 'X';
 }
 
-/* The signals that it ignores, as in /proc/PID/status; 0 too when it is gone. */
-static inline uint64_t process_ignored(int pid)
+/* A set of signals from /proc/PID/status, such as "\nSigIgn:"; 0 too when it is gone. */
+static inline uint64_t process_signals(int pid, const char *field)
 {
 	char path[64], text[4096], *p;
 	ssize_t n;
@@ -83,8 +92,13 @@ static inline uint64_t process_ignored(int pid)
 	n = read(fd, text, sizeof text - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = '\0';
-	p = strstr(text, "\nSigIgn:");
-	return p ? strtoull(p + 8, NULL, 16) : 0;
+	p = strstr(text, field);
+	return p ? strtoull(p + strlen(field), NULL, 16) : 0;
+}
+
+static inline uint64_t process_ignored(int pid)
+{
+	return process_signals(pid, "\nSigIgn:");
 }
 
 /*
@@ -123,6 +137,7 @@ static inline int process_plan(const struct tritone_call *call, uint32_t kind, c
 	u.pid = c.pid;
 	u.start_time = c.start_time;
 	u.ignored = process_ignored(c.pid);
+	u.caught = process_signals(c.pid, "\nSigCgt:");
 	memcpy(u.id, c.name, sizeof u.id);
 	memcpy(u.task, c.task, sizeof u.task);
 	undo_write(undo, &u, sizeof u);

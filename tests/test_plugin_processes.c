@@ -104,6 +104,35 @@ static void test_one_that_begins_to_ignore_it_is_waited_for(void **state)
 	assert_int_equal(plugin_verify(p), TRITONE_FELT);
 }
 
+/* One that catches it may end as if nothing had happened: that is said, and of nobody else. */
+static void test_one_that_catches_it_is_said_to(void **state)
+{
+	struct plugin *p = *state;
+	struct agent *agent = agent_of(p, false);
+	struct tritone_undo old;
+
+	plugin_use(p, "agent-kill", NULL);
+	plugin_plan(p);
+	assert_null(strstr(p->fake.seen, "caught="));
+	agent_say(agent, 'c');
+	plugin_plan(p);
+	assert_has(p->fake.seen, "caught=it has a handler for SIGTERM");
+	plugin_inject(p);
+	wait_dead(agent);
+	assert_int_equal(plugin_verify(p), TRITONE_FELT);
+	assert_has(p->proof.text, "is gone after SIGTERM, which it catches");
+
+	/* A record of version 1 ends before the set of caught signals. */
+	old = *p->undo;
+	old.size -= (uint32_t)sizeof(uint64_t);
+	old.bytes[0] = 1;
+	assert_int_equal(p->fault->revert(&p->call, &old, &p->error), 0);
+	assert_int_equal(p->fault->verify(&p->call, &old, &p->proof, &p->error), 0);
+	assert_null(strstr(p->proof.text, "catches"));
+	old.bytes[0] = 2;
+	plugin_failed(p, p->fault->revert(&p->call, &old, &p->error), EINVAL, "version 2");
+}
+
 static void test_a_reused_pid_is_never_signalled(void **state)
 {
 	static const char *const names[] = {"agent-kill", "agent-pause", "orchestrator-kill"};
@@ -345,6 +374,7 @@ int main(int argc, char **argv)
 	    T(test_kill),
 	    T(test_one_that_ignores_it_is_not_called_killed),
 	    T(test_one_that_begins_to_ignore_it_is_waited_for),
+	    T(test_one_that_catches_it_is_said_to),
 	    T(test_a_reused_pid_is_never_signalled),
 	    T(test_pause),
 	    T(test_the_seed_chooses),

@@ -29,9 +29,22 @@ static int number_of(const char *name)
 	return SIGTERM;
 }
 
+static uint64_t bit_of(const char *name)
+{
+	return UINT64_C(1) << (number_of(name) - 1);
+}
+
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
-	return process_plan(call, TRITONE_TARGET_AGENT, call->values[AGENT].string, undo, error);
+	const char *name = call->values[SIGNAL].string;
+	struct process_undo u;
+
+	if (process_plan(call, TRITONE_TARGET_AGENT, call->values[AGENT].string, undo, error) ||
+	    process_undo(undo, &u, error))
+		return -1;
+	if (u.caught & bit_of(name))
+		evidence(call, "caught", "it has a handler for SIG%s, and may finish its work before it ends", name);
+	return 0;
 }
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
@@ -48,13 +61,15 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 {
 	struct process_undo u;
 	const char *name = call->values[SIGNAL].string;
-	uint64_t bit = UINT64_C(1) << (number_of(name) - 1);
+	uint64_t bit = bit_of(name);
 	char state = '?';
 
 	if (process_undo(undo, &u, error))
 		return -1;
 	if (!process_alive(u.pid, u.start_time, &state))
-		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is gone after SIG%s", u.id, u.pid, name);
+		return proven(proof, TRITONE_FELT, "agent %s (pid %d) is gone after SIG%s%s", u.id, u.pid, name,
+		    u.caught & bit ? ", which it catches: whether it had finished its work is not seen from outside"
+				   : "");
 	/* Before and after: one that only ignores it now may have caught it, and be on its way out. */
 	if (u.ignored & process_ignored(u.pid) & bit)
 		return proven(proof, TRITONE_NEVER, "agent %s (pid %d) ignores SIG%s and lives on", u.id, u.pid, name);
