@@ -210,6 +210,31 @@ static void test_a_system_out_of_sight(void **state)
 	assert_true(there(at(tree, "src/a.c")));
 }
 
+/* An empty directory in its place, as the mount point of what is not mounted, is not the system either. */
+static void test_another_directory_in_its_place(void **state)
+{
+	struct plugin *p = *state;
+	struct tritone_undo old;
+	char away[300];
+
+	plugin_plan(p);
+	plugin_inject(p);
+	snprintf(away, sizeof away, "%s.away", p->state);
+	assert_int_equal(rename(p->state, away), 0);
+	assert_int_equal(mkdir(p->state, 0755), 0);
+	plugin_failed(
+	    p, p->fault->revert(&p->call, p->undo, &p->error), ENOMEDIUM, "is not the directory that src/a.c was");
+	/* A record of version 1 ends before the system's identity. */
+	old = *p->undo;
+	old.size -= 40;
+	old.bytes[0] = 1;
+	assert_int_equal(p->fault->revert(&p->call, &old, &p->error), 0);
+	assert_int_equal(rmdir(p->state), 0);
+	assert_int_equal(rename(away, p->state), 0);
+	plugin_revert(p);
+	assert_true(there(at(tree, "src/a.c")));
+}
+
 /* ---- never elsewhere ---- */
 
 static void test_links_are_not_chosen(void **state)
@@ -393,6 +418,7 @@ int main(int argc, char **argv)
 	    T(test_half_way),
 	    T(test_a_worktree_that_has_gone),
 	    T(test_a_system_out_of_sight),
+	    T(test_another_directory_in_its_place),
 	    T(test_links_are_not_chosen),
 	    T(test_a_link_before_inject),
 	    T(test_a_link_before_revert),

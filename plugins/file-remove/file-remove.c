@@ -4,6 +4,7 @@
  * goes. Never follows a link, never leaves the worktree: every path is resolved beneath it.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <unistd.h>
 
 #include "plugins/file-remove/kept.h"
@@ -21,7 +22,8 @@ static const struct tritone_param params[] = {
 };
 enum { PATTERN, AGENT };
 
-#define UNDO_VERSION 1u
+#define UNDO_VERSION 2u
+#define UNDO_SIZE_1  offsetof(struct undo, system)
 
 struct undo {
 	uint32_t version;
@@ -30,12 +32,19 @@ struct undo {
 	char worktree[1400];
 	char path[1400];
 	char task[128];
+	struct file_identity system; /* the system's directory; a record of version 1 ends before it */
 };
 _Static_assert(sizeof(struct undo) <= TRITONE_UNDO_SIZE_MAX, "the record fits");
 
 static int read_undo(const struct tritone_undo *undo, struct undo *ret, struct tritone_error *error)
 {
-	if (undo_read(undo, ret, sizeof *ret, UNDO_VERSION, error))
+	uint32_t version = 0;
+
+	if (undo->size == UNDO_SIZE_1)
+		memcpy(&version, undo->bytes, sizeof version);
+	memset(ret, 0, sizeof *ret);
+	if (version == 1 ? undo_read(undo, ret, UNDO_SIZE_1, 1, error)
+			 : undo_read(undo, ret, sizeof *ret, UNDO_VERSION, error))
 		return -1;
 	if (!undo_text(ret->worktree, sizeof ret->worktree) || !undo_text(ret->path, sizeof ret->path) ||
 	    !undo_text(ret->task, sizeof ret->task) || !ret->worktree[0] || !ret->path[0])
@@ -55,7 +64,8 @@ static int plan(const struct tritone_call *call, struct tritone_undo *undo, stru
 	root = worktree_open(call->state_dir, u.worktree, error);
 	if (root < 0)
 		return -1;
-	r = worktree_pick(call, root, call->values[PATTERN].string, u.path, sizeof u.path, &u.identity, error) ||
+	r = worktree_identify_path(call->state_dir, &u.system, error) ||
+	    worktree_pick(call, root, call->values[PATTERN].string, u.path, sizeof u.path, &u.identity, error) ||
 	    kept_possible(root, u.path, error);
 	close(root);
 	if (r)
@@ -115,6 +125,26 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 	return proven(proof, TRITONE_FELT, "%.150s was removed, and another file is in its place since", u.path);
 }
 
+/*
+ * Whether it is the directory that the file was taken from, and not what is in its place while that is out of sight (the mount point of a
+ * file system that is not mounted). Without the device: its number changes with the next mount.
+ */
+static int check_system(const struct tritone_call *call, const struct undo *u, struct tritone_error *error)
+{
+	struct file_identity now;
+
+	if (u->version == 1)
+		return 0;
+	if (worktree_identify_path(call->state_dir, &now, error))
+		return -1;
+	if (file_same(&now, &u->system))
+		return 0;
+	return fail(error, ENOMEDIUM,
+	    "%.80s is not the directory that %.60s was removed from: not mounted? `tritone recover --forget` gives it "
+	    "up",
+	    call->state_dir, u->path);
+}
+
 static int revert(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
 	struct undo u;
@@ -124,6 +154,8 @@ static int revert(const struct tritone_call *call, const struct tritone_undo *un
 		return -1;
 	if (!kept_exists(call))
 		return 0; /* inject has not come so far as to remove anything */
+	if (check_system(call, &u, error))
+		return -1;
 	root = worktree_open(call->state_dir, u.worktree, error);
 	if (root < 0) /* the worktree has served its time: nothing to put back into */
 		return worktree_gone(error->code) ? 0 : -1;

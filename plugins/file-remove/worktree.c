@@ -121,6 +121,26 @@ int worktree_identify(int root, const char *path, struct file_identity *ret_iden
 	return r;
 }
 
+int worktree_identify_path(const char *path, struct file_identity *ret_identity, struct tritone_error *error)
+{
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), r;
+	struct statx sx = {0};
+
+	if (fd < 0)
+		return fail(error, worktree_gone(errno) ? ENOMEDIUM : errno,
+		    "%s: the system's directory cannot be opened: %s", path, strerror(errno));
+	r = statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &sx);
+	if (r)
+		fail(error, errno, "%s: %s", path, strerror(errno));
+	close(fd);
+	*ret_identity = (struct file_identity){.inode = sx.stx_ino};
+	if (r == 0 && (sx.stx_mask & STATX_BTIME)) {
+		ret_identity->seconds = sx.stx_btime.tv_sec;
+		ret_identity->nanoseconds = sx.stx_btime.tv_nsec;
+	}
+	return r;
+}
+
 /* ---- choosing a file ---- */
 
 struct files {

@@ -37,6 +37,11 @@ int worktree_open_beneath(int root, const char *path, int flags, struct tritone_
 /* The directory of `path` beneath root; *ret_name points to the last part of `path`. */
 int worktree_open_parent(int root, const char *path, const char **ret_name, struct tritone_error *error);
 int worktree_identify_open(int fd, struct file_identity *ret_identity, struct tritone_error *error);
+/*
+ * A directory by its path, across mounts and whatever changes in it: inode and, where the file system has one, birth time; nothing of the
+ * device. ENOMEDIUM when it is not there.
+ */
+int worktree_identify_path(const char *path, struct file_identity *ret_identity, struct tritone_error *error);
 int worktree_identify(int root, const char *path, struct file_identity *ret_identity, struct tritone_error *error);
 
 #endif
