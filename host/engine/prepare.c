@@ -100,9 +100,9 @@ static void describe_plan(struct run *run)
 	char *text = run->result->reason;
 	const size_t size = sizeof run->result->reason;
 
-	used += (size_t)snprintf(text, size, "%llu + %llu tasks on %s, at most %.0f s;",
+	used += (size_t)snprintf(text, size, "%llu + %llu tasks on %s, at most %.0f s%s",
 	    (unsigned long long)run->x->workload.tasks, (unsigned long long)run->x->workload.tail, run->manifest->name,
-	    (double)worst_case_ms(run) / 1e3);
+	    (double)worst_case_ms(run) / 1e3, run->fault_count ? ";" : ", no faults");
 	for (i = 0; i < run->fault_count && used < size; i++)
 		used +=
 		    (size_t)snprintf(text + used, size - used, " %s (%s, blast radius %s)", run->faults[i].spec->name,

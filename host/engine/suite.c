@@ -33,8 +33,15 @@ static int by_name(char *ret, size_t size, const char *name, const char *beside,
 	}
 	if (manifest_in(".", name, ret, size) || manifest_in("fixtures", name, ret, size))
 		return 0;
-	return error_set(err, ENOENT, "there is no systems/%s.yaml%s%s, nor in the working directory or its fixtures/",
-	    name, beside ? " beside or above " : "", beside ? beside : "");
+	if (!beside)
+		return error_set(err, ENOENT,
+		    "there is no systems/%.80s.yaml in the working directory, nor in its fixtures/; a manifest "
+		    "elsewhere is named "
+		    "by its path",
+		    name);
+	return error_set(err, ENOENT,
+	    "there is no systems/%.60s.yaml beside or above %.90s, nor in the working directory or its fixtures/", name,
+	    beside);
 }
 
 int engine_system_path(char *ret, size_t size, const char *system, const char *beside, struct error *err)

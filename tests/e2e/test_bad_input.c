@@ -245,6 +245,9 @@ static void test_system_of_a_copy(void **state)
 	ran_status(ran, 2);
 	ran_has(ran, "copy.yaml:2:9: there is no manifest 'nowhere'");
 	ran_has(ran, "--system FILE");
+	ran = tritone(world, "up", "nosuch", NULL);
+	ran_status(ran, 2);
+	ran_has(ran, "there is no systems/nosuch.yaml in the working directory, nor in its fixtures/");
 	ran = tritone(world, "test", "--dry-run", suite, NULL);
 	ran_status(ran, 2);
 	ran_has(ran, "away.yaml");

@@ -81,6 +81,7 @@ static void test_a_plan(void **state)
 	first = json_array_get(json_object_get(document, "results"), 0);
 	assert_string_equal(json_string_value(json_object_get(first, "verdict")), "planned");
 	assert_non_null(strstr(json_string_value(json_object_get(first, "plan")), "1 + 0 tasks on conductor"));
+	assert_non_null(strstr(json_string_value(json_object_get(first, "plan")), " s, no faults"));
 	first = json_array_get(json_object_get(document, "results"), 1);
 	assert_string_equal(json_string_value(json_object_get(first, "verdict")), "error");
 	assert_null(json_object_get(first, "plan"));
