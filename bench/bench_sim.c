@@ -44,7 +44,7 @@ static void campaign(uint64_t seeds)
 	per_cpu_s = (double)c.events / c.cpu_s;
 	speed_up = (double)c.simulated_us / 1e6 / c.wall_s;
 	printf("%" PRIu64 " seeds in 2 processes, all invariants judged: %.2f M events/s (%.2f of the target of 4 M), "
-			  "%.0f events a seed\n",
+	       "%.0f events a seed\n",
 	    c.seeds, events_s / 1e6, events_s / TARGET_EVENTS_S, (double)c.events / (double)c.seeds);
 	printf("  by processor time (what two cores of their own would do): %.2f M events/s (%.2f)\n",
 	    2 * per_cpu_s / 1e6, 2 * per_cpu_s / TARGET_EVENTS_S);

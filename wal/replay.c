@@ -209,7 +209,9 @@ static int replay(struct wal *wal, MDB_txn *txn, struct chain_walk *walk, struct
 		    (unsigned long long)walk->first, (unsigned long long)state.base_lsn + 1);
 	if (!walk->first && state.checkpoint_lsn)
 		rc = visit_checkpoint(wal, txn, &state, walk, &checkpoint, err);
-	return rc ? rc : chain_walk(wal, txn, &state, walk, err);
+	rc = rc ? rc : chain_walk(wal, txn, &state, walk, err);
+	walk->checkpoint = NULL;
+	return rc;
 }
 
 int wal_replay(struct wal *wal, uint64_t first, wal_visit_fn visit, void *arg, struct error *err)

@@ -77,7 +77,7 @@ static int one_transaction(sqlite3 *db, uint32_t transaction, struct error *err)
 static int write_with(
     const char *dir, const char *pragmas, uint32_t count, subject_acked_fn acked, void *arg, struct error *err)
 {
-	sqlite3 *db;
+	sqlite3 *db = NULL;
 	uint32_t i;
 	int r = -1;
 
@@ -123,7 +123,7 @@ static int write_extra(const char *dir, uint32_t count, subject_acked_fn acked, 
 /* Reading is what makes SQLite look for a hot journal or a write-ahead log. */
 static int recover(const char *dir, struct error *err)
 {
-	sqlite3 *db;
+	sqlite3 *db = NULL;
 	int r;
 
 	if (open_db(dir, &db, err) < 0)
@@ -227,7 +227,7 @@ static enum subject_verdict check(
 {
 	enum subject_verdict verdict = SUBJECT_REFUSED;
 	struct error err;
-	sqlite3 *db;
+	sqlite3 *db = NULL;
 
 	message[0] = '\0';
 	if (open_db(dir, &db, &err) < 0) {

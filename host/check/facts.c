@@ -2,6 +2,7 @@
 /* One pass over the history that several checkers share; see facts.h. */
 #include "check/facts.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ static void grow(struct facts *facts)
 {
 	size_t i;
 
+	assert(facts->room > 0 && facts->room <= UINT32_MAX / 2);
 	facts->room *= 2;
 	facts->tasks = facts_need(realloc(facts->tasks, facts->room * sizeof *facts->tasks));
 	facts->index_size = facts->room * 2;

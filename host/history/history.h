@@ -96,7 +96,8 @@ struct facts;
 struct history_view {
 	const struct op *ops;
 	size_t count;
-	const struct facts *facts; /* what the checkers share, gathered of it already (check/facts.h); NULL: each does that itself */
+	const struct facts
+	    *facts; /* what the checkers share, gathered of it already (check/facts.h); NULL: each does that itself */
 };
 
 const char *op_type_name(enum op_type type); /* "invoke" ... */
