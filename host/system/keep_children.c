@@ -157,8 +157,16 @@ static bool known(const struct tree *before, const struct tree_node *node)
 	return false;
 }
 
-/* Stops everything below, until a look around finds nobody new: then nobody forks any more. */
-static void freeze(struct tree *now, struct tree *before)
+static bool dead(const struct tree_node *node)
+{
+	return node->state == 'Z' || node->state == 'X';
+}
+
+/*
+ * Stops everything below, until a look around finds nobody new: then nobody forks any more. The dead are reaped between two looks:
+ * in a storm of forks they are so many that each look would take longer than the one before, until no pid is left for anybody.
+ */
+static void freeze(struct keep *keep, struct tree *now, struct tree *before)
 {
 	int round;
 
@@ -168,13 +176,14 @@ static void freeze(struct tree *now, struct tree *before)
 		bool fresh = false;
 		size_t i;
 
-		if (tree_scan(now, getpid(), NULL) < 0)
+		if (!keep_reap(keep) || tree_scan(now, getpid(), NULL) < 0)
 			return;
 		for (i = 0; i < now->count; i++) {
 			if (known(before, &now->nodes[i]))
 				continue;
-			fresh = true;
-			strike(&now->nodes[i], SIGSTOP);
+			fresh = true; /* one that is dead, too: it may have left a child that this look has missed */
+			if (!dead(&now->nodes[i]))
+				strike(&now->nodes[i], SIGSTOP);
 		}
 		if (!fresh)
 			return;
@@ -182,11 +191,6 @@ static void freeze(struct tree *now, struct tree *before)
 		*before = *now;
 		*now = swap;
 	}
-}
-
-static bool dead(const struct tree_node *node)
-{
-	return node->state == 'Z' || node->state == 'X';
 }
 
 /* Whether whoever lives may not be killed, none excepted: names them. `ret_sum` changes when they do. */
@@ -224,7 +228,7 @@ unsigned keep_kill_all(struct keep *keep, char ret_left[KEEP_LEFT_SIZE])
 		struct pollfd p = {.fd = keep->signals, .events = POLLIN};
 		size_t i;
 
-		freeze(&now, &before);
+		freeze(keep, &now, &before);
 		/* A look that failed (no memory) must not keep the known ones alive. */
 		if (tree_scan(&now, getpid(), NULL) < 0)
 			now.count = 0;
