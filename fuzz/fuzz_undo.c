@@ -4,6 +4,7 @@
 
 #include "fuzz/fuzz.h"
 #include "runner/protocol.h"
+#include "wire/value.h"
 
 static void try_entry(const msgpack_object *value)
 {
@@ -33,10 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	static struct runner_request request;
 	static struct runner_reply reply;
 	msgpack_unpacked unpacked;
-	size_t offset = 0;
 
 	msgpack_unpacked_init(&unpacked);
-	if (msgpack_unpack_next(&unpacked, (const char *)bytes, size, &offset) == MSGPACK_UNPACK_SUCCESS) {
+	if (value_unpack(&unpacked, bytes, size, NULL) == 0) {
 		try_entry(&unpacked.data);
 		protocol_parse_request(&unpacked.data, &request, NULL);
 		reply.info = NULL;
