@@ -114,7 +114,8 @@ static int want_paths(struct state_dir *dir, const struct model_state *state)
 	for (i = 0; i < count; i++)
 		wanted[i] = model_file(state, i).entry->path;
 	dir->wanted_count = count;
-	qsort(wanted, count, sizeof *wanted, compare_paths);
+	if (count)
+		qsort(wanted, count, sizeof *wanted, compare_paths);
 	return 0;
 }
 
@@ -162,7 +163,8 @@ static int clear_dir(struct state_dir *dir, const char *path, int depth, struct 
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
 		snprintf(below, sizeof below, "%s%s%s", path, *path ? "/" : "", entry->d_name);
-		if (!bsearch(&key, dir->wanted, dir->wanted_count, sizeof *dir->wanted, compare_paths)) {
+		if (!dir->wanted_count ||
+		    !bsearch(&key, dir->wanted, dir->wanted_count, sizeof *dir->wanted, compare_paths)) {
 			if (remove_at(dir, below) < 0)
 				rc = fail(err, dir, below, "cannot be removed");
 		} else if (entry->d_type == DT_DIR) {

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	length = core_record_encode(&record, encoded, sizeof encoded);
 	MUST(length > 0);
 	MUST(core_record_decode(&again, kind, encoded, length, &err) == 0);
-	MUST(again.prompt_size == record.prompt_size && memcmp(again.prompt, record.prompt, record.prompt_size) == 0);
+	MUST(again.prompt_size == record.prompt_size);
+	MUST(!record.prompt_size || memcmp(again.prompt, record.prompt, record.prompt_size) == 0);
 	MUST(again.kind == record.kind && again.time_us == record.time_us && again.epoch == record.epoch);
 	MUST(again.attempt == record.attempt && again.pid == record.pid && again.after_count == record.after_count);
 	MUST(strcmp(again.task, record.task) == 0 && strcmp(again.key, record.key) == 0);

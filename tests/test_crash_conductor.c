@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "conductor_judge.h"
+#include "skip.h"
 #include "crash/explore.h"
 #include "crash/notifier/notifier.h"
 #include "crash/record/record.h"
@@ -119,7 +120,7 @@ static void test_objects_have_durable_names(void **state)
 	size_t at = trace->count, moves = 0, checked = 0, i, k;
 
 	if (((struct room *)*state)->chains > 1)
-		skip();
+		SKIP("several chains write at once");
 	while ((at = main_moved(trace, at))) {
 		moves++;
 		for (i = trace->begin; i < at; i++) {

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include "skip.h"
 #include "wal_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_in_memory, fixture_teardown)
@@ -351,7 +352,7 @@ static void test_lost_map(void **state)
 	pid_t pid;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	skip(); /* their own memory needs address space all the time */
+	SKIP("the sanitizers need address space all the time");
 #endif
 	pid = fork();
 	assert_true(pid >= 0);
