@@ -25,11 +25,7 @@ if [ ! -f build-fuzz/build.ninja ]; then
 	rm -f build-fuzz.log
 fi
 targets=
-for f in fuzz/fuzz_*.c; do
-	t=${f#fuzz/fuzz_}
-	t=${t%.c}
-	[ "$t" = "${FUZZ_WITHOUT:-}" ] || targets="$targets $t"
-done
+for f in fuzz/fuzz_*.c; do t=${f#fuzz/fuzz_}; targets="$targets ${t%.c}"; done
 [ -z "$only" ] || [ -f "fuzz/fuzz_$only.c" ] || { echo "fuzz: no target $only; there are:$targets" >&2; exit 2; }
 programs=
 for t in ${only:-$targets}; do programs="$programs fuzz/fuzz_$t"; done

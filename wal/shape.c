@@ -417,9 +417,10 @@ static int walk_tree(struct shape *shape, enum tree_kind kind, const struct tree
 {
 	shape->entries = 0;
 	if (tree->root == NO_PAGE)
-		return tree->entries
-			   ? wrong(shape, "a tree of %llu entries has no root", (unsigned long long)tree->entries)
-			   : 0;
+		/* LMDB counts on from the depth, even from that of an empty tree. */
+		return tree->entries || tree->depth ? wrong(shape, "a tree of %llu entries, %u pages deep, has no root",
+							  (unsigned long long)tree->entries, tree->depth)
+						    : 0;
 	if (tree->depth < 1 || tree->depth > DEPTH_MAX)
 		return wrong(shape, "a tree says that it is %u pages deep", tree->depth);
 	if (walk(shape, kind, tree->root, tree->depth) < 0)
