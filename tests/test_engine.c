@@ -36,11 +36,12 @@ static void test_claims_with_long_names(void **state)
 {
 	char names[9][64];
 	struct op op = {.kind = OP_CLAIM, .type = OP_OK, .task = "", .actor = "", .detail = "red"};
+	const struct spec_manifest manifest = {.name = NULL};
 	struct tracker tracker;
 	size_t i;
 
 	(void)state;
-	assert_int_equal(tracker_init(&tracker, 0, NULL), 0);
+	assert_int_equal(tracker_init(&tracker, 0, &manifest, NULL), 0);
 	for (i = 0; i < 9; i++) {
 		memset(names[i], 'a' + (int)i, sizeof names[i]);
 		names[i][sizeof names[i] - 1] = '\0';

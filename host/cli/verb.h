@@ -23,8 +23,12 @@ int verb_replay(int argc, char **argv);
 int verb_show(int argc, char **argv);
 int verb_simulate(int argc, char **argv);
 int verb_status(int argc, char **argv);
+int verb_system(int argc, char **argv);
 int verb_test(int argc, char **argv);
 int verb_up(int argc, char **argv);
 int verb_wal(int argc, char **argv);
+
+/* system_new.c: `tritone system new`. */
+int system_new(int argc, char **argv);
 
 #endif

@@ -79,6 +79,30 @@ struct engine_up {
 enum verdict engine_up(const struct engine_options *options, const struct engine_up *up, struct error *err);
 
 /*
+ * Goes through what an experiment needs of a system, without any fault of a plugin: it starts it in a run directory of its own, hands tasks
+ * in, sees them end, kills and restarts it, stops it. `step` is called as each ends; the first that fails is the last but the stop. `words`
+ * is then shown the last lines of what the system's processes have said. Nothing is left running.
+ */
+enum step_state { STEP_OK = 1, STEP_FAILED, STEP_LEFT_OUT };
+struct engine_step {
+	const char *name;
+	enum step_state state;
+	uint64_t took_us;
+	const char *detail; /* what was found, what is wrong, or why it was left out; may be empty */
+};
+struct engine_checkup {
+	const char *system; /* as engine_up's */
+	int64_t limit_ms;   /* of each step */
+	void (*step)(void *arg, const struct engine_step *step);
+	void (*words)(void *arg, const char *process, const char *line);
+	void *arg;
+};
+/* HELD: all is well; DEVIATED: a step failed; GATE_FAILED: it did not even become ready. err says what, when it is not HELD. *ret_dir is the
+ * run directory if it was kept, else empty. */
+enum verdict engine_check_up(const struct engine_options *options, const struct engine_checkup *checkup, char *ret_dir,
+    size_t dir_size, struct error *err);
+
+/*
  * One fault by hand at a system that already runs: found by its control socket (below `state` or given), or by pids and pid files.
  */
 struct engine_shot {

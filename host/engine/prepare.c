@@ -126,7 +126,8 @@ int stage_prepare(struct run *run)
 	if (rundir_create(run, &err))
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	snprintf(run->result->run_dir, sizeof run->result->run_dir, "%.1000s", run->dir);
-	if (run_open(run, &err) || tracker_init(&run->tracker, run->x->workload.tasks + run->x->workload.tail, &err))
+	if (run_open(run, &err) ||
+	    tracker_init(&run->tracker, run->x->workload.tasks + run->x->workload.tail, run->manifest, &err))
 		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	for (i = 0; i < run->fault_count; i++)
 		if (fault_start(&run->faults[i]))

@@ -19,6 +19,7 @@
 
 struct tracked {
 	bool accepted, committed, notified, given_up;
+	bool done; /* says the system */
 };
 
 struct tracker {
@@ -29,12 +30,17 @@ struct tracker {
 	uint64_t last_activity_us;
 	char red_claims[8][48]; /* names of the claims whose last word was "not met" or "red" */
 	size_t red_count;
+	bool ledger, sinks; /* what there is to see */
 };
 
-int tracker_init(struct tracker *tracker, size_t tasks, struct error *err);
+/* What the manifest does not declare is not waited for. */
+int tracker_init(struct tracker *tracker, size_t tasks, const struct spec_manifest *manifest, struct error *err);
 void tracker_finish(struct tracker *tracker);
 void tracker_follow(struct tracker *tracker, const struct op *op);
-/* Every task of the first `count` is accepted and at its end, and what is committed is notified. */
+/*
+ * Every task of the first `count` is accepted and at its end: committed and notified, or, where no ledger is declared, done by the system's
+ * own word; or given up.
+ */
 bool tracker_settled(const struct tracker *tracker, size_t count);
 
 /* ---- workload.c: hands tasks in, on a thread of its own, as a patient client does ---- */

@@ -6,9 +6,11 @@
 
 #include "engine/run.h"
 
-int tracker_init(struct tracker *tracker, size_t tasks, struct error *err)
+int tracker_init(struct tracker *tracker, size_t tasks, const struct spec_manifest *manifest, struct error *err)
 {
 	memset(tracker, 0, sizeof *tracker);
+	tracker->ledger = manifest->commits.git != NULL;
+	tracker->sinks = manifest->gateway.sinks.count > 0;
 	tracker->tasks = calloc(tasks ? tasks : 1, sizeof *tracker->tasks);
 	if (!tracker->tasks)
 		return error_set(err, ENOMEM, "no memory for a workload of %zu tasks", tasks);
@@ -83,6 +85,17 @@ void tracker_follow(struct tracker *tracker, const struct op *op)
 		set(&t->notified, &tracker->notified);
 	else if (op->kind == OP_OUTCOME && op->type == OP_FAIL)
 		set(&t->given_up, &tracker->given_up);
+	else if (op->kind == OP_OUTCOME && op->type == OP_OK)
+		t->done = true;
+}
+
+static bool at_its_end(const struct tracker *tracker, const struct tracked *t)
+{
+	if (t->given_up)
+		return true;
+	if (!tracker->ledger && !tracker->sinks)
+		return t->done;
+	return (t->committed || !tracker->ledger) && (t->notified || !tracker->sinks);
 }
 
 bool tracker_settled(const struct tracker *tracker, size_t count)
@@ -92,7 +105,7 @@ bool tracker_settled(const struct tracker *tracker, size_t count)
 	for (i = 0; i < count && i < tracker->count; i++) {
 		const struct tracked *t = &tracker->tasks[i];
 
-		if (!t->accepted || !((t->committed && t->notified) || t->given_up))
+		if (!t->accepted || !at_its_end(tracker, t))
 			return false;
 	}
 	return true;

@@ -8,6 +8,7 @@
 
 #include "system/agents.h"
 #include "system/claims.h"
+#include "system/commands.h"
 #include "system/faultpoints.h"
 #include "system/http.h"
 #include "system/keeper.h"
@@ -55,19 +56,5 @@ int system_look(struct system *system, struct error *err);
 
 /* audit.c: the orchestrator is dead and not started again yet: keeps its state for the audit. */
 void audit_crashed(struct system *system);
-
-/* commands.c: runs one command of the system to its end, below the keeper. The observer may not be running. */
-struct command {
-	const char *name; /* also of its log file */
-	char *const *argv, *const *environment;
-	const char *directory;
-	const char *output; /* file for standard output; NULL: the log */
-	int64_t timeout_ms;
-	int interrupt_fd; /* readable: it is killed, ECANCELED; 0 or -1: none */
-};
-/* 0 with the status as from waitpid; -1: it could not be started, or took too long (and was killed). */
-int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err);
-/* "exited with 3", "was killed by signal 9 (Killed)"; always NUL-terminated. */
-void command_status(int status, char *ret, size_t size);
 
 #endif

@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "system/commands.h"
+#include "system/tail.h"
 #include "system/textfile.h"
 #include "system/variables.h"
 #include "system/watch.h"
@@ -40,6 +42,7 @@ struct process {
 	uint64_t op; /* of its start */
 	uint64_t restarts;
 	bool launching;
+	int last_status; /* as from waitpid, of the last one that has ended */
 	struct keeper_event early;
 };
 
@@ -160,6 +163,7 @@ static void bury(struct process *process, int status)
 							  .detail = expected ? "stop" : "died"});
 	process->pid = 0;
 	process->start_time = 0;
+	process->last_status = status;
 	wake_up(process);
 }
 
@@ -215,21 +219,28 @@ static int launch(struct process *process, const char *why, struct error *err)
 	return result == 0 ? 0 : error_context(err, "process %s", process->spec->name);
 }
 
+struct words {
+	char *text;
+	size_t size;
+};
+
+static void take_line(void *arg, const char *line)
+{
+	struct words *words = arg;
+
+	snprintf(words->text, words->size, "; it said: %.100s", line);
+}
+
 /* The last line that the process wrote, for the error message. */
 static void last_words(const struct process *process, char *ret, size_t size)
 {
-	char path[PATH_MAX], *text, *line, *words = NULL, *save = NULL;
-	size_t length;
+	struct words words = {ret, size};
+	char path[PATH_MAX];
 
 	ret[0] = '\0';
-	snprintf(path, sizeof path, "%s/%s.log", process->all->options.log_dir, process->spec->name);
-	if (textfile_read(&text, &length, path, NULL) != 0)
-		return;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		words = line;
-	if (words)
-		snprintf(ret, size, "; it said: %.100s", words);
-	free(text);
+	if (snprintf(path, sizeof path, "%s/%s.log", process->all->options.log_dir, process->spec->name) <
+	    (int)sizeof path)
+		tail_lines(path, 1, take_line, &words);
 }
 
 static bool answers(struct process *process, int64_t left_ms)
@@ -414,17 +425,29 @@ static void *restart_thread(void *arg)
 	return NULL;
 }
 
+static int early_end(struct process *process, struct error *err)
+{
+	char words[128], how[96];
+	int status;
+
+	pthread_mutex_lock(&process->all->lock);
+	status = process->last_status;
+	pthread_mutex_unlock(&process->all->lock);
+	command_status(status, how, sizeof how);
+	last_words(process, words, sizeof words);
+	/* Whoever daemonizes ends well, at once, and leaves somebody behind. */
+	return error_set(err, ECHILD, "process %s: it ended before it was ready: %s%s%s", process->spec->name, how,
+	    status == 0 ? "; does it go into the background? It must stay" : "", words);
+}
+
 static int start_one(struct process *process, struct error *err)
 {
 	int ready = bring_up(process, "start", err), code;
-	char words[128];
 
 	if (ready < 0)
 		return -1;
-	if (ready == 0) {
-		last_words(process, words, sizeof words);
-		return error_set(err, ECHILD, "process %s: it ended before it was ready%s", process->spec->name, words);
-	}
+	if (ready == 0)
+		return early_end(process, err);
 	if (!process->all->options.manifest->restart.on_crash)
 		return 0;
 	code = pthread_create(&process->thread, NULL, restart_thread, process);
@@ -459,17 +482,29 @@ void processes_no_more(struct processes *processes)
 	}
 }
 
-bool processes_main(struct processes *processes, pid_t *ret_pid, uint64_t *ret_start_time)
+static bool whereabouts(struct process *process, pid_t *ret_pid, uint64_t *ret_start_time)
 {
-	struct process *process = &processes->items[0];
 	bool there;
 
-	pthread_mutex_lock(&processes->lock);
+	pthread_mutex_lock(&process->all->lock);
 	there = process->pid != 0;
 	if (there) {
 		*ret_pid = process->pid;
 		*ret_start_time = process->start_time;
 	}
-	pthread_mutex_unlock(&processes->lock);
+	pthread_mutex_unlock(&process->all->lock);
 	return there;
+}
+
+bool processes_find(struct processes *processes, const char *name, pid_t *ret_pid, uint64_t *ret_start_time)
+{
+	for (size_t i = 0; i < processes->count; i++)
+		if (!strcmp(processes->items[i].spec->name, name))
+			return whereabouts(&processes->items[i], ret_pid, ret_start_time);
+	return false;
+}
+
+bool processes_main(struct processes *processes, pid_t *ret_pid, uint64_t *ret_start_time)
+{
+	return whereabouts(&processes->items[0], ret_pid, ret_start_time);
 }

@@ -44,6 +44,8 @@ void processes_died(struct processes *processes, const struct keeper_event *even
 /* No restarts from here on: deaths are expected. Returns once the restarting threads have ended. Idempotent. */
 void processes_no_more(struct processes *processes);
 
+/* The process of that name: its pid and start time, false while there is none. */
+bool processes_find(struct processes *processes, const char *name, pid_t *ret_pid, uint64_t *ret_start_time);
 /* The first process: its pid and start time, false while there is none. */
 bool processes_main(struct processes *processes, pid_t *ret_pid, uint64_t *ret_start_time);
 

@@ -2,6 +2,7 @@
 /* The life of the system under test: created, prepared, started, observed, stopped. */
 #include "system/system.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "system/private.h"
+#include "system/tail.h"
 
 #define PREPARE_TIMEOUT_MS 60000
 
@@ -252,6 +254,57 @@ int system_start(struct system *system, struct error *err)
 int system_observe(struct system *system, struct error *err)
 {
 	return system_look(system, err) < 0 ? -1 : 0;
+}
+
+int system_signal(struct system *system, const char *process, int signal, struct error *err)
+{
+	const char *name = process ? process : system->manifest->processes[0].name;
+	uint64_t start_time;
+	pid_t pid;
+
+	if (!system->processes || !processes_find(system->processes, name, &pid, &start_time))
+		return error_set(err, ESRCH, "process %s: it does not run", name);
+	return keeper_signal(system->keeper, pid, signal, err);
+}
+
+struct speech {
+	const char *name;
+	void (*visit)(void *arg, const char *name, const char *line);
+	void *arg;
+};
+
+static void say_line(void *arg, const char *line)
+{
+	struct speech *speech = arg;
+
+	speech->visit(speech->arg, speech->name, line);
+}
+
+static int is_log(const struct dirent *entry)
+{
+	size_t size = strlen(entry->d_name);
+
+	return size > 4 && !strcmp(entry->d_name + size - 4, ".log") && strcmp(entry->d_name, "keeper.log") != 0;
+}
+
+void system_last_words(
+    struct system *system, size_t lines, void (*visit)(void *arg, const char *name, const char *line), void *arg)
+{
+	struct dirent **entries;
+	char path[PATH_MAX];
+	int count = scandir(system->log_dir, &entries, is_log, alphasort);
+
+	for (int i = 0; i < count; i++) {
+		struct speech speech = {.name = entries[i]->d_name, .visit = visit, .arg = arg};
+
+		if (snprintf(path, sizeof path, "%s/%s", system->log_dir, entries[i]->d_name) < (int)sizeof path) {
+			entries[i]->d_name[strlen(entries[i]->d_name) - 4] = '\0';
+			tail_lines(path, lines, say_line, &speech);
+		}
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
 }
 
 static int count_node(void *arg, const struct keeper_node *node)

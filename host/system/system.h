@@ -65,6 +65,12 @@ int system_rule_clear(struct system *system, const char *key, struct error *err)
  * NULL: none. */
 void system_event_task(struct system *system, const char *task);
 
+/* Sends a signal to the process of that name in the manifest (NULL: the first one). ESRCH: it does not run now. */
+int system_signal(struct system *system, const char *process, int signal, struct error *err);
+/* The last lines of what the processes and the commands before them have said: visit gets the name and the line. */
+void system_last_words(
+    struct system *system, size_t lines, void (*visit)(void *arg, const char *name, const char *line), void *arg);
+
 /* Lets the ledger, the claims and the state files be looked at once more now: what has happened
  * before this call is in the history after. */
 int system_observe(struct system *system, struct error *err);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that run to their end, below the keeper. The observer may not be running. */
+#ifndef TRITONE_SYSTEM_COMMANDS_H
+#define TRITONE_SYSTEM_COMMANDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "system/keeper.h"
+#include "wal/error.h"
+
+struct command {
+	const char *name; /* also of its log file */
+	char *const *argv, *const *environment;
+	const char *directory;
+	const char *output; /* file for standard output; NULL: the log */
+	int64_t timeout_ms;
+	int interrupt_fd; /* readable: it is killed, ECANCELED; 0 or -1: none */
+};
+/* 0 with the status as from waitpid; -1: it could not be started, or took too long (and was killed). */
+int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err);
+/* "exited with 3", "was killed by signal 9 (Killed)"; always NUL-terminated. */
+void command_status(int status, char *ret, size_t size);
+
+#endif

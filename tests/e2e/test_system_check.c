@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tritone system`: a manifest written, a system gone through; and every way in which a stranger's system does not work. */
+#include "e2e.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A manifest whose server is a shell script. */
+static const char *stranger(struct world *world, const char *script, const char *ready, const char *more)
+{
+	return world_write(world, "stranger.yaml",
+	    "name: stranger\n"
+	    "processes:\n"
+	    "  - name: server\n"
+	    "    command: [sh, \"%s\"]\n"
+	    "    ready: {%s}\n"
+	    "submit: {url: \"http://127.0.0.1:${port.api}/tasks\", body: \"{}\"}\n%s",
+	    world_write(world, "server.sh", "%s", script), ready, more);
+}
+
+static struct ran *check(struct world *world, const char *file)
+{
+	return tritone(world, "system", "check", "--limit", "2s", file, NULL);
+}
+
+static void nothing_is_left(struct world *world)
+{
+	world_quiet(world);
+	world_clean(world);
+}
+
+static void test_the_reference_system(void **state)
+{
+	static const char *const steps[] = {"starts ok ", "ready ok ", "accepts a task ok ", "reaches the gateway ok ",
+	    "commits seen ok ", "notifications seen ok ", "completion seen ok ", "agents seen ok ", "claims seen ok ",
+	    "all 4 providers ok ", "restart ok ", "stops ok ", "nothing left", "state whole ok "};
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "system", "check", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	size_t i;
+
+	ran_status(ran, 0);
+	for (i = 0; i < sizeof steps / sizeof *steps; i++)
+		ran_has(ran, steps[i]);
+	assert_int_equal(world_runs(world), 0);
+	nothing_is_left(world);
+}
+
+/* What it claims of the ledger is not so: no commit has such a trailer. */
+static void test_a_wrong_claim(void **state)
+{
+	struct world *world = *state;
+	const char *file = world_manifest(world, "wrong.yaml", "task-trailer: Task-Id", "task-trailer: Task");
+	struct ran *ran = check(world, file);
+
+	ran_status(ran, 1);
+	ran_has(ran, "commits seen FAILED after 2.");
+	ran_has(ran, "0 of 6 tasks were committed, t000-plan was not, and some commits name no task: not within 2 s");
+	ran_has(ran, "stops ok ");
+	assert_int_equal(world_runs(world), 1); /* kept, to be looked into */
+	nothing_is_left(world);
+}
+
+/* A provider that the system never calls, whatever the others answer. */
+static void test_a_provider_that_is_not_called(void **state)
+{
+	struct world *world = *state;
+	const char *file =
+	    world_manifest(world, "wrong.yaml", "gemini, qwen]\n  cascade", "gemini, qwen, other]\n  cascade");
+	struct ran *ran = check(world, file);
+
+	ran_status(ran, 1);
+	ran_has(ran, "all 5 providers FAILED");
+	ran_has(ran, "other was not called though all that were called answered 429");
+	nothing_is_left(world);
+}
+
+static void test_new(void **state)
+{
+	struct world *world = *state;
+	const char *file = world_path(world, "mine.yaml");
+	struct ran *ran = tritone(world, "system", "new", "my-orchestrator", file, NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "mine.yaml");
+	/* The reader takes it as it is; what it names is not there yet. */
+	ran = check(world, file);
+	ran_status(ran, 3);
+	ran_has(ran, "starts FAILED");
+	ran_has(ran, "process server: /PATH/TO/YOUR/SERVER: No such file or directory");
+	ran = tritone(world, "system", "new", "my-orchestrator", file, NULL);
+	ran_status(ran, 2);
+	ran_has(ran, "nothing is overwritten");
+	ran = tritone(world, "system", "new", "../x", NULL);
+	ran_status(ran, 2);
+	ran = tritone(world, "system", NULL);
+	ran_status(ran, 2);
+	nothing_is_left(world);
+}
+
+static void test_not_ready_in_time(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = check(world,
+	    stranger(world, "echo one; echo two; exec sleep 1000", "file: \"${state}/ready\", timeout: 300ms", ""));
+
+	ran_status(ran, 3);
+	ran_has(ran, "starts ok ");
+	ran_has(ran, "ready FAILED after ");
+	ran_has(ran, "process server: not ready within 300 ms (");
+	ran_has(ran, "state/ready)");
+	ran_has(ran, "the last lines of its output:\n  server: one\n  server: two\n");
+	nothing_is_left(world);
+}
+
+static void test_it_ends_before_it_is_ready(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran =
+	    check(world, stranger(world, "echo no such database >&2; exit 9", "file: \"${state}/ready\"", ""));
+
+	ran_status(ran, 3);
+	ran_has(ran, "ready FAILED after ");
+	ran_has(ran, "process server: it ended before it was ready: exited with 9; it said: no such database");
+	nothing_is_left(world);
+}
+
+/* The one that was started says farewell, and what it has started lives on in a session of its own: that is not under test, and not left. */
+static void test_it_forks_away(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = check(world, stranger(world, "setsid setsid sh -c 'echo daemon; exec sleep 1000' & exit 0",
+					   "file: \"${state}/ready\"", ""));
+
+	ran_status(ran, 3);
+	ran_has(ran, "it ended before it was ready: exited with 0; does it go into the background? It must stay");
+	nothing_is_left(world);
+}
+
+static void test_it_ignores_sigterm(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = check(world, stranger(world, "trap '' TERM; echo deaf; while :; do sleep 1000; done",
+					   "file: \"${state}/ready\", timeout: 300ms", ""));
+
+	ran_status(ran, 3);
+	ran_has(ran, "stops FAILED after 5.");
+	ran_has(ran, "of its processes had to be killed 5 s after SIGTERM; nothing left");
+	ran_has(ran, "  server: deaf\n");
+	nothing_is_left(world);
+}
+
+static void test_interrupted(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone_start(world, "system", "check",
+	    stranger(world, "exec sleep 1000", "file: \"${state}/ready\", timeout: 60s", ""), NULL);
+
+	world_file(world_path(world, "state/runs/*/logs/server.log"));
+	ran_signal(ran, SIGINT);
+	assert_int_equal(ran_end(ran), 6);
+	nothing_is_left(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_the_reference_system, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_wrong_claim, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_provider_that_is_not_called, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_new, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_not_ready_in_time, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_it_ends_before_it_is_ready, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_it_forks_away, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_it_ignores_sigterm, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_interrupted, world_create, world_destroy),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
