@@ -26,6 +26,8 @@ static void test_slo_returns(void **state)
 	SAY(&f->story, 3100, COMMIT, OK, .task = "c", .key = "c3");
 	SAY(&f->story, 9000, STAGE, INVOKE, .actor = "end");
 	expect(JUDGE("slo-returns"), DEVIATED); /* never notified */
+	f->config.notifies = false;             /* nor is anybody to be */
+	expect(JUDGE("slo-returns"), HELD);
 }
 
 /* A fault that was felt at 100 ms and undone at 200 ms, and a task that went well before it and after it. */

@@ -270,6 +270,21 @@ static void test_zombie_epochs_are_told(void **state)
 	TELLS(&r, 0, "commit c5 of task e landed with epoch 3 after epoch 4 had taken over", 4, 5);
 }
 
+/* A system without a sink has nobody to tell. */
+static void test_nobody_to_notify(void **state)
+{
+	struct fixture *f = *state;
+	struct check_result r;
+
+	SAY(&f->story, 0, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(&f->story, 60000, STAGE, OK, .actor = "settle");
+	expect(JUDGE("every-confirmed-notified"), DEVIATED);
+	f->config.notifies = false;
+	r = JUDGE("every-confirmed-notified");
+	expect(r, VACUOUS);
+	assert_string_equal(r.summary, "the system has no sink to be told of its commits");
+}
+
 static void test_notifications_are_told(void **state)
 {
 	struct fixture *f = *state;
@@ -373,6 +388,7 @@ int main(void)
 	    CASE(test_lost_tasks_are_told),
 	    CASE(test_zombies_are_told),
 	    CASE(test_zombie_epochs_are_told),
+	    CASE(test_nobody_to_notify),
 	    CASE(test_notifications_are_told),
 	    CASE(test_observations_are_told),
 	    CASE(test_removed_files_are_told),

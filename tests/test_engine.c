@@ -71,11 +71,48 @@ static void test_claims_with_long_names(void **state)
 	tracker_finish(&tracker);
 }
 
+/* What is the last thing that a system shows of a task is its end, whatever was seen of it before. */
+static void test_the_end_of_a_task(void **state)
+{
+	char url[] = "u", git[] = "g", word[] = "w";
+	char *words[] = {word, NULL};
+	const struct spec_strings one = {words, 1};
+	const struct {
+		struct spec_manifest manifest;
+		size_t settled_by; /* so many of the operations */
+	} rows[] = {
+	    {{.commits.git = git}, 2},
+	    {{.commits.git = git, .outcome = {.url = url, .done = one}}, 3},
+	    {{.outcome = {.url = url, .done = one}}, 3},
+	    {{.commits.git = git, .outcome = {.url = url, .done = one}, .gateway.sinks = one}, 4},
+	};
+	const struct op ops[] = {
+	    {.kind = OP_SUBMIT, .type = OP_OK, .task = "t000-a"},
+	    {.kind = OP_COMMIT, .type = OP_OK, .task = "t000-a"},
+	    {.kind = OP_OUTCOME, .type = OP_OK, .task = "t000-a"},
+	    {.kind = OP_NOTIFY, .type = OP_OK, .task = "t000-a"},
+	};
+	struct tracker tracker;
+	size_t row, i;
+
+	(void)state;
+	for (row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+		assert_int_equal(tracker_init(&tracker, 1, &rows[row].manifest, NULL), 0);
+		for (i = 0; i < 4; i++) {
+			assert_int_equal(tracker_settled(&tracker, 1), i >= rows[row].settled_by);
+			tracker_follow(&tracker, &ops[i]);
+		}
+		assert_true(tracker_settled(&tracker, 1));
+		tracker_finish(&tracker);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_what_ends_a_fault_comes_after_it),
 	    cmocka_unit_test(test_claims_with_long_names),
+	    cmocka_unit_test(test_the_end_of_a_task),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

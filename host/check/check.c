@@ -51,6 +51,7 @@ void check_config_init(struct check_config *config)
 {
 	memset(config, 0, sizeof *config);
 	config->throttle_grace_us = 250000;
+	config->notifies = true;
 	config->notify_limit_us = 5000000;
 	config->progress_limit_us = 5000000;
 	config->slo_window_us = 500000;

@@ -56,6 +56,7 @@ struct check_config {
 	uint64_t throttle_max_us;     /* a Retry-After above it is bounded to it; 0: unbounded */
 
 	/* limits */
+	bool notifies;               /* commits are told to a sink: without one nothing is known of that */
 	uint64_t notify_limit_us;    /* a commit must be notified within it */
 	uint64_t progress_limit_us;  /* at most so long without anything happening while tasks are open */
 	uint64_t progress_excuse_us; /* how long a fault without a duration may be waited out */

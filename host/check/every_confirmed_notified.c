@@ -15,6 +15,10 @@ static void run(const struct history_view *view, const struct check_config *conf
 	size_t i;
 
 	check_begin(result);
+	if (!config->notifies) {
+		check_end(result, "the system has no sink to be told of its commits");
+		return;
+	}
 	facts_gather(&facts, view);
 	healed_us = op_time(view, facts.last_revert, 0);
 	for (i = 0; i < facts.count; i++) {

@@ -163,7 +163,8 @@ static void run(const struct history_view *view, const struct check_config *conf
 	end_us = op_time(view, facts.settled, facts.end_us);
 	window_from_us = end_us > config->slo_window_us ? end_us - config->slo_window_us : 0;
 	if (result->opportunities) {
-		judge_delivery(view, &facts, config, window_from_us, end_us, result);
+		if (config->notifies)
+			judge_delivery(view, &facts, config, window_from_us, end_us, result);
 		judge_success(view, &facts, config, result);
 		judge_claims(view, window_from_us, end_us, result);
 		check_end(result, "%" PRIu64 " tasks committed after the last fault, %" PRIu64 " SLOs not back",

@@ -28,6 +28,17 @@ static bool listed(const struct run *run, const char *name)
 	return false;
 }
 
+static void count_task(struct result *result, const struct task_facts *t)
+{
+	result->duplicates += t->other_commit != OP_NONE;
+	if (t->accepted == OP_NONE)
+		return;
+	result->completed += t->done != OP_NONE;
+	result->given_up += t->given_up != OP_NONE;
+	result->lost += t->first_commit == OP_NONE && t->given_up == OP_NONE;
+	result->open += t->done == OP_NONE && t->given_up == OP_NONE;
+}
+
 static void count(struct result *result, const struct history_view *view)
 {
 	struct facts facts;
@@ -42,12 +53,13 @@ static void count(struct result *result, const struct history_view *view)
 		/* What lands before anything was handed in, a repository's root for one, is no work. */
 		result->commits += begun && op->kind == OP_COMMIT;
 		result->notifications += op->kind == OP_NOTIFY && op->type == OP_OK;
+		result->calls += op->kind == OP_CALL && op->type == OP_INVOKE;
 	}
 	if (!result->check_count)
 		return;
 	facts_gather(&facts, view);
 	for (i = 0; i < facts.count; i++)
-		result->duplicates += facts.tasks[i].other_commit != OP_NONE;
+		count_task(result, &facts.tasks[i]);
 	facts_finish(&facts);
 }
 

@@ -30,7 +30,7 @@ struct tracker {
 	uint64_t last_activity_us;
 	char red_claims[8][48]; /* names of the claims whose last word was "not met" or "red" */
 	size_t red_count;
-	bool ledger, sinks; /* what there is to see */
+	bool ledger, sinks, outcomes; /* what there is to see */
 };
 
 /* What the manifest does not declare is not waited for. */
@@ -38,8 +38,8 @@ int tracker_init(struct tracker *tracker, size_t tasks, const struct spec_manife
 void tracker_finish(struct tracker *tracker);
 void tracker_follow(struct tracker *tracker, const struct op *op);
 /*
- * Every task of the first `count` is accepted and at its end: committed and notified, or, where no ledger is declared, done by the system's
- * own word; or given up.
+ * Every task of the first `count` is accepted and at its end: committed and notified, or, where no ledger or no sink is declared, done by the
+ * system's own word, too: after a commit its work may go on. Or it is given up.
  */
 bool tracker_settled(const struct tracker *tracker, size_t count);
 

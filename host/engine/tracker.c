@@ -11,6 +11,7 @@ int tracker_init(struct tracker *tracker, size_t tasks, const struct spec_manife
 	memset(tracker, 0, sizeof *tracker);
 	tracker->ledger = manifest->commits.git != NULL;
 	tracker->sinks = manifest->gateway.sinks.count > 0;
+	tracker->outcomes = manifest->outcome.url && manifest->outcome.done.count;
 	tracker->tasks = calloc(tasks ? tasks : 1, sizeof *tracker->tasks);
 	if (!tracker->tasks)
 		return error_set(err, ENOMEM, "no memory for a workload of %zu tasks", tasks);
@@ -95,6 +96,8 @@ static bool at_its_end(const struct tracker *tracker, const struct tracked *t)
 		return true;
 	if (!tracker->ledger && !tracker->sinks)
 		return t->done;
+	if (!tracker->sinks && tracker->outcomes && !t->done)
+		return false;
 	return (t->committed || !tracker->ledger) && (t->notified || !tracker->sinks);
 }
 

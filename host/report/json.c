@@ -115,6 +115,11 @@ static int put_numbers(json_t *object, const struct result *result)
 	rc |= put_count(object, "commits", result->commits);
 	rc |= put_count(object, "duplicates", result->duplicates);
 	rc |= put_count(object, "notifications", result->notifications);
+	rc |= put_count(object, "completed", result->completed);
+	rc |= put_count(object, "given_up", result->given_up);
+	rc |= put_count(object, "lost", result->lost);
+	rc |= put_count(object, "open", result->open);
+	rc |= put_count(object, "calls", result->calls);
 	rc |= put_count(object, "left_behind", result->left_behind);
 	rc |= put_count(object, "reproduced", result->reproduced);
 	rc |= put_count(object, "reruns", result->reruns);

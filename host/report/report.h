@@ -65,6 +65,9 @@ struct result {
 	uint32_t check_count;
 	int64_t recovered_us; /* from the fault felt to normal operation; -1: not measured */
 	uint64_t tasks, commits, duplicates, notifications;
+	/* of the accepted tasks: called done, called failed, in no ledger and not called failed, called neither at the end */
+	uint64_t completed, given_up, lost, open;
+	uint64_t calls;              /* of models */
 	uint64_t left_behind;        /* processes and undo records */
 	uint32_t reproduced, reruns; /* reproduced k/n; reruns 0: not run again */
 	uint64_t duration_us;

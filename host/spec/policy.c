@@ -242,6 +242,7 @@ int spec_check_config(const struct spec_manifest *manifest, const struct spec_ex
 	config->cascade_count = 0;
 	for (i = 0; i < manifest->gateway.cascade.count && i < CHECK_CASCADE_MAX; i++)
 		config->cascade[config->cascade_count++] = manifest->gateway.cascade.items[i];
+	config->notifies = manifest->gateway.sinks.count > 0;
 	config->promises_exactly_once = false;
 	for (i = 0; i < manifest->contract.count; i++)
 		if (!strcmp(manifest->contract.items[i].name, "commits"))
