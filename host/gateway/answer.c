@@ -8,87 +8,6 @@
 #include "gateway/internal.h"
 #include "gateway/script.h"
 
-/* ---- sending ---- */
-
-struct half {
-	size_t size;
-	char bytes[];
-};
-
-static ssize_t half_read(void *arg, uint64_t position, char *buf, size_t size)
-{
-	const struct half *half = arg;
-	size_t left;
-
-	if (position >= half->size)
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	left = half->size - (size_t)position;
-	if (left > size)
-		left = size;
-	memcpy(buf, half->bytes + position, left);
-	return (ssize_t)left;
-}
-
-/* Announces the whole body and ends half way. */
-static struct MHD_Response *truncated(const struct reply *reply)
-{
-	size_t size = reply->size / 2;
-	struct half *half = malloc(sizeof *half + size);
-	struct MHD_Response *response;
-
-	if (!half)
-		return NULL;
-	half->size = size;
-	memcpy(half->bytes, reply->body, size);
-	response = MHD_create_response_from_callback(reply->size, 4096, half_read, half, free);
-	if (!response)
-		free(half);
-	return response;
-}
-
-/* Takes reply.body. */
-static enum MHD_Result send_reply(struct request *request, struct reply reply, int64_t retry_after_ms, bool half)
-{
-	struct MHD_Response *response;
-	char text[REPLY_SECONDS_SIZE];
-	enum MHD_Result r;
-
-	if (!reply.body) {
-		request->lost = "out of memory";
-		return MHD_NO;
-	}
-	if (half) {
-		response = truncated(&reply);
-		free(reply.body);
-	} else {
-		response = MHD_create_response_from_buffer(reply.size, reply.body, MHD_RESPMEM_MUST_FREE);
-		if (!response)
-			free(reply.body);
-	}
-	if (!response) {
-		request->lost = "out of memory";
-		return MHD_NO;
-	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	if (retry_after_ms >= 0) {
-		reply_seconds(retry_after_ms, text);
-		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, text);
-	}
-	if (reply.status == 405)
-		MHD_add_response_header(
-		    response, MHD_HTTP_HEADER_ALLOW, request->route == ROUTE_MODELS ? "GET" : "POST");
-	request->stage = STAGE_ANSWER;
-	request->status = reply.status;
-	request->tokens = half ? 0 : reply.tokens;
-	request->retry_after_ms = retry_after_ms;
-	request->sent_us = park_now_us();
-	if (half)
-		request->lost = "truncated";
-	r = MHD_queue_response(request->connection, (unsigned)reply.status, response);
-	MHD_destroy_response(response);
-	return r;
-}
-
 static enum MHD_Result reset(struct request *request, const char *why)
 {
 	const union MHD_ConnectionInfo *info =
@@ -102,44 +21,58 @@ static enum MHD_Result reset(struct request *request, const char *why)
 
 /* ---- what to say ---- */
 
+static struct reply completion_reply(struct request *request)
+{
+	const struct gateway *gateway = request->gateway;
+	struct completion completion = {0};
+	struct reply reply = {0};
+
+	if (gateway->script && request->asked.wire->talks)
+		reply = script_reply(gateway->script, gateway->seed, &request->asked, &completion);
+	else if (request->asked.wire->talks)
+		plan_complete(gateway->seed, &request->asked, &completion);
+	else
+		completion_count(&completion, &request->asked);
+	if (!reply.body)
+		reply = request->asked.wire->encode(gateway->seed, &request->asked, &completion);
+	completion_free(&completion);
+	return reply;
+}
+
 static struct reply usual(struct request *request)
 {
-	struct reply_request asked = {.provider = request->target,
-	    .model = request->key,
-	    .task = request->task,
-	    .role = request->role,
-	    .after = request->after,
-	    .step = request->step,
-	    .body = request->json,
-	    .body_size = request->total};
+	char id[REQUEST_ID_SIZE];
 
-	if (request->route == ROUTE_SINK)
-		return request->bad ? reply_refuse(request->bad, NULL, "%s", request->bad_text) : reply_sink_ok();
+	request_id(request, id);
 	if (request->bad)
-		return reply_refuse(request->bad, NULL, "%s", request->bad_text);
-	if (request->gateway->script)
-		return script_reply(request->gateway->script, request->gateway->seed, &asked);
-	return reply_chat(request->gateway->seed, &asked);
+		return error_refuse(request_family(request), request->bad, NULL, id, "%s", request->bad_text);
+	return request->route == ROUTE_SINK ? sink_ok() : completion_reply(request);
 }
 
 static enum MHD_Result act(struct request *request)
 {
 	const struct verdict *verdict = &request->verdict;
+	struct manner manner = {.retry_after_ms = -1};
+	char id[REQUEST_ID_SIZE];
 
+	request_id(request, id);
 	switch (verdict->action) {
 	case TRITONE_GATEWAY_ANSWER:
-		return send_reply(request, reply_error(verdict->status, verdict->retry_after_ms, request->key),
-		    verdict->retry_after_ms, false);
+		manner.retry_after_ms = verdict->retry_after_ms;
+		return send_reply(request,
+		    error_reply(request_family(request), verdict->status, verdict->retry_after_ms, request->key, id),
+		    &manner);
 	case TRITONE_GATEWAY_RESET:
 		return reset(request, "reset");
 	case TRITONE_GATEWAY_HANG:
 		return reset(request, "never answered");
 	case TRITONE_GATEWAY_MALFORMED:
-		return send_reply(request, reply_malformed(), -1, false);
+		return send_reply(request, error_malformed(), &manner);
 	case TRITONE_GATEWAY_TRUNCATED:
-		return send_reply(request, usual(request), -1, true);
+		manner.half = true;
+		return send_reply(request, usual(request), &manner);
 	default:
-		return send_reply(request, usual(request), -1, false);
+		return send_reply(request, usual(request), &manner);
 	}
 }
 
@@ -149,7 +82,7 @@ static void record(struct request *request, const char *detail)
 {
 	struct op op = {.pair = OP_NONE,
 	    .type = OP_INVOKE,
-	    .kind = request->route == ROUTE_CHAT ? OP_CALL : OP_NOTIFY,
+	    .kind = request->route == ROUTE_CALL ? OP_CALL : OP_NOTIFY,
 	    .task = request->task,
 	    .actor = request->target,
 	    .key = request->key,
@@ -189,9 +122,9 @@ static enum MHD_Result judge(struct request *request)
 
 	pthread_mutex_lock(&gateway->lock);
 	closed = park_closed(gateway->park);
-	gateway_rules_judge(gateway->rules, request->target, request->route == ROUTE_CHAT, now, verdict);
+	gateway_rules_judge(gateway->rules, request->target, request->route == ROUTE_CALL, now, verdict);
 	wait_ms = verdict->delay_ms;
-	if (request->route == ROUTE_CHAT && !request->bad && verdict->action != TRITONE_GATEWAY_ANSWER &&
+	if (request->route == ROUTE_CALL && !request->bad && verdict->action != TRITONE_GATEWAY_ANSWER &&
 	    verdict->action != TRITONE_GATEWAY_RESET)
 		wait_ms += gateway->latency_ms;
 	if (verdict->action == TRITONE_GATEWAY_HANG) {
@@ -213,12 +146,12 @@ static enum MHD_Result arrive(struct request *request)
 	struct gateway *gateway = request->gateway;
 	char held[128];
 
-	if (request->route == ROUTE_CHAT)
-		request_read_chat(request);
+	if (request->route == ROUTE_CALL)
+		request_read_call(request);
 	else
 		request_read_sink(request);
 	pthread_mutex_lock(&gateway->lock);
-	holds_arrive(gateway->holds, request->target, request->route == ROUTE_CHAT, request->id, held, sizeof held);
+	holds_arrive(gateway->holds, request->target, request->route == ROUTE_CALL, request->id, held, sizeof held);
 	pthread_mutex_unlock(&gateway->lock);
 	record(request, held);
 	if (*held && hold(request))

@@ -38,7 +38,7 @@ struct gateway_options {
 	const char *sink_task;      /* JSON member of a sink's body with the task, e.g. "task" */
 	const char *sink_key;       /* JSON member with the deduplication key, e.g. "key" */
 	int64_t latency_ms;         /* each provider reply takes so long */
-	const char *script;         /* file of scripted replies; NULL: the built-in plan, see gateway_reply.h */
+	const char *script;         /* file of scripted replies; NULL: the built-in plan, see reply.h */
 };
 
 struct gateway;

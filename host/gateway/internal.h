@@ -9,7 +9,7 @@
 #include <pthread.h>
 
 #include "gateway/gateway.h"
-#include "gateway/gateway_reply.h"
+#include "gateway/reply.h"
 #include "gateway/hold.h"
 #include "gateway/park.h"
 #include "gateway/rules.h"
@@ -36,7 +36,7 @@ struct gateway {
 
 enum route {
 	ROUTE_NONE = 1, /* 404 */
-	ROUTE_CHAT,
+	ROUTE_CALL,     /* of a model: asked.wire says in which protocol */
 	ROUTE_MODELS,
 	ROUTE_SINK,
 };
@@ -55,6 +55,7 @@ struct request {
 	struct MHD_Connection *connection;
 	enum route route;
 	const char *target; /* the provider's or sink's name, owned by the gateway; NULL with ROUTE_NONE */
+	const char *model;  /* ROUTE_MODELS: the one that is asked for; NULL: all; valid while it is routed */
 	char *body;
 	size_t size, room, total; /* total: what came, even where it was too much to keep */
 	uint64_t id;
@@ -63,8 +64,9 @@ struct request {
 
 	/* from headers and body; borrowed from the connection, `json` or `numbers` */
 	json_t *json;
-	const char *task, *key, *role, *after; /* key: the model, or the deduplication key */
-	int64_t attempt, step;
+	struct asked asked;
+	const char *task, *key; /* key: the model, or the deduplication key */
+	int64_t attempt;
 	char numbers[2][32];
 	int bad; /* status with which the request itself is refused; 0: it is well-formed */
 	char bad_text[200];
@@ -79,9 +81,25 @@ struct request {
 };
 
 /* request.c: fills the fields above from the collected body; what is wrong goes into bad and bad_text. */
-void request_read_chat(struct request *request);
+void request_read_call(struct request *request); /* asked.wire is set */
 void request_read_sink(struct request *request);
 void request_bad(struct request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* In whose words it is answered. */
+enum family request_family(const struct request *request);
+/* "req_" and 16 digits: the same for the n-th request of a run with the same seed. */
+#define REQUEST_ID_SIZE 24
+void request_id(const struct request *request, char id[REQUEST_ID_SIZE]);
+
+/* headers.c: those of the request's family, beside its status and Retry-After. */
+void headers_add(struct MHD_Response *response, const struct request *request);
+
+/* send.c: hands an answer to the HTTP server. Takes `reply`. */
+struct manner {
+	int64_t retry_after_ms; /* -1: none */
+	bool half;              /* the body breaks off half way */
+};
+enum MHD_Result send_reply(struct request *request, struct reply reply, const struct manner *manner);
 
 /* answer.c: what becomes of a request whose body has arrived, or whose wait is over. */
 enum MHD_Result answer(struct request *request);

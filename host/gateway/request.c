@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a request says: the task it is for, its model or key, and whether it is well-formed. */
-#include <stdlib.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "gateway/internal.h"
 
@@ -50,27 +52,44 @@ static bool parse(struct request *request)
 	return !request->bad;
 }
 
-void request_read_chat(struct request *request)
+void request_read_call(struct request *request)
 {
 	const struct gateway *gateway = request->gateway;
+	struct asked *asked = &request->asked;
+	struct error err = {0};
 
 	request->task = header(request, gateway->task_header);
 	request->attempt = header_number(request, gateway->attempt_header);
-	request->role = header(request, "X-Role");
-	request->after = header(request, "X-After");
-	request->step = header_number(request, "X-Step");
-	request->key = "";
-	if (!parse(request))
-		return;
-	if (!json_is_string(json_object_get(request->json, "model"))) {
-		request_bad(request, 400, "you must provide a model parameter");
-		return;
+	asked->provider = request->target;
+	asked->task = request->task;
+	asked->role = header(request, "X-Role");
+	asked->after = header(request, "X-After");
+	asked->step = header_number(request, "X-Step");
+	asked->bytes = request->body;
+	asked->size = request->size;
+	asked->model = "";
+	if (parse(request)) {
+		asked->body = request->json;
+		if (asked->wire->read(asked, &err) < 0)
+			request_bad(request, 400, "%s", err.text);
 	}
-	request->key = json_string_value(json_object_get(request->json, "model"));
-	if (!json_array_size(json_object_get(request->json, "messages")))
-		request_bad(request, 400, "'messages' is a required property: a list of at least one message");
-	else if (json_is_true(json_object_get(request->json, "stream")))
-		request_bad(request, 400, "'stream' is not supported by this gateway");
+	request->key = asked->model;
+}
+
+enum family request_family(const struct request *request)
+{
+	if (request->asked.wire)
+		return request->asked.wire->family;
+	/* Both have their models at the same place; Anthropic requires this header of everybody. */
+	return *header(request, "anthropic-version") ? FAMILY_ANTHROPIC : FAMILY_OPENAI;
+}
+
+void request_id(const struct request *request, char id[REQUEST_ID_SIZE])
+{
+	uint64_t number = request->id;
+
+	snprintf(id, REQUEST_ID_SIZE, "req_%016" PRIx64,
+	    (uint64_t)XXH3_64bits_withSeed(&number, sizeof number, request->gateway->seed));
 }
 
 /* A member's text; numbers count too. */
@@ -91,7 +110,7 @@ void request_read_sink(struct request *request)
 	const struct gateway *gateway = request->gateway;
 	const json_t *attempt;
 
-	request->task = request->key = request->role = request->after = "";
+	request->task = request->key = "";
 	if (!parse(request))
 		return;
 	request->task = member(request, gateway->sink_task, request->numbers[0]);

@@ -143,82 +143,84 @@ static bool says(const json_t *match, const char *name, const char *found)
 }
 
 /* Whether the last message's content has the text in it. */
-static bool contains(const json_t *match, const json_t *body)
+static bool contains(const json_t *match, const struct asked *asked)
 {
 	const char *wanted = json_string_value(json_object_get(match, "contains"));
-	const json_t *messages = json_object_get(body, "messages");
-	size_t count = json_array_size(messages);
-	const char *content;
+	struct texts texts = {0};
+	bool found;
 
 	if (!wanted)
 		return true;
-	content = count ? json_string_value(json_object_get(json_array_get(messages, count - 1), "content")) : NULL;
-	return content && strstr(content, wanted);
+	asked->wire->texts(asked, &texts);
+	found = texts.last && strstr(texts.last, wanted);
+	texts_free(&texts);
+	return found;
 }
 
-static bool matches(const json_t *match, const struct reply_request *request)
+static bool matches(const json_t *match, const struct asked *asked)
 {
 	const json_t *step = json_object_get(match, "step");
 
-	return says(match, "provider", request->provider) && says(match, "model", request->model) &&
-	       says(match, "role", request->role) && says(match, "task", request->task) &&
-	       (!step || json_integer_value(step) == reply_step(request)) && contains(match, request->body);
+	return says(match, "provider", asked->provider) && says(match, "model", asked->model) &&
+	       says(match, "role", asked->role) && says(match, "task", asked->task) &&
+	       (!step || json_integer_value(step) == asked_step(asked)) && contains(match, asked);
 }
 
 /* ---- answering ---- */
 
-/* The reply's calls in OpenAI's form. */
-static json_t *tool_calls(const json_t *calls, uint64_t seed, const struct reply_request *request)
+static void add_calls(struct completion *completion, const json_t *calls)
 {
-	json_t *list = json_array(), *call;
-	char id[REPLY_ID_SIZE], call_id[REPLY_ID_SIZE + 32];
+	const json_t *call;
 	size_t i;
 
-	reply_id(seed, request, id);
 	json_array_foreach(calls, i, call)
 	{
 		json_t *arguments = json_object_get(call, "arguments");
 		char *text = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
 
-		snprintf(call_id, sizeof call_id, "call_%s_%zu", id, i);
-		json_array_append_new(
-		    list, json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", call_id, "type", "function", "function", "name",
-			      json_string_value(json_object_get(call, "name")), "arguments", text ? text : "{}"));
+		completion_call(completion, json_string_value(json_object_get(call, "name")), text ? text : "{}");
 		free(text);
 	}
-	return list;
 }
 
-struct reply script_reply(const struct script *script, uint64_t seed, const struct reply_request *request)
+static enum finish finish_of(const char *name)
 {
-	const json_t *rule, *reply = NULL, *calls;
-	const char *content, *finish;
-	json_t *message;
+	return !name                             ? 0
+	       : !strcmp(name, "tool_calls")     ? FINISH_TOOLS
+	       : !strcmp(name, "length")         ? FINISH_LENGTH
+	       : !strcmp(name, "content_filter") ? FINISH_FILTER
+						 : FINISH_STOP;
+}
+
+struct reply script_reply(
+    const struct script *script, uint64_t seed, const struct asked *asked, struct completion *ret_completion)
+{
+	const json_t *rule, *reply = NULL;
+	const char *content;
 	size_t i;
 
 	json_array_foreach(script->rules, i, rule)
 	{
-		if (!matches(json_object_get(rule, "match"), request))
+		if (!matches(json_object_get(rule, "match"), asked))
 			continue;
 		reply = json_object_get(rule, "reply");
 		break;
 	}
-	if (!reply)
-		return reply_chat(seed, request);
+	if (!reply) {
+		plan_complete(seed, asked, ret_completion);
+		return (struct reply){0};
+	}
 	if (json_object_get(reply, "status")) {
 		const char *text = json_string_value(json_object_get(reply, "error"));
 		int status = (int)json_integer_value(json_object_get(reply, "status"));
 
-		return text ? reply_refuse(status, NULL, "%s", text) : reply_error(status, -1, request->model);
+		return text ? error_refuse(asked->wire->family, status, NULL, "req_script", "%s", text)
+			    : error_reply(asked->wire->family, status, -1, asked->model, "req_script");
 	}
-	calls = json_object_get(reply, "tool_calls");
 	content = json_string_value(json_object_get(reply, "content"));
-	finish = json_string_value(json_object_get(reply, "finish_reason"));
-	message = json_pack("{s:s, s:s?}", "role", "assistant", "content", content);
-	if (message && json_array_size(calls))
-		json_object_set_new(message, "tool_calls", tool_calls(calls, seed, request));
-	return reply_completion(seed, request, message,
-	    finish                   ? finish
-	    : json_array_size(calls) ? "tool_calls"
-				     : "stop");
+	ret_completion->text = content ? strdup(content) : NULL;
+	add_calls(ret_completion, json_object_get(reply, "tool_calls"));
+	ret_completion->finish = finish_of(json_string_value(json_object_get(reply, "finish_reason")));
+	completion_count(ret_completion, asked);
+	return (struct reply){0};
 }

@@ -13,13 +13,15 @@
 #ifndef TRITONE_GATEWAY_SCRIPT_H
 #define TRITONE_GATEWAY_SCRIPT_H
 
-#include "gateway/gateway_reply.h"
+#include "gateway/reply.h"
 #include "wal/error.h"
 
 struct script;
 
 int script_load(struct script **ret_script, const char *path, struct error *err);
 void script_free(struct script *script);
-struct reply script_reply(const struct script *script, uint64_t seed, const struct reply_request *request);
+/* Fills *ret_completion, or returns an error's reply. */
+struct reply script_reply(
+    const struct script *script, uint64_t seed, const struct asked *asked, struct completion *ret_completion);
 
 #endif

@@ -15,6 +15,7 @@
 
 #define BODY_MAX        (8u << 20)  /* bytes; more is answered with 413 */
 #define BODY_DROP_MAX   (64u << 20) /* bytes; beyond this the connection is closed */
+#define MODELS          "/v1/models"
 #define CONNECTIONS_MAX 8192
 #define MEMORY_MAX      (64u << 10) /* bytes a connection, for its headers */
 
@@ -50,42 +51,34 @@ static int route(struct request *request, const char *url, const char *method)
 	request->target = name_in(gateway->providers, name, (size_t)(rest - name));
 	if (!request->target)
 		return 404;
-	if (!strcmp(rest, "/v1/chat/completions"))
-		request->route = ROUTE_CHAT;
-	else if (!strcmp(rest, "/v1/models"))
+	request->asked.wire = wire_of(rest);
+	if (request->asked.wire)
+		request->route = ROUTE_CALL;
+	else if (!strcmp(rest, MODELS) || !strncmp(rest, MODELS "/", sizeof MODELS))
 		request->route = ROUTE_MODELS;
 	else
 		return 404;
-	return strcmp(method, request->route == ROUTE_CHAT ? "POST" : "GET") ? 405 : 0;
+	request->model = request->route == ROUTE_MODELS && rest[sizeof MODELS - 1] ? rest + sizeof MODELS : NULL;
+	return strcmp(method, request->route == ROUTE_CALL ? "POST" : "GET") ? 405 : 0;
 }
 
 /* What is not for a provider's model or a sink: not recorded, and no rule applies. */
 static enum MHD_Result answer_aside(struct request *request, int refused, const char *url, const char *method)
 {
-	struct MHD_Response *response;
+	static const struct manner plain = {.retry_after_ms = -1};
+	enum family family = request_family(request);
+	char id[REQUEST_ID_SIZE];
 	struct reply reply;
-	enum MHD_Result r;
 
+	request_id(request, id);
 	if (refused == 405)
-		reply = reply_refuse(405, "method_not_allowed", "Not allowed to %.20s on %.200s.", method, url);
+		reply =
+		    error_refuse(family, 405, "method_not_allowed", id, "Not allowed to %.20s on %.200s.", method, url);
 	else if (refused)
-		reply = reply_refuse(refused, "unknown_url", "Invalid URL (%.20s %.200s)", method, url);
+		reply = error_refuse(family, refused, "unknown_url", id, "Invalid URL (%.20s %.200s)", method, url);
 	else
-		reply = reply_models(request->target);
-	if (!reply.body)
-		return MHD_NO;
-	response = MHD_create_response_from_buffer(reply.size, reply.body, MHD_RESPMEM_MUST_FREE);
-	if (!response) {
-		free(reply.body);
-		return MHD_NO;
-	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	if (refused == 405)
-		MHD_add_response_header(
-		    response, MHD_HTTP_HEADER_ALLOW, request->route == ROUTE_MODELS ? "GET" : "POST");
-	r = MHD_queue_response(request->connection, (unsigned)reply.status, response);
-	MHD_destroy_response(response);
-	return r;
+		reply = models_reply(family, request->target, request->model);
+	return send_reply(request, reply, &plain);
 }
 
 /* ---- one request ---- */
@@ -159,7 +152,7 @@ static void record_completion(struct request *request, bool sent)
 {
 	struct op op = {.pair = request->invoke,
 	    .status = request->status,
-	    .kind = request->route == ROUTE_CHAT ? OP_CALL : OP_NOTIFY,
+	    .kind = request->route == ROUTE_CALL ? OP_CALL : OP_NOTIFY,
 	    .number = request->retry_after_ms < 0 ? -1 : (double)request->retry_after_ms / 1000};
 	const char *what = request->lost ? request->lost : sent ? "" : OP_CLIENT_GONE;
 	char detail[192];
