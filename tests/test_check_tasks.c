@@ -200,6 +200,15 @@ static void test_duplicates_are_told(void **state)
 	TELLS(&r, 0,
 	    "task a was committed 2 times: c1 (attempt 1) and c9 (attempt 2); the system does not promise exactly-once",
 	    1, 4, 14);
+	/* At least once: the second commit of a task may be; that of no task may not. */
+	assert_int_equal(r.permitted, 0);
+	f->config.commits = CHECK_AT_LEAST_ONCE;
+	r = JUDGE("no-duplicate-commit");
+	assert_int_equal(r.violations, 2);
+	assert_int_equal(r.permitted, 1);
+	f->config.commits = CHECK_AT_MOST_ONCE;
+	r = JUDGE("no-duplicate-commit");
+	assert_int_equal(r.permitted, 0);
 }
 
 static void test_lost_tasks_are_told(void **state)

@@ -630,6 +630,29 @@ static void test_junit(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* What the contract permits is no failure, and is told from what the experiment expects. */
+static void test_a_contract_is_told(void **state)
+{
+	struct report_options options = {0};
+	struct place *place = *state;
+	struct result *r = &place->results[2];
+	struct error err = {0};
+	char text[16384];
+
+	r->checks[0].permitted = true;
+	strcpy(r->contract, "commits at-least-once (declared) -> expected; exactly-once would be broken");
+	report_human(place->out, &options, r);
+	assert_string_equal(written(place),
+	    "ok    double-commit-on-retry  deviated  no-duplicate-commit, as its contract permits: "
+	    "task-3 was committed twice\n"
+	    "      contract: commits at-least-once (declared) -> expected; exactly-once would be broken\n");
+	report_jsonl(place->out, &options, r);
+	assert_non_null(strstr(written(place), "\"contract\":\"commits at-least-once (declared) -> expected;"));
+	assert_int_equal(report_junit(place->path, &options, place->results, 4, &err), 0);
+	slurp(place->path, text, sizeof text);
+	assert_non_null(strstr(text, "<property name=\"contract\" value=\"commits at-least-once (declared)"));
+}
+
 static void test_junit_that_cannot_be_written(void **state)
 {
 	struct report_options options = {.suite = "s"};
@@ -708,6 +731,7 @@ int main(void)
 	    TEST(test_names_and_statuses),
 	    TEST(test_status_of_many),
 	    TEST(test_human_lines),
+	    TEST(test_a_contract_is_told),
 	    TEST(test_human_names_all_and_repeats_nothing),
 	    TEST(test_human_says_why),
 	    TEST(test_human_verbose),

@@ -216,15 +216,18 @@ static void judge_window(const struct provider_state *p, const struct op *call, 
 		return;
 	check_violation(result, evidence, 2, "task %s called %s %.0f ms before its throttle window ended", call->task,
 	    call->actor, (double)(p->throttled_until_us - call->time_us) / 1e3);
+	check_permit(result, config->calls_throttled);
 }
 
-static void out_of_order(const struct cascade *cascade, const struct pending *found, struct check_result *result)
+static void out_of_order(const struct cascade *cascade, const struct pending *found, const struct check_config *config,
+    struct check_result *result)
 {
 	const uint64_t evidence[] = {found->call->index};
 
 	check_violation(result, evidence, 1,
 	    "task %s called %s although %s comes before it and was neither throttled nor failing", found->call->task,
 	    cascade->places[found->called].name, cascade->places[found->before].name);
+	check_permit(result, config->any_order);
 }
 
 /* The trial's request may arrive a little after those that were sent elsewhere because of it. */
@@ -237,7 +240,7 @@ static void settle(struct cascade *cascade, uint64_t now_us, size_t tried, const
 		const struct pending *p = &cascade->pending[i];
 
 		if (now_us > p->call->time_us + config->throttle_grace_us)
-			out_of_order(cascade, p, result);
+			out_of_order(cascade, p, config, result);
 		else if (cascade->places[p->before].provider != tried)
 			cascade->pending[kept++] = *p;
 	}
@@ -274,7 +277,7 @@ static void judge_order(struct cascade *cascade, size_t provider, const struct o
 		if (before->failed && cascade->pending_count < PENDING_MAX)
 			cascade->pending[cascade->pending_count++] = found;
 		else
-			out_of_order(cascade, &found, result);
+			out_of_order(cascade, &found, config, result);
 		return;
 	}
 }

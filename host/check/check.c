@@ -93,6 +93,11 @@ void check_violation(struct check_result *result, const uint64_t *evidence, size
 	}
 }
 
+void check_permit(struct check_result *result, bool permitted)
+{
+	result->permitted += permitted;
+}
+
 void check_end(struct check_result *result, const char *summary_format, ...)
 {
 	va_list args;

@@ -33,10 +33,13 @@ struct check_result {
 	enum check_verdict verdict;
 	uint64_t opportunities;
 	uint64_t violations; /* all of them; the first CHECK_FINDINGS_MAX are in findings */
+	uint64_t permitted;  /* of them, those that the system's contract permits */
 	uint32_t finding_count;
 	char summary[160]; /* "24 tasks, 24 commits, 0 duplicates"; why it is vacuous */
 	struct check_finding findings[CHECK_FINDINGS_MAX];
 };
+
+enum check_promise { CHECK_PROMISE_NONE = 0, CHECK_EXACTLY_ONCE, CHECK_AT_LEAST_ONCE, CHECK_AT_MOST_ONCE };
 
 #define CHECK_PROVIDERS_MAX 16
 #define CHECK_CASCADE_MAX   32
@@ -87,6 +90,9 @@ struct check_config {
 
 	/* what the system promises: a deviation that was never promised is reported as such */
 	bool promises_exactly_once;
+	enum check_promise commits, notifications; /* as declared */
+	bool calls_throttled;                      /* it says itself that it calls again inside a throttle window */
+	bool any_order;                            /* and that it falls back in no order */
 };
 
 struct check {
@@ -107,6 +113,8 @@ void check_config_init(struct check_config *config);
 void check_begin(struct check_result *result);
 void check_violation(struct check_result *result, const uint64_t *evidence, size_t count, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* The violation just reported is one that the contract permits, if it does. */
+void check_permit(struct check_result *result, bool permitted);
 void check_end(struct check_result *result, const char *summary_format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

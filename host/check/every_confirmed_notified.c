@@ -33,16 +33,18 @@ static void run(const struct history_view *view, const struct check_config *conf
 		if (due_us < healed_us)
 			due_us = healed_us;
 		due_us += config->notify_limit_us;
-		if (t->notified == OP_NONE)
+		if (t->notified == OP_NONE) {
 			check_violation(result, evidence, 3, "task %s was committed (%.10s) and never notified",
 			    t->task, view->ops[t->first_commit].key);
-		else if (view->ops[t->notified].time_us > due_us)
+			check_permit(result, config->notifications == CHECK_AT_MOST_ONCE);
+		} else if (view->ops[t->notified].time_us > due_us) {
 			check_violation(result, evidence, 2,
 			    "task %s was notified %.1f s after its commit, past the limit of %.1f s", t->task,
 			    (double)(view->ops[t->notified].time_us - view->ops[t->first_commit].time_us) / 1e6,
 			    (double)config->notify_limit_us / 1e6);
-		else
+		} else {
 			notified++;
+		}
 	}
 	check_end(result, "%" PRIu64 " committed, %" PRIu64 " notified in time", result->opportunities, notified);
 	facts_finish(&facts);

@@ -108,6 +108,7 @@ static uint64_t judge_tasks(const struct history_view *view, const struct facts 
 		    ")%s",
 		    t->task, t->commits, first->key, first->attempt, second->key, second->attempt,
 		    config->promises_exactly_once ? "" : "; the system does not promise exactly-once");
+		check_permit(result, config->commits == CHECK_AT_LEAST_ONCE);
 	}
 	return twice;
 }

@@ -14,7 +14,6 @@ static void run(const struct history_view *view, const struct check_config *conf
 	uint64_t committed = 0, given_up = 0;
 	size_t i;
 
-	(void)config;
 	check_begin(result);
 	facts_gather(&facts, view);
 	for (i = 0; i < facts.count; i++) {
@@ -35,6 +34,7 @@ static void run(const struct history_view *view, const struct check_config *conf
 			check_violation(result, evidence, 4,
 			    "task %s was accepted at %.3f s and never finished, nor was it given up", t->task,
 			    (double)view->ops[t->accepted].time_us / 1e6);
+			check_permit(result, config->commits == CHECK_AT_MOST_ONCE);
 		}
 	}
 	check_end(result, "%" PRIu64 " accepted, %" PRIu64 " committed, %" PRIu64 " given up, %" PRIu64 " lost",

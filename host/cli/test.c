@@ -36,6 +36,7 @@ static const char usage[] =
     "  -j, --jobs N          so many experiments beside each other (default: 2 where there are two processors)\n"
     "      --keep            keep the run directory of each run, not only of those that failed\n"
     "      --dry-run         stop after the plan; touch nothing\n"
+    "      --strict          what the system's contract permits is a deviation all the same\n"
     "      --pathological    allow faults that may take the machine down\n"
     "      --json            print one JSON document      --jsonl   one JSON object a line\n"
     "      --junit FILE      write JUnit XML to FILE too\n"
@@ -56,6 +57,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {"keep", no_argument, NULL, 'k'},
 	    {"dry-run", no_argument, NULL, 'n'},
 	    {"pathological", no_argument, NULL, 'P'},
+	    {"strict", no_argument, NULL, 'C'},
 	    {"json", no_argument, NULL, 'D'},
 	    {"jsonl", no_argument, NULL, 'l'},
 	    {"junit", required_argument, NULL, 'J'},
@@ -99,6 +101,9 @@ static int parse(struct arguments *a, int argc, char **argv)
 			break;
 		case 'P':
 			a->engine.allow_pathological = true;
+			break;
+		case 'C':
+			a->engine.strict = true;
 			break;
 		case 'D':
 			both |= a->format == FORMAT_JSONL;

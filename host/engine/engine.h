@@ -30,6 +30,7 @@ struct engine_options {
 	bool dry_run; /* stop after the plan; touch nothing */
 	bool timeline; /* keep the timeline in the result */
 	bool allow_pathological;
+	bool strict;               /* what the contract permits is not expected for that */
 	struct progress *progress; /* may be NULL */
 	unsigned lane;             /* of progress, for this run */
 	struct interrupt *interrupt;

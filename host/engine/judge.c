@@ -124,7 +124,7 @@ static void judge_expectation(struct run *run)
 	const struct spec_strings *may = c->has_expect ? c->may : &run->x->expect_may;
 	const struct spec_strings *vacuous = c->has_expect ? c->vacuous : &run->x->expect_vacuous;
 	struct result *result = run->result;
-	const char *missing = NULL, *surprise = NULL, *empty = NULL;
+	const char *missing = NULL, *surprise = NULL, *empty = NULL, *permitted = NULL;
 	bool tested = false;
 	size_t i;
 
@@ -136,7 +136,10 @@ static void judge_expectation(struct run *run)
 		tested = tested || k->result.verdict != CHECK_VACUOUS;
 		switch (k->result.verdict) {
 		case CHECK_DEVIATED:
-			k->expected = in(deviated, name) || in(may, name);
+			k->permitted = k->result.permitted == k->result.violations;
+			k->expected = in(deviated, name) || in(may, name) || (k->permitted && !run->options->strict);
+			if (k->permitted && !permitted)
+				permitted = name;
 			if (!k->expected && !surprise)
 				surprise = name;
 			result->verdict = VERDICT_DEVIATED;
@@ -164,6 +167,9 @@ static void judge_expectation(struct run *run)
 		snprintf(result->reason, sizeof result->reason, "%s had no opportunity", empty);
 	if (surprise || (deviated && deviated->count))
 		say_why(result, surprise ? surprise : deviated->items[0]);
+	else if (permitted)
+		say_why(result, permitted);
+	contract_say(run);
 }
 
 void stage_judge(struct run *run)

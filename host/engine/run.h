@@ -144,6 +144,9 @@ int stage_close(
     struct run *run); /* settle.c: rollbacks, then the system is stopped and audited, whatever happened before */
 void stage_judge(struct run *run); /* judge.c */
 
+/* contract.c: fills result->contract with what was promised of what deviated; empty when nothing did. */
+void contract_say(struct run *run);
+
 /* recovery.c: the longest time that something broken needed to work again, in microseconds; -1: nothing to measure. Pure. */
 int64_t recovery_us(const struct history_view *view);
 

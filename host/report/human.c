@@ -115,7 +115,9 @@ static void put_check(FILE *out, const struct result *result, uint32_t c, const 
 	    check_verdict_name(check->result.verdict), failed ? paint->plain : "", check->check->name,
 	    check->result.opportunities, check->result.opportunities == 1 ? "y  " : "ies",
 	    text_clean(text, sizeof text, check->result.summary),
-	    check->result.verdict != CHECK_HELD && check->expected ? " (as expected)" : "");
+	    check->result.verdict == CHECK_HELD || !check->expected ? ""
+	    : check->permitted && !check->named                     ? " (as its contract permits)"
+								    : " (as expected)");
 }
 
 static void put_faults(FILE *out, const struct result *result)
@@ -181,6 +183,8 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 	uint32_t c;
 
 	put_line(out, options, result, &paint);
+	if (*result->contract)
+		fprintf(out, "      contract: %s\n", text_clean(text, sizeof text, result->contract));
 	if (options->verbosity >= 1 || !result->ok)
 		put_faults(out, result);
 	for (c = 0; c < result->check_count; c++) {

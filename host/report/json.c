@@ -89,6 +89,7 @@ static json_t *json_check(const struct result *result, uint32_t c)
 	rc |= put_bool(object, "ok", !result_check_failed(check));
 	rc |= put_count(object, "opportunities", check->result.opportunities);
 	rc |= put_count(object, "violations", check->result.violations);
+	rc |= put_bool(object, "permitted", check->permitted);
 	rc |= put_text(object, "summary", check->result.summary);
 	for (f = 0; f < check->result.finding_count; f++)
 		rc |= json_array_append_new(findings, json_finding(result, c, f));
@@ -146,6 +147,7 @@ static json_t *json_result(const struct report_options *options, const struct re
 					      : text_reason(text, sizeof text, result));
 	if (planned)
 		rc |= put_text(object, "plan", result->reason);
+	rc |= put_text(object, "contract", result->contract);
 	rc |= put_text(object, "file", result->file);
 	rc |= put_text(object, "bug", result->bug);
 	rc |= put_text(object, "run_directory", result->run_dir);

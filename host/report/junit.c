@@ -122,6 +122,8 @@ static void put_case(FILE *out, const char *suite, const struct report_options *
 	put_property(out, "verdict", verdict_name(result->verdict));
 	if (*result->bug)
 		put_property(out, "bug", result->bug);
+	if (*result->contract)
+		put_property(out, "contract", result->contract);
 	fputs("      </properties>\n", out);
 	if (outcome != OUTCOME_OK) {
 		text_reason(reason, sizeof reason, result);

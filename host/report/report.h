@@ -47,8 +47,9 @@ struct result_fault {
 struct result_check {
 	const struct check *check;
 	struct check_result result;
-	bool named;    /* it is named as one that must deviate: it comes first in the line */
-	bool expected; /* it held, deviated, or was vacuous, as it should or may */
+	bool named;     /* it is named as one that must deviate: it comes first in the line */
+	bool permitted; /* it deviated as the system's own contract lets it */
+	bool expected;  /* it held, deviated, or was vacuous, as it should or may */
 };
 
 struct result {
@@ -59,6 +60,8 @@ struct result {
 	bool halted;          /* aborted together with every other run: what was still to come is not begun */
 	bool ok;              /* what happened is what was expected: the line says ok, and counts as held */
 	char reason[320];     /* one sentence for anything but held */
+	char contract
+	    [512]; /* what was promised of what deviated: "commits at-least-once (declared) -> expected; ..."; or "" */
 	struct result_fault faults[RESULT_FAULTS_MAX];
 	uint32_t fault_count;
 	struct result_check checks[12];

@@ -139,8 +139,11 @@ char *text_reason(char *ret, size_t size, const struct result *result)
 	name_others(also, sizeof also, result, check);
 	if (result->reruns)
 		snprintf(again, sizeof again, "; reproduced %u/%u", result->reproduced, result->reruns);
-	snprintf(raw, sizeof raw, "%s%s: %s%s%s", check->check->name, result->ok ? ", as expected" : "", what_of(check),
-	    also, again);
+	snprintf(raw, sizeof raw, "%s%s: %s%s%s", check->check->name,
+	    !result->ok                         ? ""
+	    : check->permitted && !check->named ? ", as its contract permits"
+						: ", as expected",
+	    what_of(check), also, again);
 	return text_clean(ret, size, raw);
 }
 

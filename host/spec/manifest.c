@@ -241,27 +241,6 @@ static const struct node_field wal_fields[] = {
 };
 static const struct node_table wal_table = {.fields = wal_fields};
 
-static int contract_finish(struct node_file *file, const struct spec_pair *pair)
-{
-	static const char *const names[] = {"commits", "notifications", NULL};
-	static const char *const promises[] = {"exactly-once", "at-least-once", "at-most-once", NULL};
-	const char *nearest;
-	size_t i;
-
-	for (i = 0; names[i] && strcmp(names[i], pair->name) != 0; i++)
-		;
-	if (!names[i]) {
-		nearest = spec_nearest(pair->name, names);
-		return node_fail_at(file, pair->line, pair->column, "unknown key '%.40s'; %s '%s'", pair->name,
-		    nearest ? "did you mean" : "known: commits and", nearest ? nearest : "notifications");
-	}
-	for (i = 0; promises[i]; i++)
-		if (!strcmp(promises[i], pair->value))
-			return 0;
-	return node_fail_at(file, pair->line, pair->column,
-	    "expected exactly-once, at-least-once or at-most-once, found '%.40s'", pair->value);
-}
-
 static int unique(struct node_file *file, const yaml_node_t *node, const struct spec_strings *list, const char *what)
 {
 	size_t i, j;
@@ -336,9 +315,6 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 		return -1;
 	if (globs_finish(file, node_get(file, node, "agents")) != 0)
 		return -1;
-	for (i = 0; i < manifest->contract.count; i++)
-		if (contract_finish(file, &manifest->contract.items[i]) != 0)
-			return -1;
 	if (manifest->wal.recover_point) {
 		const char *const *points = (const char *const *)manifest->faultpoints.items;
 
@@ -388,10 +364,15 @@ static const struct node_field manifest_fields[] = {
 	IN(faultpoints),
 	.help = "Points in its code that include tritone/faultpoint.h."},
     {.key = "contract",
-	.type = NODE_PAIRS,
+	.type = NODE_CUSTOM,
 	IN(contract),
-	.form = "map with _commits_ and _notifications_: exactly-once, at-least-once or at-most-once",
-	.help = "What it promises. A verdict says what happened, and whether the opposite was promised."},
+	.read = spec_contract_read,
+	.form = "map",
+	.table = &spec_contract_table,
+	.help = "What it promises, by its own documentation. A deviation that this permits is expected; a verdict says "
+		"what "
+		"happened, and "
+		"whether the opposite was promised."},
     {.key = "policy",
 	.type = NODE_PAIRS,
 	IN(policy),

@@ -231,6 +231,27 @@ const char *policy_key(const char *invariant, const char *parameter)
 	return parameter;
 }
 
+static const char *promised(const struct spec_manifest *manifest, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < manifest->contract.count; i++)
+		if (!strcmp(manifest->contract.items[i].name, name))
+			return manifest->contract.items[i].value;
+	return "";
+}
+
+static enum check_promise promise_of(const struct spec_manifest *manifest, const char *name)
+{
+	const char *value = promised(manifest, name);
+
+	if (!strcmp(value, "exactly-once"))
+		return CHECK_EXACTLY_ONCE;
+	if (!strcmp(value, "at-least-once"))
+		return CHECK_AT_LEAST_ONCE;
+	return !strcmp(value, "at-most-once") ? CHECK_AT_MOST_ONCE : CHECK_PROMISE_NONE;
+}
+
 int spec_check_config(const struct spec_manifest *manifest, const struct spec_experiment *experiment,
     struct check_config *config, struct error *err)
 {
@@ -243,10 +264,11 @@ int spec_check_config(const struct spec_manifest *manifest, const struct spec_ex
 	for (i = 0; i < manifest->gateway.cascade.count && i < CHECK_CASCADE_MAX; i++)
 		config->cascade[config->cascade_count++] = manifest->gateway.cascade.items[i];
 	config->notifies = manifest->gateway.sinks.count > 0;
-	config->promises_exactly_once = false;
-	for (i = 0; i < manifest->contract.count; i++)
-		if (!strcmp(manifest->contract.items[i].name, "commits"))
-			config->promises_exactly_once = !strcmp(manifest->contract.items[i].value, "exactly-once");
+	config->commits = promise_of(manifest, "commits");
+	config->notifications = promise_of(manifest, "notifications");
+	config->promises_exactly_once = config->commits == CHECK_EXACTLY_ONCE;
+	config->calls_throttled = !strcmp(promised(manifest, "throttling"), "retries");
+	config->any_order = !strcmp(promised(manifest, "order"), "any");
 	if (policy_apply(&manifest->policy, manifest->file, config, err) != 0)
 		return -1;
 	for (i = 0; experiment && i < experiment->invariant_count; i++)

@@ -8,6 +8,8 @@
 extern const struct node_table spec_manifest_table, spec_experiment_table, spec_suite_table;
 extern const struct node_table spec_activity_table, spec_hypothesis_table, spec_fault_table, spec_variable_table,
     spec_expect_table;
+extern const struct node_table spec_contract_table;
+int spec_contract_read(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
 
 /* The file's name without its directory and .yaml, .yml, .json. */
 char *spec_stem(struct arena *arena, const char *path);

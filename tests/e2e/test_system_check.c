@@ -153,6 +153,53 @@ static void test_it_ignores_sigterm(void **state)
 	nothing_is_left(world);
 }
 
+/* ---- what is promised ---- */
+
+/* The orchestrator commits a task twice when it is killed between commit and record: whether that is a failure is its contract's. */
+static void test_contract(void **state)
+{
+	static const struct {
+		const char *contract, *strict;
+		int status;
+		const char *line, *word;
+	} rows[] = {
+	    {"commits: at-least-once", NULL, 0, "deviated  no-duplicate-commit, as its contract permits: task t00",
+		"contract: commits at-least-once (declared) -> expected; exactly-once would be broken (source: page "
+		"3)\n"},
+	    {"commits: at-least-once", "--strict", 1, "DEVIATED  no-duplicate-commit: task t00",
+		"-> expected; exactly-once"},
+	    {"commits: exactly-once", NULL, 1, "DEVIATED  no-duplicate-commit: task t00",
+		"contract: commits exactly-once (declared) -> broken (source: page 3)\n"},
+	    {"order: cascade", NULL, 1, "DEVIATED  no-duplicate-commit: task t00",
+		"contract: commits: nothing is declared (source: page 3)\n"},
+	};
+	struct world *world = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char to[128];
+		struct ran *ran;
+		const char *file;
+
+		snprintf(to, sizeof to, "%s\n  source: page 3", rows[i].contract);
+		world_manifest(world, "twice.yaml", "commits: exactly-once", to);
+		file = world_write(world, "x.yaml",
+		    "title: killed between the commit and its record\n"
+		    "system: ./twice.yaml\n"
+		    "arguments: [--bug, double-commit-on-retry]\n"
+		    "workload: {tasks: 9, tail: 0}\n"
+		    "faults:\n"
+		    "  - {plugin: orchestrator-kill, arguments: {point: git-commit.after, nth: 2}}\n"
+		    "invariants: [no-duplicate-commit, no-lost-task]\n"
+		    "expect: {may: [wal-intact]}\n");
+		ran = tritone(world, "test", "--reruns", "0", file, rows[i].strict, NULL);
+		ran_status(ran, rows[i].status);
+		ran_has(ran, rows[i].line);
+		ran_has(ran, rows[i].word);
+	}
+	nothing_is_left(world);
+}
+
 static void test_interrupted(void **state)
 {
 	struct world *world = *state;
@@ -176,6 +223,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_it_ends_before_it_is_ready, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_forks_away, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_ignores_sigterm, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_contract, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_interrupted, world_create, world_destroy),
 	};
 
