@@ -31,6 +31,32 @@ static void test_what_ends_a_fault_comes_after_it(void **state)
 	assert_false(fault_see(&fault, &op));
 }
 
+/* A random part of `within`: the same for the same seed, another one for each fault. */
+static void test_a_random_moment(void **state)
+{
+	char first[] = "kill-1", second[] = "kill-2";
+	struct spec_fault spec = {.when = {.event = SPEC_EVENT_COMMIT, .nth = 1, .after_ms = 10, .within_ms = 1000}};
+	struct op op = {.kind = OP_COMMIT, .type = OP_OK, .task = "", .actor = "", .time_us = 5000};
+	struct engine_options options = {.seed = 7};
+	struct run run = {.options = &options};
+	uint64_t due[4];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		struct run_fault fault = {.spec = &spec, .run = &run};
+
+		spec.name = i == 2 ? second : first;
+		options.seed = i == 3 ? 8 : 7;
+		assert_true(fault_see(&fault, &op));
+		assert_in_range(fault.due_us, 15000, 1014999);
+		due[i] = fault.due_us;
+	}
+	assert_int_equal(due[0], due[1]);
+	assert_int_not_equal(due[0], due[2]);
+	assert_int_not_equal(due[0], due[3]);
+}
+
 /* What is red is known by its name, of which only so much is looked at. */
 static void test_claims_with_long_names(void **state)
 {
@@ -111,6 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_what_ends_a_fault_comes_after_it),
+	    cmocka_unit_test(test_a_random_moment),
 	    cmocka_unit_test(test_claims_with_long_names),
 	    cmocka_unit_test(test_the_end_of_a_task),
 	};

@@ -242,6 +242,8 @@ const char *run_lookup(void *arg, const char *name)
 		for (i = 0; i < all[k]->count; i++)
 			if (!strcmp(all[k]->items[i].name, name))
 				return all[k]->items[i].value;
+	if (!strcmp(name, "provider") && run->manifest && run->manifest->gateway.providers.count)
+		return run->manifest->gateway.providers.items[0];
 	return run->system ? system_lookup(run->system, name) : NULL;
 }
 

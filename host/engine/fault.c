@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "engine/run.h"
 
@@ -48,6 +49,16 @@ static uint64_t us(int64_t ms)
 	return ms > 0 ? (uint64_t)ms * 1000 : 0;
 }
 
+/* How long after its moment it comes: each fault of a run has a random part of its own. */
+static uint64_t delay_us(const struct run_fault *fault, const struct spec_when *when)
+{
+	uint64_t range = us(when->within_ms);
+	const char *name = fault->spec->name;
+
+	return us(when->after_ms) +
+	       (range ? XXH3_64bits_withSeed(name, strlen(name), fault->run->options->seed) % range : 0);
+}
+
 /* The request that the barrier holds, whichever the gateway counted as the n-th: its invoke says "held ID ID". */
 static bool is_held(const struct run_fault *fault, const struct op *op)
 {
@@ -83,7 +94,7 @@ bool fault_see(struct run_fault *fault, const struct op *op)
 		if (!is_moment(fault, op))
 			return false;
 		fault->state = FAULT_DUE;
-		fault->due_us = op->time_us + us(when->after_ms);
+		fault->due_us = op->time_us + delay_us(fault, when);
 		snprintf(fault->event_task, sizeof fault->event_task, "%s", op->task);
 		return true;
 	}
@@ -91,7 +102,7 @@ bool fault_see(struct run_fault *fault, const struct op *op)
 	if (fault->state == FAULT_ACTIVE && op->index > fault->invoke && matches(until, op)) {
 		if (++fault->until_seen != (until->nth ? until->nth : 1))
 			return false;
-		fault->end_us = op->time_us + us(until->after_ms);
+		fault->end_us = op->time_us + delay_us(fault, until);
 		return true;
 	}
 	return false;
@@ -449,7 +460,7 @@ uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
 {
 	if (fault->state == FAULT_WAITING && fault->spec->when.event == SPEC_EVENT_NONE) {
 		fault->state = FAULT_DUE;
-		fault->due_us = fault->run->began_us + us(fault->spec->when.after_ms);
+		fault->due_us = fault->run->began_us + delay_us(fault, &fault->spec->when);
 	}
 	if (fault->state == FAULT_DUE) {
 		if (too_late(fault)) {

@@ -125,8 +125,8 @@ void run_shut(struct run *run);
 /* services.c: what the fault runners get from this run, at run->socket */
 int services_start(struct run *run, struct error *err);
 
-/* activity.c: a spec_lookup_fn over a run: what the experiment's configuration and secrets define, then the system's variables,
- * once there is a system. */
+/* activity.c: a spec_lookup_fn over a run: what the experiment's configuration and secrets define, then ${provider}, then the system's
+ * variables, once there is a system. */
 const char *run_lookup(void *run, const char *name);
 
 /* activity.c: probes and actions of the experiment file. 0 within tolerance, 1 not (err->text says what was found), -1 could not be done. */

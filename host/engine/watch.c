@@ -213,7 +213,8 @@ int stage_watch(struct run *run)
 		r = fault_arm(&run->faults[i]);
 	/* What has no moment of its own is in force before the first task is handed in: else some would slip past it. */
 	for (i = 0; r == 0 && i < run->fault_count; i++)
-		if (run->x->faults[i].when.event == SPEC_EVENT_NONE && run->x->faults[i].when.after_ms == 0)
+		if (run->x->faults[i].when.event == SPEC_EVENT_NONE && run->x->faults[i].when.after_ms == 0 &&
+		    run->x->faults[i].when.within_ms == 0)
 			(void)fault_advance(&run->faults[i], history_now_us(run->history));
 	if (r == 0 && workload_start(&run->workload, run->system, &run->x->workload.roles, run->x->workload.rate, 0,
 			  run->x->workload.tasks, &err))

@@ -90,6 +90,10 @@ static const struct node_field when_fields[] = {
 	.help = "The request stays unanswered until the fault is injected: no race. For provider-request and notify."},
     {.key = "of", .type = NODE_TEXT, WHEN_IN(of), .help = "Only of this provider, sink, or fault (by its name)."},
     {.key = "after", .type = NODE_DURATION, WHEN_IN(after_ms), .help = "So long after the event."},
+    {.key = "within",
+	.type = NODE_DURATION,
+	WHEN_IN(within_ms),
+	.help = "And a random part of this later, the same for the same seed."},
     {.key = NULL},
 };
 static const struct node_table when_table = {.fields = when_fields, .finish = when_finish};

@@ -127,6 +127,7 @@ struct spec_when {
 	bool hold;             /* the request stays unanswered until the fault is injected */
 	char *of;              /* provider, sink or fault name that the event is about; NULL: any */
 	int64_t after_ms;      /* since the workload began (SPEC_EVENT_NONE), or since the event */
+	int64_t within_ms;     /* and a random part of this, by the run's seed */
 	unsigned line, column; /* of `of` when it is there, else of all this */
 };
 
