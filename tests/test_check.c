@@ -153,6 +153,7 @@ static void test_defaults(void **state)
 	    .slo_tasks = 50,
 	    .breaker_trials = 1,
 	    .promises_exactly_once = true,
+	    .notifies = true,
 	};
 	struct check_config config;
 
