@@ -384,6 +384,67 @@ static void full_disk_costs_the_task_no_attempt(void **state)
 	}
 }
 
+static void lose_the_log(struct world *w)
+{
+	w->write_fails = true;
+	world_pass(w, 100 * WORLD_MS);
+	assert_false(core_writable(w->core));
+}
+
+/* A recovery that begins with the log and does not come to its end. */
+static void recover_in_vain(struct world *w)
+{
+	struct error err;
+
+	core_reset(w->core);
+	for (uint64_t lsn = 1; lsn <= w->durable; lsn++)
+		if (core_replay(w->core, lsn, 1, w->log[lsn - 1].kind, w->log[lsn - 1].payload, w->log[lsn - 1].size,
+			&err) != 0)
+			fail_msg("%s", err.text);
+}
+
+/* What the providers did is no less true for the log that did not take it, also when the first recoveries fail. */
+static void what_was_learnt_outlives_the_log(void **state)
+{
+	struct core_options options;
+	struct core_status status;
+	struct world *w;
+
+	(void)state;
+	world_options(&options);
+	w = world_create(&options);
+	w->provider_status[0] = 500;
+	world_submit(w, 1, "a", "write", NULL);
+	world_run(w, 2 * SECOND);
+	assert_int_equal(world_records(w, CORE_RECORD_BREAKER), 1);
+	world_pass(w, SECOND);
+	world_submit(w, 2, "b", "write", NULL); /* the trial fails, but the log does not take it */
+	while (w->calls[w->call_count - 1].provider != 0)
+		world_pass(w, WORLD_MS);
+	lose_the_log(w);
+	recover_in_vain(w);
+	recover_in_vain(w);
+	world_reopen(w);
+	core_status(w->core, w->now_us, &status);
+	assert_string_equal(status.providers[0].breaker, "open");
+	w->provider_status[0] = 0;
+	world_pass(w, SECOND);
+	core_status(w->core, w->now_us, &status);
+	assert_string_equal(status.providers[0].breaker, "half-open");
+	world_submit(w, 3, "c", "write", NULL); /* this one succeeds */
+	while (w->calls[w->call_count - 1].provider != 0)
+		world_pass(w, WORLD_MS);
+	lose_the_log(w);
+	world_reopen(w);
+	core_status(w->core, w->now_us, &status);
+	assert_string_equal(status.providers[0].breaker, "closed");
+	assert_int_equal(world_records(w, CORE_RECORD_BREAKER), 2);
+	world_restart(w, 0); /* who dies knows what the log knows */
+	core_status(w->core, w->now_us, &status);
+	assert_string_equal(status.providers[0].breaker, "half-open");
+	world_destroy(w);
+}
+
 static bool note_restore(struct world *w, const struct core_effect *e)
 {
 	if (e->kind == CORE_SPAWN)
@@ -430,6 +491,7 @@ int main(void)
 	    cmocka_unit_test(own_deaths_cost_the_task_no_attempt),
 	    cmocka_unit_test(own_deaths_are_bounded),
 	    cmocka_unit_test(full_disk_costs_the_task_no_attempt),
+	    cmocka_unit_test(what_was_learnt_outlives_the_log),
 	    cmocka_unit_test(restoring_is_not_forgotten),
 	};
 
