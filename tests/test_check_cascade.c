@@ -210,6 +210,85 @@ static void test_a_window_that_nobody_heard_of(void **state)
 	expect(JUDGE("cascade-order"), DEVIATED);
 }
 
+/* That a provider is well again is only known from an agent that lived to tell. */
+static void test_a_recovery_that_nobody_heard_of(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t trial, death;
+
+	f->config.breaker_reset_us = f->config.throttle_default_us = 0;
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	trial = SAY(s, 5000, CALL, INVOKE, .task = "a", .actor = "claude");
+	s->ops[SAY(s, 5010, CALL, OK, .task = "a", .actor = "claude", .status = 200)].pair = trial;
+	death = SAY(s, 5110, AGENT, OK, .task = "a", .actor = "a");
+	trial = SAY(s, 7000, CALL, INVOKE, .task = "b", .actor = "claude");
+	SAY(s, 7000, CALL, INVOKE, .task = "c", .actor = "codex");
+	expect(JUDGE("cascade-order"), HELD); /* b's is a trial */
+	s->ops[death].task = "d";             /* that was another's death */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[death].task = "a";
+	s->ops[death].time_us++; /* it has told of it */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[death].kind = OP_SYSTEM; /* so long after it the system has written it down */
+	s->ops[death].type = OP_INFO;
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[death].time_us--;
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[death].kind = OP_CALL; /* whoever goes on has told */
+	s->ops[death].type = OP_INVOKE;
+	s->ops[death].actor = "gemini";
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[death].kind = OP_SYSTEM;
+	s->ops[death].type = OP_INFO;
+	s->ops[trial].actor = "gemini"; /* but without a trial there is no reason */
+	expect(JUDGE("cascade-order"), DEVIATED);
+}
+
+/* What was let go before the breaker opened succeeds: the breaker waits for its trial all the same. */
+static void test_a_success_that_was_no_trial(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t late;
+
+	f->config.throttle_default_us = 0;
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	late = SAY(s, 799, CALL, INVOKE, .task = "a", .actor = "claude");
+	s->ops[SAY(s, 810, CALL, OK, .task = "a", .actor = "claude", .status = 200)].pair = late;
+	SAY(s, 7000, CALL, INVOKE, .task = "b", .actor = "claude");
+	SAY(s, 7000, CALL, INVOKE, .task = "c", .actor = "codex");
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[late].time_us = 800000;
+	expect(JUDGE("cascade-order"), DEVIATED);
+}
+
+/* Work in flight that was throttled may wait for its own provider, though an earlier one is well again. */
+static void test_waiting_is_no_fallback(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t again;
+
+	SAY(s, 0, CALL, FAIL, .actor = "codex", .task = "a", .attempt = 1, .status = 429, .number = 20);
+	again = SAY(s, 20000, CALL, INVOKE, .actor = "codex", .task = "a", .attempt = 1);
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[again].attempt = 2; /* a new attempt begins at the first place again */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[again].attempt = 1;
+	s->ops[again].task = "b";
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[again].task = "a";
+	s->ops[again].actor = "gemini";
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[again].actor = "codex";
+	s->ops[0].status = 500;
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[0].status = 429;
+	SAY(s, 40000, CALL, INVOKE, .actor = "codex", .task = "a", .attempt = 1); /* it has waited once */
+	assert_int_equal(JUDGE("cascade-order").violations, 1);
+}
+
 /* Two models of one provider are two places. */
 static void test_models_of_one_provider(void **state)
 {
@@ -295,6 +374,9 @@ int main(void)
 	    CASE(test_calls_are_told),
 	    CASE(test_a_full_cascade),
 	    CASE(test_a_window_that_nobody_heard_of),
+	    CASE(test_a_recovery_that_nobody_heard_of),
+	    CASE(test_a_success_that_was_no_trial),
+	    CASE(test_waiting_is_no_fallback),
 	    CASE(test_models_of_one_provider),
 	    CASE(test_a_place_for_any_model),
 	};

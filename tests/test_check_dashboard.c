@@ -105,6 +105,32 @@ static void test_when_a_claim_of_red_is_false(void **state)
 	expect(JUDGE("dashboard-honest"), HELD);
 }
 
+/* One that has lost its log before the first answer was in it does not know of that answer, and sends again. */
+static void test_what_is_sent_again_is_not_known_to_be_delivered(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+
+	story_task(s, 0, "a", "c1");
+	SAY(s, 100, NOTIFY, INVOKE, .task = "a");
+	SAY(s, 110, CLAIM, OK, .actor = "delivery", .number = 0, .value = 0, .detail = "red");
+	SAY(s, 2000, STAGE, INVOKE, .actor = "x");
+	SAY(s, 5000, NOTIFY, OK, .task = "a");
+	expect(JUDGE("dashboard-honest"), HELD);
+	SAY(s, 5499, NOTIFY, FAIL, .task = "x");
+	expect(JUDGE("dashboard-honest"), HELD);
+	s->ops[s->count - 1].time_us = 5500000;  /* but then it does */
+	expect(JUDGE("dashboard-honest"), HELD); /* of a claim that was true when it was made */
+	SAY(s, 5600, CLAIM, OK, .actor = "delivery", .number = 0, .value = 0, .detail = "red");
+	SAY(s, 6599, NOTIFY, FAIL, .task = "x");
+	expect(JUDGE("dashboard-honest"), HELD);
+	s->ops[s->count - 1].time_us = 6600000;
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+	s->ops[7].kind = OP_STAGE; /* nor was the first one true, had it not sent again */
+	s->count = 11;
+	expect(JUDGE("dashboard-honest"), DEVIATED);
+}
+
 static void test_the_claim_of_a_dead_system_is_not_its_word(void **state)
 {
 	struct fixture *f = *state;
@@ -332,6 +358,7 @@ int main(void)
 	    CASE(test_a_dashboard_over_an_empty_ledger_says_nothing),
 	    CASE(test_a_claim_of_red_that_was_true_once),
 	    CASE(test_when_a_claim_of_red_is_false),
+	    CASE(test_what_is_sent_again_is_not_known_to_be_delivered),
 	    CASE(test_the_claim_of_a_dead_system_is_not_its_word),
 	    CASE(test_each_false_claim_is_told_once),
 	    CASE(test_the_success_claimed_is_judged_both_ways),

@@ -250,6 +250,105 @@ static void test_what_a_trial_decides(void **state)
 	expect(JUDGE("bounded-effort"), HELD);
 }
 
+/* A success of a call that was no trial may close a breaker, or not: what fails while it may be open need not count. */
+static void test_a_success_that_was_no_trial(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t before[4], again;
+
+	for (int i = 0; i < 4; i++)
+		before[i] = SAY(s, 0, CALL, INVOKE, .task = "a", .actor = "claude");
+	for (int i = 0; i < 3; i++)
+		SAY(s, 100, CALL, FAIL, .task = "a", .actor = "claude", .status = 500); /* until 900 */
+	ENDS(f, 110, OK, before[0], .status = 200);
+	for (int i = 1; i < 4; i++)
+		ENDS(f, 600, FAIL, before[i], .status = 500);
+	SAY(s, 950, CALL, INVOKE, .task = "b", .actor = "claude"); /* would be open until 1400 if they counted */
+	expect(JUDGE("bounded-effort"), HELD);
+	assert_int_equal(JUDGE("bounded-effort").opportunities, 3);
+	again = s->count;
+	for (int i = 0; i < 3; i++) /* what was begun when it could not be open any more counts */
+		ENDS(f, 1000, FAIL, again - 1, .status = 500);
+	SAY(s, 1500, CALL, INVOKE, .task = "b", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->ops[again - 1].time_us = 899999; /* a little before it, it might */
+	expect(JUDGE("bounded-effort"), HELD);
+}
+
+/* Nobody has heard of a failure whose caller died so soon that it could not tell. */
+static void test_a_failure_that_nobody_heard_of(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t death, trial;
+
+	for (int i = 0; i < 3; i++)
+		SAY(s, 0, CALL, FAIL, .task = i == 1 ? "b" : "a", .actor = "claude", .status = 500);
+	death = SAY(s, 100, AGENT, OK, .task = "b", .actor = "b");
+	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[death].time_us++;
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->ops[death].time_us--;
+	s->ops[death].task = "c";
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->ops[death].task = "b";
+	s->ops[death].kind = OP_CALL; /* it goes on: it has told of it */
+	s->ops[death].type = OP_INVOKE;
+	s->ops[death].actor = "codex";
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->count = death + 1;
+	SAY(s, 100, AGENT, OK, .task = "b", .actor = "b"); /* and dies all the same */
+	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->count = 3;
+	SAY(s, 100, AGENT, OK, .task = "b", .actor = "b");
+	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
+	SAY(s, 310, CALL, FAIL, .task = "a", .actor = "claude",
+	    .status = 500); /* but it may have been heard, and be open */
+	SAY(s, 850, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->count--;
+	SAY(s, 850, CALL, FAIL, .task = "a", .actor = "claude", .status = 500); /* now there are three */
+	SAY(s, 1300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	trial = open_and_try(f);
+	ENDS(f, 1100, FAIL, trial, .status = 500, .task = "b"); /* open again, if that was told */
+	SAY(s, 1300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->count--;
+	SAY(s, 1110, AGENT, OK, .task = "b", .actor = "b");
+	SAY(s, 1300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+}
+
+/* A failure that may have been heard, or not, may have opened the breaker with those that came after it. */
+static void test_a_count_that_nobody_knows(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t early, third;
+
+	early = SAY(s, 0, CALL, INVOKE, .task = "c", .actor = "claude");
+	for (int i = 0; i < 2; i++)
+		SAY(s, 10, CALL, FAIL, .task = i ? "b" : "a", .actor = "claude", .status = 500);
+	SAY(s, 20, AGENT, OK, .task = "b", .actor = "b");
+	third =
+	    SAY(s, 30, CALL, FAIL, .task = "a", .actor = "claude", .status = 500); /* open until 830, or not at all */
+	ENDS(f, 600, FAIL, early, .status = 500);
+	SAY(s, 835, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[third].kind =
+	    OP_STAGE; /* then it can only have been two, and the last one makes three for some: until 1400 */
+	SAY(s, 1399, CALL, FAIL, .task = "a", .actor = "claude", .status = 500);
+	SAY(s, 1500, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[s->count - 2].time_us = 1400000; /* three for certain, and open */
+	SAY(s, 1600, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+}
+
 /* A throttle is no failure, and what went on before it was not in a row with what comes after. */
 static void test_a_429_between_failures(void **state)
 {
@@ -389,6 +488,9 @@ int main(void)
 	    CASE(test_one_trial_at_a_time),
 	    CASE(test_when_a_trial_is_over),
 	    CASE(test_what_a_trial_decides),
+	    CASE(test_a_success_that_was_no_trial),
+	    CASE(test_a_failure_that_nobody_heard_of),
+	    CASE(test_a_count_that_nobody_knows),
 	    CASE(test_a_429_between_failures),
 	    CASE(test_effort_is_told),
 	    CASE(test_an_open_breaker_is_told),

@@ -28,9 +28,9 @@ static void test_delivery_through_time(void **state)
 	view = (struct history_view){.ops = f->story.ops, .count = f->story.count};
 	facts_gather(&facts, &view);
 	f->config.slo_tasks = 0;
-	all = delivery_create(&view, &facts, &f->config, 100000);
+	all = delivery_create(&view, &facts, &f->config, 100000, false);
 	f->config.slo_tasks = 2;
-	two = delivery_create(&view, &facts, &f->config, 100000);
+	two = delivery_create(&view, &facts, &f->config, 100000, false);
 	assert_true(delivery_at(all, 0) >= 1);
 	assert_int_equal(delivery_commits(all), 1);
 	assert_true(delivery_at(all, 99999) >= 1); /* one is as old as the patience only then: */
@@ -65,12 +65,59 @@ static void test_whose_notification_it_is(void **state)
 	SAY(s, 300, NOTIFY, OK, .task = "b");
 	view = (struct history_view){.ops = s->ops, .count = s->count};
 	facts_gather(&facts, &view);
-	d = delivery_create(&view, &facts, &f->config, 100000);
+	d = delivery_create(&view, &facts, &f->config, 100000, false);
 	assert_int_equal((int)(delivery_at(d, 150000) * 100), 0);
 	assert_int_equal((int)(delivery_at(d, 200000) * 100), 0);
 	assert_int_equal((int)(delivery_at(d, 300000) * 100), 50);
 	delivery_free(d);
 	delivery_free(NULL);
+	facts_finish(&facts);
+}
+
+/* What is sent again is not delivered to its sender's knowledge, whatever the sink knows. */
+static void test_as_the_sender_knows_it(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct delivery *sender, *sink;
+	struct history_view view;
+	struct facts facts;
+
+	SAY(s, 0, NOTIFY, INVOKE, .task = "b");
+	SAY(s, 5, NOTIFY, OK, .task = "b");
+	SAY(s, 8, NOTIFY, INVOKE, .task = "b");
+	SAY(s, 10, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(s, 10, COMMIT, OK, .task = "b", .key = "c2"); /* seen later than it was told */
+	SAY(s, 20, NOTIFY, INVOKE, .task = "a");
+	SAY(s, 30, NOTIFY, OK, .task = "a");
+	SAY(s, 30, NOTIFY, OK, .task = "b");
+	SAY(s, 50, NOTIFY, INVOKE, .task = "a");
+	SAY(s, 60, NOTIFY, INFO, .task = "a");
+	SAY(s, 70, NOTIFY, INVOKE, .task = "a");
+	SAY(s, 80, NOTIFY, OK, .task = "a");
+	SAY(s, 90, NOTIFY, INVOKE, .task = "a");
+	SAY(s, 100, COMMIT, OK, .task = "c", .key = "c3");
+	SAY(s, 100, COMMIT, OK, .task = "d", .key = "c4");
+	SAY(s, 110, NOTIFY, INVOKE, .task = "a"); /* it has left the window */
+	SAY(s, 120, NOTIFY, OK, .task = "c");
+	SAY(s, 120, NOTIFY, OK, .task = "d");
+	view = (struct history_view){.ops = s->ops, .count = s->count};
+	facts_gather(&facts, &view);
+	f->config.slo_tasks = 2;
+	sender = delivery_create(&view, &facts, &f->config, 0, true);
+	sink = delivery_create(&view, &facts, &f->config, 0, false);
+	assert_int_equal((int)(delivery_at(sender, 10000) * 100), 0);
+	assert_int_equal((int)(delivery_at(sink, 10000) * 100), 50);
+	assert_int_equal((int)(delivery_at(sender, 49000) * 100), 100);
+	assert_int_equal((int)(delivery_at(sender, 50000) * 100), 50);
+	assert_int_equal((int)(delivery_at(sender, 79000) * 100), 50);
+	assert_int_equal((int)(delivery_at(sender, 80000) * 100), 100);
+	assert_int_equal((int)(delivery_at(sender, 95000) * 100), 50);
+	assert_int_equal((int)(delivery_at(sink, 95000) * 100), 100);
+	assert_int_equal((int)(delivery_at(sender, 110000) * 100), 0);
+	assert_int_equal((int)(delivery_at(sender, 120000) * 100), 100);
+	delivery_free(sender);
+	delivery_free(sink);
 	facts_finish(&facts);
 }
 
@@ -127,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(test_delivery_through_time),
 	    CASE(test_whose_notification_it_is),
+	    CASE(test_as_the_sender_knows_it),
 	    CASE(test_success),
 	};
 

@@ -11,10 +11,18 @@
 #include "check/facts.h"
 #include "check/invariants.h"
 
+#define RECENT_MAX 16u
+
 struct breaker {
 	uint64_t failures;   /* consecutive */
 	uint64_t tripped_at; /* index of the failure that must open it, or OP_NONE */
 	uint64_t tripped_us, open_until_us;
+	/* A call that was no trial has succeeded while it was open, or nobody may have heard of what opened it: until then it may be
+	 * open or not, passes calls or counts no failures. */
+	uint64_t doubt_until_us;
+	uint64_t unheard;            /* failures in a row that may not have been heard of, and do not count */
+	uint64_t recent[RECENT_MAX]; /* indices of the last failures: who saw one may have died before it could tell */
+	size_t recent_count;
 	uint64_t trials[CHECK_TRIALS_MAX]; /* indices of the trial calls that may still be under way */
 	size_t trial_count;
 };
@@ -131,25 +139,88 @@ static bool is_trial(const struct breaker *b, const struct op *op)
 	return false;
 }
 
+static void doubt(struct breaker *b)
+{
+	if (b->tripped_at != OP_NONE)
+		b->doubt_until_us = b->open_until_us;
+	b->tripped_at = OP_NONE;
+}
+
+static void well(struct breaker *b, const struct op *op, uint64_t begun_us)
+{
+	bool trial = is_trial(b, op);
+
+	b->failures = b->unheard = b->recent_count = 0;
+	if (trial || begun_us >= b->doubt_until_us)
+		b->doubt_until_us = 0;
+	if (trial)
+		b->tripped_at = OP_NONE;
+	else if (op->type == OP_OK)
+		doubt(b);
+}
+
+static void note_failure(struct breaker *b, const struct op *op)
+{
+	b->failures++;
+	if (b->recent_count == RECENT_MAX)
+		memmove(b->recent, b->recent + 1, --b->recent_count * sizeof b->recent[0]);
+	b->recent[b->recent_count++] = op->index;
+}
+
 /* Server errors, resets and silence count. A 429 is an answer, if no success: not broken, and of a trial it closes. A killed agent hangs up
  * on a healthy provider. Once it is open, only a trial says anything of it. */
-static void judge_end(
-    struct breaker *b, const struct op *op, const struct check_config *config, struct check_result *result)
+static void judge_end(struct breaker *b, const struct op *op, uint64_t begun_us, const struct check_config *config,
+    struct check_result *result)
 {
 	bool open = b->tripped_at != OP_NONE;
 
 	if (op->type == OP_OK || op->status == 429) {
-		b->failures = 0;
-		if (op->type == OP_OK || is_trial(b, op))
-			b->tripped_at = OP_NONE;
-	} else if (strcmp(op->detail, OP_CLIENT_GONE) != 0) {
-		b->failures++;
+		well(b, op, begun_us);
+	} else if (strcmp(op->detail, OP_CLIENT_GONE) != 0 && begun_us >= b->doubt_until_us) {
+		note_failure(b, op);
 		if (open ? op->time_us >= b->open_until_us && (op->pair == OP_NONE || is_trial(b, op))
 			 : b->failures >= config->breaker_threshold) {
 			result->opportunities++;
 			trip(b, op, config);
+		} else if (!open && b->failures + b->unheard >= config->breaker_threshold) {
+			b->doubt_until_us = op->time_us + config->breaker_reset_us;
 		}
 	}
+}
+
+/* Nobody has heard of this failure. */
+static void take_back(struct breaker *b, uint64_t failure, const struct check_config *config)
+{
+	b->failures -= b->failures > 0;
+	b->unheard++;
+	if (b->tripped_at == OP_NONE || (b->tripped_at != failure && b->failures >= config->breaker_threshold))
+		return;
+	doubt(b);
+	if (b->failures >= config->breaker_threshold)
+		b->failures = config->breaker_threshold - 1;
+}
+
+static bool tells_of_caller(const struct op *op)
+{
+	return op->task[0] &&
+	       ((op->kind == OP_CALL && op->type == OP_INVOKE) || (op->kind == OP_AGENT && op->type == OP_OK));
+}
+
+/* It goes on, or it dies: so soon after a failure that it may not have told of it. */
+static void note_caller(
+    struct breaker *b, const struct op *op, const struct history_view *view, const struct check_config *config)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < b->recent_count; i++) {
+		const struct op *failure = &view->ops[b->recent[i]];
+
+		if (strcmp(failure->task, op->task) != 0)
+			b->recent[kept++] = b->recent[i];
+		else if (op->kind == OP_AGENT && op->time_us <= failure->time_us + config->throttle_grace_us)
+			take_back(b, failure->index, config);
+	}
+	b->recent_count = kept;
 }
 
 /* A system that dies may forget what it counted, and what it has had no time to write down. */
@@ -159,9 +230,9 @@ static void system_died(
 	size_t p;
 
 	for (p = 0; p < config->provider_count; p++) {
-		breakers[p].failures = 0;
-		if (breakers[p].tripped_at != OP_NONE && now_us <= breakers[p].tripped_us + config->throttle_grace_us)
-			breakers[p].tripped_at = OP_NONE;
+		breakers[p].failures = breakers[p].unheard = breakers[p].recent_count = 0;
+		if (now_us <= breakers[p].tripped_us + config->throttle_grace_us)
+			doubt(&breakers[p]);
 	}
 }
 
@@ -183,12 +254,16 @@ static void judge_breakers(
 
 		if (op->kind == OP_SYSTEM && op->type == OP_INFO)
 			system_died(breakers, op->time_us, config);
+		if (tells_of_caller(op))
+			for (p = 0; p < config->provider_count; p++)
+				note_caller(&breakers[p], op, view, config);
 		if (op->kind != OP_CALL || (p = provider_of(config, op->actor)) == config->provider_count)
 			continue;
 		if (op->type == OP_INVOKE)
 			judge_call(&breakers[p], op, ends, config, result);
 		else
-			judge_end(&breakers[p], op, config, result);
+			judge_end(
+			    &breakers[p], op, op->pair < i ? view->ops[op->pair].time_us : op->time_us, config, result);
 	}
 	free(ends);
 }

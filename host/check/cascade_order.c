@@ -16,9 +16,10 @@ struct provider_state {
 	uint64_t throttled_from_us, throttled_until_us;
 	uint64_t failed_until_us; /* it gave its callers a reason to go elsewhere until then */
 	uint64_t calls;           /* under way */
-	bool failed;              /* one did, and none that was begun after that has succeeded */
+	bool failed;              /* one did, and none has succeeded that its breaker let pass after that */
 	uint64_t failed_us;       /* when, last */
 	uint64_t well_us;         /* since when it has not: news that may take the grace */
+	const char *well_by;      /* the task whose call has shown it, or NULL */
 };
 
 /* A 429 of which it is not known yet whether anybody lived to tell of it. */
@@ -33,6 +34,13 @@ struct unheard {
 struct pending {
 	const struct op *call;
 	size_t called, before; /* places */
+};
+
+/* A 429 whose caller may wait for that very provider instead of falling back further. */
+#define PINS_MAX 64u
+struct pin {
+	const struct op *op; /* the 429; NULL: none */
+	size_t place;
 };
 
 struct place {
@@ -50,7 +58,9 @@ struct cascade {
 	size_t unheard_count;
 	struct pending pending[PENDING_MAX];
 	size_t pending_count;
-	bool down; /* the system is: nobody hears what its last agents are told */
+	struct pin pins[PINS_MAX];
+	size_t pin_next, pinned; /* so many are there */
+	bool down;               /* the system is: nobody hears what its last agents are told */
 };
 
 static size_t provider_of(const struct check_config *config, const char *name, size_t length)
@@ -192,15 +202,47 @@ static void note_failure(
 		later(&cascade->places[place].failed_until_us, until);
 }
 
-/* Who dies, and who is there again. */
-static void note_life(struct cascade *cascade, const struct op *op)
+/* Of that a provider is well again, too. */
+static void forget_well(struct cascade *cascade, const char *task, uint64_t now_us, const struct check_config *config)
 {
-	if (op->kind == OP_AGENT && op->type == OP_OK && op->task[0])
+	size_t i;
+
+	for (i = 0; i < config->provider_count; i++) {
+		struct provider_state *p = &cascade->providers[i];
+
+		if (!p->well_by || (task && strcmp(p->well_by, task) != 0))
+			continue;
+		p->well_by = NULL;
+		if (now_us > p->well_us + config->throttle_grace_us)
+			continue;
+		p->failed = true;
+		p->well_us = 0;
+	}
+}
+
+/* Who goes on has told of what it was answered. */
+static void told(struct cascade *cascade, const char *task, const struct check_config *config)
+{
+	size_t i;
+
+	for (i = 0; i < config->provider_count; i++)
+		if (cascade->providers[i].well_by && !strcmp(cascade->providers[i].well_by, task))
+			cascade->providers[i].well_by = NULL;
+}
+
+/* Who dies, and who is there again. */
+static void note_life(struct cascade *cascade, const struct op *op, const struct check_config *config)
+{
+	if (op->kind == OP_AGENT && op->type == OP_OK && op->task[0]) {
 		forget(cascade, op->task);
+		forget_well(cascade, op->task, op->time_us, config);
+	}
 	if (op->kind != OP_SYSTEM)
 		return;
-	if (op->type == OP_INFO)
+	if (op->type == OP_INFO) {
 		forget(cascade, NULL);
+		forget_well(cascade, NULL, op->time_us, config);
+	}
 	if (op->type == OP_INFO || op->type == OP_OK)
 		cascade->down = op->type == OP_INFO;
 }
@@ -247,15 +289,43 @@ static void settle(struct cascade *cascade, uint64_t now_us, size_t tried, const
 	cascade->pending_count = kept;
 }
 
+static void pin(struct cascade *cascade, const struct op *op, size_t provider)
+{
+	cascade->pinned += !cascade->pins[cascade->pin_next].op;
+	cascade->pins[cascade->pin_next] = (struct pin){.op = op, .place = place_of(cascade, provider, op->key)};
+	cascade->pin_next = (cascade->pin_next + 1) % PINS_MAX;
+}
+
+/* Work in flight that was throttled tries again where it was: that is no fallback. Whatever it calls, it waits no more. */
+static bool takes_pin(struct cascade *cascade, const struct op *call, size_t place)
+{
+	bool found = false;
+	size_t i;
+
+	for (i = 0; i < PINS_MAX; i++) {
+		struct pin *p = &cascade->pins[i];
+
+		if (!p->op || strcmp(p->op->task, call->task) != 0)
+			continue;
+		found = found || (p->place == place && p->op->attempt == call->attempt);
+		p->op = NULL;
+		cascade->pinned--;
+	}
+	return found;
+}
+
 static void judge_order(struct cascade *cascade, size_t provider, const struct op *call,
     const struct check_config *config, struct check_result *result)
 {
 	const uint64_t evidence[] = {call->index};
 	size_t called = place_of(cascade, provider, call->key), i;
+	bool again = cascade->pinned > 0 && takes_pin(cascade, call, called);
 
 	if (called == 0 || !has_place(cascade, provider))
 		return;
 	result->opportunities++;
+	if (again && called < cascade->count)
+		return;
 	if (called == cascade->count) {
 		check_violation(result, evidence, 1,
 		    "task %s called %s with the model %s, which the cascade does not name", call->task, call->actor,
@@ -282,13 +352,15 @@ static void judge_order(struct cascade *cascade, size_t provider, const struct o
 	}
 }
 
-/* begun_us: when the call was made that `op` is about. One that was under way at a failure says nothing of what came after. */
+/* begun_us: when the call was made that `op` is about. One that was under way at a failure, or let go before the breaker opened, says
+ * nothing of what came after. */
 static void judge_call(struct cascade *cascade, size_t provider, const struct op *op, uint64_t begun_us,
     const struct check_config *config, struct check_result *result)
 {
 	struct provider_state *p = &cascade->providers[provider];
 
 	if (op->type == OP_INVOKE) {
+		told(cascade, op->task, config);
 		settle(cascade, op->time_us, provider, config, result);
 		judge_window(p, op, config, result);
 		judge_order(cascade, provider, op, config, result);
@@ -299,10 +371,14 @@ static void judge_call(struct cascade *cascade, size_t provider, const struct op
 	if (op->type != OP_OK) {
 		p->failed = true;
 		p->failed_us = op->time_us;
+		p->well_by = NULL;
 		note_failure(cascade, provider, op, config);
-	} else if (p->failed && begun_us >= p->failed_us) {
+		if (op->status == 429 && op->task[0])
+			pin(cascade, op, provider);
+	} else if (p->failed && begun_us >= p->failed_us + config->breaker_reset_us) {
 		p->failed = false;
 		p->well_us = op->time_us;
+		p->well_by = op->task;
 	}
 }
 
@@ -320,7 +396,7 @@ static void run(const struct history_view *view, const struct check_config *conf
 		if (op->kind != OP_CALL && op->kind != OP_AGENT && op->kind != OP_SYSTEM)
 			continue;
 		hear(&cascade, op->time_us, config);
-		note_life(&cascade, op);
+		note_life(&cascade, op, config);
 		if (op->kind != OP_CALL)
 			continue;
 		p = provider_of(config, op->actor, strlen(op->actor));

@@ -2,7 +2,7 @@
 /*
  * The system's own SLO claims agree with what was observed. A claim stands until the next one of its name. It is false when it says
  * "met" while what was observed is below the target even for a patient observer (claims may lag by the slack), and when it says "not met"
- * while what was observed meets it even for an impatient one. A system that is down can take nothing back: what stands then is judged
+ * while what was observed meets it even for an impatient one, as far as the system can know it. A system that is down can take nothing back: what stands then is judged
  * again once it is up and had its time. What it says of a task is a claim too: one that it has given up may not be
  * in the ledger. Opportunity: each delivery claim under which something was committed, the last success claim once a task has ended, and
  * each task said to be given up.
@@ -119,9 +119,9 @@ static void run(const struct history_view *view, const struct check_config *conf
 
 	check_begin(result);
 	facts_gather(&facts, view);
-	j.patient = delivery_create(view, &facts, config, 2 * config->claim_slack_us);
-	j.impatient = delivery_create(view, &facts, config, 0);
-	j.before = delivery_create(view, &facts, config, 0);
+	j.patient = delivery_create(view, &facts, config, 2 * config->claim_slack_us, false);
+	j.impatient = delivery_create(view, &facts, config, 0, true);
+	j.before = delivery_create(view, &facts, config, 0, true);
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 

@@ -7,13 +7,15 @@
 /* A task's first commit, in the order of the ledger. */
 struct commit {
 	uint64_t time_us, notified_us;
-	bool late; /* counted as undelivered now */
+	bool late;  /* counted as undelivered now */
+	bool again; /* sent again, and not answered since */
 };
 
 struct delivery {
 	const struct history_view *view;
 	const struct facts *facts;
 	uint64_t patience_us, window;
+	bool as_sender;
 	struct commit *commits;
 	size_t *place; /* of each task's commit among them, by the task's place in the facts */
 	/* All four only move on: commits[from..made) is the window, those before `ripe` are older than the patience. */
@@ -22,8 +24,8 @@ struct delivery {
 	uint64_t late;
 };
 
-struct delivery *delivery_create(
-    const struct history_view *view, const struct facts *facts, const struct check_config *config, uint64_t patience_us)
+struct delivery *delivery_create(const struct history_view *view, const struct facts *facts,
+    const struct check_config *config, uint64_t patience_us, bool as_sender)
 {
 	struct delivery *d = facts_need(calloc(1, sizeof *d));
 	size_t i;
@@ -31,6 +33,7 @@ struct delivery *delivery_create(
 	d->view = view;
 	d->facts = facts;
 	d->patience_us = patience_us;
+	d->as_sender = as_sender;
 	d->window = config->slo_tasks ? config->slo_tasks : UINT64_MAX;
 	d->commits = facts_need(calloc(facts->count + 1, sizeof *d->commits));
 	d->place = facts_need(calloc(facts->count + 1, sizeof *d->place));
@@ -62,7 +65,18 @@ void delivery_free(struct delivery *d)
 static void settle(struct delivery *d, struct commit *commit)
 {
 	d->late -= commit->late;
-	commit->late = false;
+	commit->late = commit->again = false;
+}
+
+static void doubt(struct delivery *d, struct commit *commit)
+{
+	size_t place = (size_t)(commit - d->commits);
+
+	commit->again = true;
+	if (place < d->from || place >= d->ripe || commit->late)
+		return;
+	commit->late = true;
+	d->late++;
 }
 
 /* The notifications up to `at_us` settle what was late. */
@@ -71,12 +85,18 @@ static void take_notifications(struct delivery *d, uint64_t at_us)
 	for (; d->next_op < d->view->count && d->view->ops[d->next_op].time_us <= at_us; d->next_op++) {
 		const struct op *op = &d->view->ops[d->next_op];
 		const struct task_facts *t;
+		struct commit *commit;
 
 		if (op->kind != OP_NOTIFY || !op->task[0])
 			continue;
 		t = facts_task(d->facts, op->task); /* which knows the first that was answered */
-		if (t->notified == d->next_op && t->first_commit != OP_NONE)
-			settle(d, &d->commits[d->place[t - d->facts->tasks]]);
+		if (t->notified > d->next_op || t->first_commit == OP_NONE)
+			continue;
+		commit = &d->commits[d->place[t - d->facts->tasks]];
+		if (op->type == OP_OK)
+			settle(d, commit);
+		else if (op->type == OP_INVOKE && d->as_sender)
+			doubt(d, commit);
 	}
 }
 
@@ -88,7 +108,7 @@ double delivery_at(struct delivery *d, uint64_t at_us)
 	for (; d->ripe < d->made && d->commits[d->ripe].time_us + d->patience_us <= at_us; d->ripe++) {
 		struct commit *commit = &d->commits[d->ripe];
 
-		if (d->ripe >= d->from && commit->notified_us > at_us) {
+		if (d->ripe >= d->from && (commit->notified_us > at_us || commit->again)) {
 			commit->late = true;
 			d->late++;
 		}

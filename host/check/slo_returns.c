@@ -76,7 +76,7 @@ static void judge_delivery(const struct history_view *view, const struct facts *
     const struct check_config *config, uint64_t window_from_us, uint64_t end_us, struct check_result *result)
 {
 	double target = config->slo_notification, floor = target * (1 - config->slo_blast_radius);
-	struct delivery *delivery = delivery_create(view, facts, config, config->claim_slack_us);
+	struct delivery *delivery = delivery_create(view, facts, config, config->claim_slack_us, false);
 	double worst = 1, seen;
 	uint64_t worst_at = OP_NONE;
 	size_t i;
