@@ -252,7 +252,7 @@ static void draw_faults(struct sim_plan *plan, struct rng *rng)
 
 void plan_settle(struct sim_plan *plan)
 {
-	uint64_t sink_us = 0, disk_us = 0;
+	uint64_t disk_us = 0;
 	bool dies = false;
 
 	plan->claims_lag_us = plan->news_lag_us = 0;
@@ -270,13 +270,10 @@ void plan_settle(struct sim_plan *plan)
 		if (f->plugin == SIM_AGENT_BABBLE)
 			plan->news_lag_us += SIM_SECOND;
 		dies = dies || f->plugin == SIM_ORCHESTRATOR_KILL || f->plugin == SIM_POWER_LOSS;
-		if (f->plugin == SIM_SINK_ERROR || f->plugin == SIM_SWALLOWED_EXCEPTION)
-			sink_us += lag_us + 6 * SIM_SECOND; /* and the time that one request may take */
 		if (f->plugin == SIM_DISK_FULL)
 			disk_us += lag_us;
 	}
-	/* Who dies forgets a 2xx that it has just heard, and what a full disk did not take. */
-	plan->claims_lag_us += dies ? sink_us : 0;
+	/* Who dies forgets what a full disk did not take. */
 	plan->news_lag_us += dies ? disk_us : 0;
 }
 
