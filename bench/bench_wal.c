@@ -159,11 +159,11 @@ static void bench_group(const struct place *place, const struct scale *scale)
 
 /* --- batches --- */
 
-static double wal_batches(const char *dir, unsigned batches, unsigned batch)
+static struct cost wal_batches(const char *dir, unsigned batches, unsigned batch)
 {
 	struct wal *wal = open_log(dir, false);
+	struct cost cost = cost_now();
 	struct error err;
-	double begin = now_s();
 	unsigned b, i;
 
 	for (b = 0; b < batches; b++) {
@@ -173,9 +173,28 @@ static double wal_batches(const char *dir, unsigned batches, unsigned batch)
 		if (wal_sync(wal, 0, NULL, &err) < 0)
 			peer_die("sync", err.text);
 	}
-	begin = now_s() - begin;
+	cost = cost_since(cost);
 	wal_close(wal);
-	return begin;
+	return cost;
+}
+
+/* One subject through all rounds. */
+struct rounds {
+	double rate[ROUNDS_MAX], ratio[ROUNDS_MAX], cpu_ratio[ROUNDS_MAX];
+};
+
+/* Of ours to that of a peer, in the same round. */
+static void compare(struct rounds *peer, size_t i, double records, struct cost ours, struct cost theirs)
+{
+	peer->rate[i] = records / theirs.seconds;
+	peer->ratio[i] = theirs.seconds / ours.seconds;
+	peer->cpu_ratio[i] = theirs.cpu_seconds / ours.cpu_seconds;
+}
+
+static void print_peer(const char *name, struct rounds *peer, size_t rounds, const char *wanted)
+{
+	printf("   %s %8.0f/s: %5.2f x, %5.2f by processor time (wanted %s)", name, median(peer->rate, rounds),
+	    median(peer->ratio, rounds), median(peer->cpu_ratio, rounds), wanted);
 }
 
 static void bench_batches(const struct place *place, const struct scale *scale, unsigned batch)
@@ -184,26 +203,29 @@ static void bench_batches(const struct place *place, const struct scale *scale, 
 				 : batch == 1 ? scale->records / 10
 					      : scale->records / batch;
 	const double records = (double)batches * batch;
-	double ours[ROUNDS_MAX] = {0}, to_lmdb[ROUNDS_MAX] = {0}, to_sqlite[ROUNDS_MAX] = {0};
-	double lmdb[ROUNDS_MAX] = {0}, sqlite[ROUNDS_MAX] = {0};
 	const size_t rounds = (size_t)scale->rounds;
+	struct rounds lmdb = {0}, sqlite = {0};
+	double rate[ROUNDS_MAX] = {0}, us[ROUNDS_MAX] = {0};
 	uint8_t record[RECORD_SIZE] = {0};
 	char dir[96];
 	size_t i;
 
 	memcpy(record, payload, sizeof payload);
 	for (i = 0; i < rounds; i++) {
-		lmdb[i] = records / peer_lmdb(fresh_dir(place, dir, "lmdb"), batches, batch, record, sizeof record);
-		ours[i] = records / wal_batches(fresh_dir(place, dir, "wal"), batches, batch);
-		sqlite[i] =
-		    records / peer_sqlite(fresh_dir(place, dir, "sqlite"), batches, batch, payload, sizeof payload);
-		to_lmdb[i] = ours[i] / lmdb[i];
-		to_sqlite[i] = ours[i] / sqlite[i];
+		struct cost bare = peer_lmdb(fresh_dir(place, dir, "lmdb"), batches, batch, record, sizeof record);
+		struct cost ours = wal_batches(fresh_dir(place, dir, "wal"), batches, batch);
+
+		rate[i] = records / ours.seconds;
+		us[i] = ours.cpu_seconds / records * 1e6;
+		compare(&lmdb, i, records, ours, bare);
+		compare(&sqlite, i, records, ours,
+		    peer_sqlite(fresh_dir(place, dir, "sqlite"), batches, batch, payload, sizeof payload));
 	}
-	printf("  batches of %4u: %8.0f/s   bare LMDB %8.0f/s: %5.2f x (wanted 0.90)   SQLite %8.0f/s: %5.2f x (wanted "
-	       "2)\n",
-	    batch, median(ours, rounds), median(lmdb, rounds), median(to_lmdb, rounds), median(sqlite, rounds),
-	    median(to_sqlite, rounds));
+	printf(
+	    "  batches of %4u: %8.0f/s, %6.2f us of processor each", batch, median(rate, rounds), median(us, rounds));
+	print_peer("bare LMDB", &lmdb, rounds, "0.90");
+	print_peer("SQLite", &sqlite, rounds, "2");
+	putchar('\n');
 }
 
 /* --- replay and verify --- */

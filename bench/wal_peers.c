@@ -20,6 +20,21 @@ void peer_die(const char *what, const char *why)
 	exit(1);
 }
 
+struct cost cost_now(void)
+{
+	struct timespec cpu;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	return (struct cost){now_s(), (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9};
+}
+
+struct cost cost_since(struct cost begin)
+{
+	const struct cost now = cost_now();
+
+	return (struct cost){now.seconds - begin.seconds, now.cpu_seconds - begin.cpu_seconds};
+}
+
 /* --- LMDB --- */
 
 static void check(const char *what, int rc)
@@ -45,11 +60,11 @@ static MDB_env *lmdb_open(const char *dir, MDB_dbi *ret_dbi)
 	return env;
 }
 
-double peer_lmdb(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size)
+struct cost peer_lmdb(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size)
 {
 	MDB_dbi dbi;
 	MDB_env *env = lmdb_open(dir, &dbi);
-	double begin = now_s();
+	struct cost cost = cost_now();
 	size_t lsn = 0;
 	unsigned b, i;
 
@@ -65,9 +80,9 @@ double peer_lmdb(const char *dir, unsigned batches, unsigned batch, const void *
 		}
 		check("commit", mdb_txn_commit(txn));
 	}
-	begin = now_s() - begin;
+	cost = cost_since(cost);
 	mdb_env_close(env);
-	return begin;
+	return cost;
 }
 
 double peer_scan(const char *dir, uint64_t *ret_sum)
@@ -120,12 +135,12 @@ static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
 	return statement;
 }
 
-double peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size)
+struct cost peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size)
 {
 	sqlite3_stmt *begin, *insert, *commit;
 	char path[128];
 	sqlite3 *db;
-	double since;
+	struct cost cost;
 	int64_t lsn = 0;
 	unsigned b, i;
 
@@ -139,7 +154,7 @@ double peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void
 	begin = prepare(db, "BEGIN IMMEDIATE");
 	insert = prepare(db, "INSERT INTO log VALUES (?, 1, ?)");
 	commit = prepare(db, "COMMIT");
-	since = now_s();
+	cost = cost_now();
 	for (b = 0; b < batches; b++) {
 		step(db, begin);
 		for (i = 0; i < batch; i++) {
@@ -150,10 +165,10 @@ double peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void
 		}
 		step(db, commit);
 	}
-	since = now_s() - since;
+	cost = cost_since(cost);
 	sqlite3_finalize(begin);
 	sqlite3_finalize(insert);
 	sqlite3_finalize(commit);
 	sqlite3_close(db);
-	return since;
+	return cost;
 }

@@ -8,10 +8,17 @@
 
 void peer_die(const char *what, const char *why) __attribute__((noreturn));
 
-/* `batches` transactions of `batch` records of `size` bytes in a new store below `dir`; the seconds they took, without
+/* What something took: by the clock, and of this process's processor time, which a busy machine does not lengthen. */
+struct cost {
+	double seconds, cpu_seconds;
+};
+struct cost cost_now(void);
+struct cost cost_since(struct cost begin);
+
+/* `batches` transactions of `batch` records of `size` bytes in a new store below `dir`; what they took, without
  * its creation. */
-double peer_lmdb(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size);
-double peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size);
+struct cost peer_lmdb(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size);
+struct cost peer_sqlite(const char *dir, unsigned batches, unsigned batch, const void *record, size_t size);
 
 /* A cursor over the database `log` of the LMDB environment in `dir`, that checks nothing; seconds. */
 double peer_scan(const char *dir, uint64_t *ret_sum);

@@ -76,26 +76,41 @@ void wal_read_end(struct wal *wal, MDB_txn *txn)
 
 int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, struct error *err)
 {
-	char name[] = "state";
+	char name[] = WAL_STATE_NAME;
 	MDB_val key = {sizeof name - 1, name}, value;
-	int rc = mdb_get(txn, wal->meta, &key, &value);
+	int rc = mdb_get(txn, wal->root, &key, &value);
+	const bool old = rc == MDB_NOTFOUND;
+	uint64_t format;
 	const char *why;
 
+	if (old)
+		rc = mdb_get(txn, wal->meta, &key, &value);
 	if (rc && rc != MDB_NOTFOUND)
 		return wal_mdb_error(err, rc, wal, "cannot be read");
-	why = rc ? "its meta is empty" : state_decode(value.mv_data, value.mv_size, ret_state);
+	why = rc ? "its meta is empty" : state_decode(value.mv_data, value.mv_size, ret_state, &format);
+	if (!why && old == (format == WAL_STATE_FORMAT))
+		why = "its meta is where that of another version belongs";
 	return why ? error_set(err, EILSEQ, "%s/%s: %s", wal->dir, WAL_DATA_FILE, why) : 0;
 }
 
 int wal_put_state(struct wal *wal, MDB_txn *txn, struct wal_state *state)
 {
 	uint8_t bytes[WAL_STATE_SIZE];
-	char name[] = "state";
+	char name[] = WAL_STATE_NAME;
 	MDB_val key = {sizeof name - 1, name}, value = {sizeof bytes, bytes};
 
 	state->txn = mdb_txn_id(txn);
 	state_encode(bytes, state);
-	return mdb_put(txn, wal->meta, &key, &value, 0);
+	return mdb_put(txn, wal->root, &key, &value, 0);
+}
+
+int wal_move_state(struct wal *wal, MDB_txn *txn)
+{
+	char name[] = WAL_STATE_NAME;
+	MDB_val key = {sizeof name - 1, name};
+	int rc = mdb_del(txn, wal->meta, &key, NULL);
+
+	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char *reason, size_t reason_size)

@@ -26,6 +26,8 @@
 #define WAL_INTR_TRIES    8   /* of a transaction that is interrupted */
 #define WAL_HEAD_SIZE_MAX 48u /* what record_encode adds to a payload, at most */
 #define WAL_STATE_SIZE    104u
+#define WAL_STATE_FORMAT  3u /* 2 lay in `meta`, 1 had no transaction number either */
+#define WAL_STATE_NAME    "state"
 #define WAL_CHUNK_SIZE    4080u /* of a checkpoint: what a page of its own holds, so that any free page will do */
 
 struct wal_hash {
@@ -33,7 +35,8 @@ struct wal_hash {
 };
 
 /*
- * In `meta`, key "state". A record is `base` when all up to it have been trimmed: LSN 0, hash 0 at first.
+ * Beside the databases, key "state": each transaction rewrites the page that names them in any case. (Up to format 2 it
+ * was in `meta`, which cost a page more; whoever opens such a log for writing moves it.) A record is `base` when all up to it have been trimmed: LSN 0, hash 0 at first.
  * base_lsn <= checkpoint_lsn <= head_lsn. Every transaction writes it, with the transaction's own number: LMDB's first
  * pages have no checksum, and one of them torn can show an old tree under a new number.
  */
@@ -67,8 +70,8 @@ struct wal_word {
 struct wal {
 	char *dir;
 	MDB_env *env;
-	MDB_dbi log, meta;
-	int lock_fd; /* -1: a reader */
+	MDB_dbi log, meta, root; /* root: the nameless one, that names the others */
+	int lock_fd;             /* -1: a reader */
 	bool read_only;
 	size_t map_size, map_size_max;
 	_Atomic bool unmapped; /* the map could not be made anew at its new size: LMDB must not be called any more */
@@ -100,7 +103,8 @@ const char *record_decode(const uint8_t *bytes, size_t size, struct wal_record *
 struct wal_hash record_hash_in_place(uint8_t *room, const struct wal_hash *previous, size_t size);
 struct wal_hash record_hash(const struct wal_hash *previous, const uint8_t *bytes, size_t size);
 void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state);
-const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state);
+/* *ret_format: WAL_STATE_FORMAT, or an older one. */
+const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state, uint64_t *ret_format);
 void checkpoint_encode(uint8_t to[WAL_CHECKPOINT_SIZE], const struct wal_checkpoint *checkpoint);
 const char *checkpoint_decode(const uint8_t *bytes, size_t size, struct wal_checkpoint *ret_checkpoint);
 
@@ -138,6 +142,7 @@ int wal_read_begin(struct wal *wal, MDB_txn **ret_txn, struct error *err); /* ta
 void wal_read_end(struct wal *wal, MDB_txn *txn);
 int wal_get_state(struct wal *wal, MDB_txn *txn, struct wal_state *ret_state, struct error *err);
 int wal_put_state(struct wal *wal, MDB_txn *txn, struct wal_state *state); /* an LMDB code; sets state->txn */
+int wal_move_state(struct wal *wal, MDB_txn *txn); /* from where older versions kept it: an LMDB code */
 /* What is in this snapshot was written by the transaction that the snapshot says it is. NULL, or what is wrong. */
 const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char *reason, size_t reason_size);
 

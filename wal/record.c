@@ -9,7 +9,6 @@
 
 #define SCRATCH_SIZE 1024u /* records up to it are hashed in one go: three times as fast as streaming */
 
-#define STATE_FORMAT 2u /* 1 had no transaction number */
 #define STATE_SIZE_1 96u
 
 static const char state_magic[8] = {'T', 'R', 'I', 'T', 'W', 'A', 'L', '\n'};
@@ -200,7 +199,7 @@ void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state)
 	uint8_t *at = to;
 
 	memcpy(at, state_magic, sizeof state_magic);
-	at = put_u64(at + sizeof state_magic, STATE_FORMAT);
+	at = put_u64(at + sizeof state_magic, WAL_STATE_FORMAT);
 	at = put_u64(at, state->epoch);
 	at = put_u64(at, state->head_lsn);
 	at = put_hash(at, &state->head);
@@ -211,7 +210,7 @@ void state_encode(uint8_t to[WAL_STATE_SIZE], const struct wal_state *state)
 	put_sum(to, at);
 }
 
-const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state)
+const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *ret_state, uint64_t *ret_format)
 {
 	struct wal_state state = {0};
 	const uint8_t *at = bytes;
@@ -220,7 +219,7 @@ const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *re
 	if (size < sizeof state_magic + sizeof format || memcmp(bytes, state_magic, sizeof state_magic) != 0)
 		return "its meta is not that of a log";
 	at = get_u64(at + sizeof state_magic, &format);
-	if (format < 1 || format > STATE_FORMAT)
+	if (format < 1 || format > WAL_STATE_FORMAT)
 		return "its meta is of a format that this version does not know";
 	if (size != (format == 1 ? STATE_SIZE_1 : WAL_STATE_SIZE))
 		return "its meta has the wrong size";
@@ -239,6 +238,7 @@ const char *state_decode(const uint8_t *bytes, size_t size, struct wal_state *re
 	if (state.checkpoint_lsn > state.head_lsn)
 		return "its meta says that the checkpoint stands for more than was written";
 	*ret_state = state;
+	*ret_format = format;
 	return NULL;
 }
 

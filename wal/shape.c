@@ -321,15 +321,25 @@ static int sub_tree(struct shape *shape, const char *name, size_t name_size, con
 	    shape, "it holds a database '%.*s', which no log has", (int)(name_size > 40 ? 40 : name_size), name);
 }
 
+/* What the nameless database holds: the two that have names, and the state. */
+static int named(
+    struct shape *shape, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size, uint16_t flags)
+{
+	if (flags & NODE_TREE)
+		return sub_tree(shape, (const char *)name, name_size, value, size);
+	if (name_size != sizeof WAL_STATE_NAME - 1 || memcmp(name, WAL_STATE_NAME, name_size) != 0)
+		return wrong(shape, "it holds values of its own, as no log does");
+	return 0;
+}
+
 static int entry(struct shape *shape, enum tree_kind kind, const uint8_t *key, size_t key_size, const uint8_t *value,
     size_t size, uint16_t flags)
 {
 	uint64_t lsn;
 
 	shape->entries++;
-	if ((flags & NODE_TREE) != (kind == TREE_MAIN ? NODE_TREE : 0u) || (flags & ~(NODE_LARGE | NODE_TREE)))
-		return wrong(shape, kind == TREE_MAIN ? "it holds values of its own, as no log does"
-						      : "an entry with flags that no log uses");
+	if (flags & ~(NODE_LARGE | (kind == TREE_MAIN ? NODE_TREE : 0u)))
+		return wrong(shape, "an entry with flags that no log uses");
 	if (flags & NODE_LARGE) {
 		value = large_value(shape, value, size);
 		if (!value)
@@ -340,7 +350,7 @@ static int entry(struct shape *shape, enum tree_kind kind, const uint8_t *key, s
 		return key_size == 8 ? free_list(shape, key, value, size)
 				     : wrong(shape, "a list of free pages with a wrong key");
 	case TREE_MAIN:
-		return sub_tree(shape, (const char *)key, key_size, value, size);
+		return named(shape, key, key_size, value, size, flags);
 	case TREE_LOG:
 		if (key_size != sizeof lsn)
 			return wrong(shape, "a record whose key has %zu bytes", key_size);

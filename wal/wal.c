@@ -307,13 +307,17 @@ static int take_over_once(struct wal *wal, bool fresh, struct wal_state *state, 
 	rc = mdb_dbi_open(txn, "log", MDB_INTEGERKEY | create, &wal->log);
 	if (!rc)
 		rc = mdb_dbi_open(txn, "meta", create, &wal->meta);
+	if (!rc)
+		rc = mdb_dbi_open(txn, NULL, 0, &wal->root);
 	if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
 		rc = wal_mdb_error(err, rc, wal, "is not a log");
 	if (!rc && !fresh)
 		rc = wal_get_state(wal, txn, state, err);
 	if (!rc && !wal->read_only) {
 		state->epoch++;
-		rc = wal_put_state(wal, txn, state);
+		rc = wal_move_state(wal, txn);
+		if (!rc)
+			rc = wal_put_state(wal, txn, state);
 	}
 	if (rc) {
 		mdb_txn_abort(txn);
