@@ -177,7 +177,7 @@ static void test_map_limit_fails_closed(void **state)
 struct appender {
 	struct wal *wal;
 	uint64_t last;
-	int wrong;
+	int count, wrong;
 };
 
 static void *append_and_sync(void *arg)
@@ -185,7 +185,7 @@ static void *append_and_sync(void *arg)
 	struct appender *appender = arg;
 	int i;
 
-	for (i = 0; i < PER_THREAD; i++) {
+	for (i = 0; i < appender->count; i++) {
 		uint64_t lsn, durable, value = (uint64_t)(uintptr_t)appender;
 
 		if (wal_append(appender->wal, 5, &value, sizeof value, &lsn, NULL) < 0 || lsn <= appender->last ||
@@ -230,7 +230,7 @@ static void test_group_commit(void **state)
 
 	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
 	for (i = 0; i < APPENDERS; i++) {
-		appenders[i].wal = f->wal;
+		appenders[i] = (struct appender){.wal = f->wal, .count = PER_THREAD};
 		assert_int_equal(pthread_create(&threads[i], NULL, append_and_sync, &appenders[i]), 0);
 	}
 	for (i = 0; i < APPENDERS; i++)
@@ -244,6 +244,28 @@ static void test_group_commit(void **state)
 	f->wal = NULL;
 	/* one commit each would be 3200; a few records each is what makes it a group */
 	assert_true(last_txn(f) < APPENDERS * PER_THREAD / 4);
+}
+
+/* A batch waits for those whom the last one served: who does not come again keeps nobody for ever, up to the last one. */
+static void test_who_stays_away(void **state)
+{
+	struct fixture *f = *state;
+	struct appender appenders[8] = {0};
+	pthread_t threads[8];
+	uint64_t records = 0;
+	size_t i;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	for (i = 0; i < 8; i++) {
+		appenders[i] = (struct appender){.wal = f->wal, .count = 1 << i};
+		records += 1u << i;
+		assert_int_equal(pthread_create(&threads[i], NULL, append_and_sync, &appenders[i]), 0);
+	}
+	for (i = 0; i < 8; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(appenders[i].wrong, 0);
+	}
+	assert_int_equal(wal_durable(f->wal), records);
 }
 
 static void test_second_writer_is_told_who(void **state)
@@ -439,6 +461,7 @@ int main(void)
 	    TEST(test_map_grows),
 	    TEST(test_map_limit_fails_closed),
 	    TEST(test_group_commit),
+	    TEST(test_who_stays_away),
 	    TEST(test_second_writer_is_told_who),
 	    TEST(test_stopped_writer_does_not_hang_the_second),
 	    TEST(test_killed_writer_loses_nothing_acknowledged),

@@ -84,10 +84,12 @@ struct wal {
 	bool upkeep_next; /* and then it is the turn of wal_upkeep */
 	struct wal_batch staged, flying;
 	uint64_t next_lsn;
-	uint64_t batch;                 /* number of the one that is staged */
-	uint64_t flying_lsn;            /* the last that was taken from there */
-	uint64_t syncers, served;       /* threads that asked for the staged batch to be synced; for the one before */
-	uint64_t commit_ns;             /* what the last commit took */
+	uint64_t batch;           /* number of the one that is staged */
+	uint64_t flying_lsn;      /* the last that was taken from there */
+	uint64_t syncers, served; /* threads that asked for the staged batch to be synced; for the one in flight */
+	uint64_t expected;        /* that are about to ask: all who did when the last batch was done */
+	uint64_t watched;         /* the batch that one of them watches the clock for */
+	uint64_t commit_ns;       /* what the last commit took */
 	struct wal_word words[2], idle; /* batch even, batch odd; `busy` has ended */
 	_Atomic uint64_t durable_lsn, base_lsn, checkpoint_lsn;
 	struct error failed;    /* code 0: not failed */

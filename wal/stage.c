@@ -6,11 +6,15 @@
  * Who sleeps is woken once, when its own batch is done, and needs no lock then. Batches take turns on two futex words,
  * so that the threads of the batch that is done and those of the next one are told apart; of the next one, one is
  * woken, to lead. A word is advanced before each wake-up: who was about to sleep looks again.
+ *
+ * Those whom the last commit served are about to come with their next record, and a commit that went ahead of them
+ * would carry few. So who comes first sleeps, too, and it is the last of as many as were served that leads: no turn of
+ * the processor is spent on waiting. If they stay away, the first one, which watches the clock, leads. One thread
+ * alone is its own last one.
  */
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -20,13 +24,14 @@
 #include "wal/internal.h"
 
 #define STAGED_MAX    (16u << 20) /* bytes; beyond it wal_append commits by itself */
-#define GATHER_NS_MAX 1000000u
-#define UPKEEP_SLACK  (2u << 20) /* bytes, that one transaction of a checkpoint or a trim may need */
+#define GATHER_NS_MAX 1000000u    /* that a batch waits at most for those who are to come */
+#define UPKEEP_SLACK  (2u << 20)  /* bytes, that one transaction of a checkpoint or a trim may need */
 
 int wal_staging_init(struct wal *wal, struct error *err)
 {
 	int rc = pthread_mutex_init(&wal->lock, NULL);
 
+	wal->watched = WAL_NO_BATCH;
 	if (rc)
 		goto fail;
 	rc = pthread_rwlock_init(&wal->map, NULL);
@@ -56,11 +61,14 @@ void wal_staging_finish(struct wal *wal)
 
 /* --- sleeping and waking --- */
 
-/* Until the word is no longer `seen`, or for no reason at all: the caller looks again. */
-static void word_wait(struct wal_word *word, uint32_t seen)
+/* Until the word is no longer `seen`, `limit_ns` (0: none) have gone by, or for no reason at all: the caller looks
+ * again. */
+static void word_wait(struct wal_word *word, uint32_t seen, uint64_t limit_ns)
 {
+	const struct timespec limit = {(time_t)(limit_ns / 1000000000u), (long)(limit_ns % 1000000000u)};
+
 	atomic_fetch_add(&word->sleepers, 1);
-	syscall(SYS_futex, &word->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+	syscall(SYS_futex, &word->value, FUTEX_WAIT_PRIVATE, seen, limit_ns ? &limit : NULL, NULL, 0);
 	atomic_fetch_sub(&word->sleepers, 1);
 }
 
@@ -95,7 +103,7 @@ static void wait_idle(struct wal *wal)
 	uint32_t seen = atomic_load(&wal->idle.value);
 
 	pthread_mutex_unlock(&wal->lock);
-	word_wait(&wal->idle, seen);
+	word_wait(&wal->idle, seen, 0);
 	pthread_mutex_lock(&wal->lock);
 }
 
@@ -107,6 +115,8 @@ static void end_busy(struct wal *wal, uint64_t done)
 	const bool lead = wal->syncers > 0 && !wal->upkeep_next;
 
 	wal->busy = false;
+	if (done != WAL_NO_BATCH)
+		wal->expected = wal->served + wal->syncers;
 	word_advance(&wal->idle);
 	if (lead || failed)
 		word_advance(word_of(wal, next));
@@ -130,29 +140,6 @@ static int refuse(const struct wal *wal, struct error *err)
 	    "%s (the log takes nothing more until it is reopened)", wal->failed.text);
 }
 
-/*
- * Those whom the last commit served are about to come with their next record: let some of them run first, or a commit
- * would carry few records. That is worth a part of a commit's time; and their number falls to 1 when there is one
- * thread: no wait then.
- */
-static void gather(struct wal *wal)
-{
-	const uint64_t wait = wal->commit_ns / 4 < GATHER_NS_MAX ? wal->commit_ns / 4 : GATHER_NS_MAX;
-	uint64_t until = 0;
-
-	while (wal->syncers < wal->served) {
-		uint64_t now = now_ns();
-
-		if (!until)
-			until = now + wait;
-		else if (now >= until)
-			break;
-		pthread_mutex_unlock(&wal->lock);
-		sched_yield();
-		pthread_mutex_lock(&wal->lock);
-	}
-}
-
 /* Takes what is staged to the disk. With the lock held, which is let go of meanwhile; nobody else is busy. */
 static void lead(struct wal *wal)
 {
@@ -163,7 +150,6 @@ static void lead(struct wal *wal)
 	int rc;
 
 	wal->busy = true;
-	gather(wal);
 	wal->served = wal->syncers;
 	wal->syncers = 0;
 	number = wal->batch++;
@@ -289,25 +275,65 @@ out:
 	return rc;
 }
 
+/* What the first of a batch knows of how it gathers. */
+struct watch {
+	bool mine;
+	uint64_t since_ns; /* when it began */
+	uint64_t seen;     /* who had come when it last looked */
+};
+
+/*
+ * For how long this thread is to sleep while its batch gathers: 0 is without end, since another one watches. False: the
+ * batch is to wait no longer. Waiting is worth a part of a commit's time after each who has come, and not more than a
+ * commit altogether. With the lock held.
+ */
+static bool gathers(struct wal *wal, struct watch *watch, uint64_t *ret_ns)
+{
+	const uint64_t all = wal->commit_ns < GATHER_NS_MAX ? wal->commit_ns : GATHER_NS_MAX;
+
+	*ret_ns = 0;
+	if (wal->syncers >= wal->expected || !all)
+		return false;
+	if (!watch->mine && wal->watched == wal->batch)
+		return true;
+	if (!watch->mine) {
+		*watch = (struct watch){.mine = true, .since_ns = now_ns()};
+		wal->watched = wal->batch;
+	} else if (wal->syncers == watch->seen || now_ns() - watch->since_ns >= all) {
+		return false;
+	}
+	watch->seen = wal->syncers;
+	*ret_ns = all / 4 + 1;
+	return true;
+}
+
 /* Leads, or sleeps until another leader has served. With the lock held; *ret_locked says whether it is still. */
 static void wait_durable(struct wal *wal, uint64_t lsn, bool *ret_locked)
 {
 	const bool flying = lsn <= wal->flying_lsn;
-	struct wal_word *word = word_of(wal, flying ? wal->batch - 1 : wal->batch);
+	const uint64_t batch = flying ? wal->batch - 1 : wal->batch;
+	struct wal_word *word = word_of(wal, batch);
+	struct watch watch = {0};
 
 	*ret_locked = true;
 	if (!flying)
 		wal->syncers++;
 	while (!wal->failed.code && atomic_load(&wal->durable_lsn) < lsn) {
+		uint64_t limit_ns = 0;
 		uint32_t seen;
 
-		if (may_lead(wal)) {
+		if (may_lead(wal) && !gathers(wal, &watch, &limit_ns)) {
 			lead(wal);
 			continue;
 		}
+		if (watch.mine && !limit_ns) { /* somebody commits; who is woken then may watch again */
+			watch.mine = false;
+			if (wal->watched == batch)
+				wal->watched = WAL_NO_BATCH;
+		}
 		seen = atomic_load(&word->value);
 		pthread_mutex_unlock(&wal->lock);
-		word_wait(word, seen);
+		word_wait(word, seen, limit_ns);
 		*ret_locked = atomic_load(&wal->durable_lsn) < lsn;
 		if (!*ret_locked)
 			return;
