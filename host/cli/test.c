@@ -13,13 +13,16 @@
 #include "report/report.h"
 #include "spec/spec.h"
 
+#define ONLY_MAX 32
+
 enum format { FORMAT_HUMAN, FORMAT_JSON, FORMAT_JSONL };
 
 struct arguments {
 	struct engine_options engine;
 	struct report_options report;
 	enum format format;
-	const char *file, *system, *junit, *seed, *only;
+	const char *file, *system, *junit, *seed, *only[ONLY_MAX];
+	size_t only_count;
 	unsigned jobs;
 	bool quiet;
 };
@@ -31,7 +34,7 @@ static const char usage[] =
     "                        above FILE, in the working directory or in fixtures/\n"
     "      --seed N          the seed of every random choice (default: TRITONE_SEED, or a fresh one, which is "
     "printed)\n"
-    "      --only PATTERN    only the experiments whose name contains PATTERN\n"
+    "      --only PATTERN    only the experiments whose name contains PATTERN; may be given again\n"
     "      --reruns N        run an unexpected deviation again N times (default 2); an expected one is run again once\n"
     "  -j, --jobs N          so many experiments beside each other (default: 2 where there are two processors)\n"
     "      --keep            keep the run directory of each run, not only of those that failed\n"
@@ -80,7 +83,9 @@ static int parse(struct arguments *a, int argc, char **argv)
 			a->seed = optarg;
 			break;
 		case 'o':
-			a->only = optarg;
+			if (a->only_count == ONLY_MAX)
+				return cli_usage("test", "--only can be given %d times", ONLY_MAX);
+			a->only[a->only_count++] = optarg;
 			break;
 		case 'r':
 			a->engine.reruns = (uint32_t)strtoul(optarg, &end, 10);
@@ -138,15 +143,23 @@ static int parse(struct arguments *a, int argc, char **argv)
 	return 0;
 }
 
-/* The cases whose name contains the pattern come to the front; returns how many they are. */
-static size_t select_cases(struct engine_case *cases, size_t count, const char *pattern)
+static bool is_wanted(const struct arguments *a, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < a->only_count; i++)
+		if (strstr(name, a->only[i]))
+			return true;
+	return !a->only_count;
+}
+
+/* The cases that are wanted come to the front; returns how many they are. */
+static size_t select_cases(struct engine_case *cases, size_t count, const struct arguments *a)
 {
 	size_t i, n = 0;
 
-	if (!pattern)
-		return count;
 	for (i = 0; i < count; i++) {
-		if (strstr(cases[i].name, pattern)) {
+		if (is_wanted(a, cases[i].name)) {
 			struct engine_case held = cases[n];
 
 			cases[n++] = cases[i];
@@ -233,10 +246,11 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 		fprintf(stderr, "tritone test: %s\n", err.text);
 		return 2;
 	}
-	wanted = select_cases(cases, count, a->only);
+	wanted = select_cases(cases, count, a);
 	if (!wanted) {
 		engine_cases_free(cases, count);
-		return cli_usage("test", "no experiment's name contains '%s'", a->only ? a->only : "");
+		return cli_usage("test", "no experiment's name contains '%s'%s", a->only_count ? a->only[0] : "",
+		    a->only_count > 1 ? ", nor any of the other --only" : "");
 	}
 	results = calloc(wanted, sizeof *results);
 	if (!results || interrupt_begin(&a->engine.interrupt, &err)) {

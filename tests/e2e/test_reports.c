@@ -305,6 +305,19 @@ static void test_seed(void **state)
 	assert_int_equal(world_runs(world), 0);
 }
 
+static void test_only_given_twice(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "--jsonl", "-q", "--only", "goo", "--only", "lie", suite(world), NULL);
+	const char *second = strchr(ran->text[0], '\n');
+
+	ran_status(ran, 4);
+	assert_non_null(strstr(ran->text[0], "\"good\""));
+	assert_non_null(second);
+	assert_non_null(strstr(second, "\"lie\""));
+	assert_null(strstr(ran->text[0], "\"bad\""));
+}
+
 int main(void)
 {
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, world_create, world_destroy)
@@ -318,6 +331,7 @@ int main(void)
 	    TEST(test_junit),
 	    TEST(test_output_that_cannot_be_written),
 	    TEST(test_seed),
+	    TEST(test_only_given_twice),
 	};
 
 	return cmocka_run_group_tests_name("reports", tests, NULL, NULL);
