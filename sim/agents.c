@@ -131,6 +131,7 @@ void agents_prepared(struct world *w, const struct happening *h)
 {
 	struct sim_agent *a = &w->agents[h->agent];
 	bool performed = false, interrupted = false;
+	uint32_t index;
 
 	if (a->alive && (disk_fails(w, PATH_WORKTREES, &performed) || disk_fails(w, PATH_METRICS, &performed))) {
 		if (++a->tries < PREPARE_TRIES_MAX) {
@@ -139,6 +140,11 @@ void agents_prepared(struct world *w, const struct happening *h)
 		}
 		a->alive = false;
 		interrupted = true;
+	}
+	if (a->alive && inject_active(w, SIM_GIT_TROUBLE, SIM_ANY, &index) &&
+	    w->plan->faults[index].kind == GIT_UNREADABLE) { /* and so is no worktree made */
+		inject_felt(w, index, "unreadable");
+		a->alive = false;
 	}
 	if (!a->alive) {
 		process_feed(w, (struct core_event){.kind = CORE_SPAWN_FAILED,

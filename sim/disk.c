@@ -231,15 +231,18 @@ int disk_replay(struct world *w, struct core *core, uint64_t upto)
 
 int disk_recover(struct world *w, struct core *core)
 {
+	uint64_t upto = w->durable;
 	struct error err;
 
+	if (bugs_on(&w->options.bugs, BUG_LAST_RECORD_SKIPPED) && upto > 0)
+		upto--;
 	if (!w->checkpoint_lsn)
-		return replay_from(w, core, 1, w->durable);
+		return replay_from(w, core, 1, upto);
 	if (core_restore(core, w->snapshots[0], w->checkpoint_size, &err) != 0) {
 		world_broken(w, "its own checkpoint cannot be restored: %s", err.text);
 		return -1;
 	}
-	return replay_from(w, core, w->checkpoint_lsn + 1, w->durable);
+	return replay_from(w, core, w->checkpoint_lsn + 1, upto);
 }
 
 /* ---- the SLO file ---- */
@@ -283,6 +286,8 @@ void disk_file_written(struct world *w)
 			       .type = OP_FAIL,
 			       .actor = ".sdd/metrics/slos.json",
 			       .detail = "not JSON: cut off"});
+	if (failed && bugs_on(&w->options.bugs, BUG_STATE_WRITER_DIES))
+		return; /* and is never heard of again */
 	if (failed) {
 		if (!w->file_waits)
 			w->file_next = w->file_now;

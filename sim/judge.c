@@ -15,6 +15,19 @@ uint64_t judge_progress_limit(const struct sim_plan *plan)
 	return (longest + p->kill_grace_ms + 2000) * SIM_MS;
 }
 
+/* What the orchestrator itself cut short is not held against a task: as often as it died, or lost its disk for a while. */
+static uint64_t interruptions_max(const struct sim_plan *plan)
+{
+	uint64_t deaths = 0;
+
+	for (uint32_t i = 0; i < plan->fault_count; i++) {
+		if (plan->faults[i].plugin == SIM_DISK_FULL)
+			return plan->policy.interruptions_max;
+		deaths += plan->faults[i].plugin == SIM_ORCHESTRATOR_KILL || plan->faults[i].plugin == SIM_POWER_LOSS;
+	}
+	return deaths < plan->policy.interruptions_max ? deaths : plan->policy.interruptions_max;
+}
+
 static void configure(const struct sim_plan *plan, struct check_config *config)
 {
 	static const char *const cascade[] = {"claude/opus", "claude/sonnet", "codex", "gemini", "qwen"};
@@ -34,7 +47,7 @@ static void configure(const struct sim_plan *plan, struct check_config *config)
 	config->progress_limit_us = judge_progress_limit(plan);
 	config->claim_slack_us = 500 * SIM_MS + plan->claims_lag_us;
 	config->slo_tasks = p->slo_window;
-	config->attempts_max = p->attempts_max + p->interruptions_max;
+	config->attempts_max = p->attempts_max + interruptions_max(plan);
 	config->agents_max = p->agents;
 	config->calls_per_task_max = config->attempts_max * SIM_STEPS_MAX *
 				     (p->network_retries + p->throttled_retries + p->validation_retries + 3);

@@ -110,7 +110,7 @@ void process_taken_over(struct world *w)
 		return;
 	}
 	agents_kill_all(w);
-	w->temporary_left = false;
+	w->temporary_left = w->temporary_left && bugs_on(&w->options.bugs, BUG_TEMPORARY_LEFT);
 	w->ref_epoch = w->epoch;
 	w->lost = false;
 	w->live = true;

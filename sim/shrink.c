@@ -4,7 +4,12 @@
 
 #include <string.h>
 
-#define RUNS_MAX 4000u
+#include "sim/rng.h"
+
+#define RUNS_MAX      4000u
+#define FAULTS_ENOUGH 3u /* with more, pairs of them are tried, other orders, other moments */
+#define ORDERS        3u
+#define WANDER_MAX    1500u
 
 struct shrinking {
 	struct sim_plan *plan;
@@ -97,6 +102,43 @@ static uint32_t size_of(const struct shrinking *s, bool tasks)
 	return tasks ? tasks_in(s->plan) : s->plan->fault_count;
 }
 
+/* What is left depends on moments that the others make: one goes, and another comes at a moment of its own. */
+static void wander(struct shrinking *s)
+{
+	struct rng rng = {.state = s->plan->seed};
+
+	for (uint32_t i = 0; i < WANDER_MAX && s->plan->fault_count > FAULTS_ENOUGH; i++) {
+		struct sim_plan candidate = *s->plan;
+		uint32_t gone = (uint32_t)rng_below(&rng, candidate.fault_count);
+		struct sim_when *when;
+
+		candidate.faults[gone] = candidate.faults[--candidate.fault_count];
+		when = &candidate.faults[rng_below(&rng, candidate.fault_count)].when;
+		*when = (struct sim_when){
+		    .event = SIM_AT, .nth = 1, .of = SIM_ANY, .after_us = rng_below(&rng, 400) * 10 * SIM_MS};
+		try(s, &candidate);
+	}
+}
+
+/* Two that only count together (a fault, and one that waits out what it left) go together. */
+static bool without_pair(struct shrinking *s)
+{
+	for (uint32_t a = 0; a < s->plan->fault_count; a++) {
+		for (uint32_t b = a + 1; b < s->plan->fault_count; b++) {
+			struct sim_plan candidate = *s->plan;
+			uint32_t kept = 0;
+
+			for (uint32_t i = 0; i < s->plan->fault_count; i++)
+				if (i != a && i != b)
+					candidate.faults[kept++] = s->plan->faults[i];
+			candidate.fault_count = kept;
+			if (try(s, &candidate))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* In ever smaller parts; begins anew with parts of half the size after each that could go. */
 static void reduce(struct shrinking *s, bool tasks)
 {
@@ -135,10 +177,29 @@ static void simplify(struct shrinking *s)
 	}
 }
 
+/* Which way leads to the least is not known before: faults first, tasks first, the last fault first. */
+static void descend(struct shrinking *s, unsigned order)
+{
+	uint32_t before;
+
+	do {
+		before = s->plan->fault_count + tasks_in(s->plan);
+		if (order == 1)
+			reduce(s, true);
+		for (uint32_t i = s->plan->fault_count; order == 2 && i-- > 0;)
+			if (i < s->plan->fault_count)
+				without_faults(s, i, 1);
+		reduce(s, false);
+		reduce(s, true);
+		if (s->plan->fault_count > FAULTS_ENOUGH)
+			without_pair(s);
+	} while (s->plan->fault_count + tasks_in(s->plan) < before);
+}
+
 void shrink(struct sim_plan *plan, shrink_test_fn violates, void *arg, struct shrink_figures *figures)
 {
 	struct shrinking s = {.plan = plan, .violates = violates, .arg = arg, .figures = figures};
-	uint32_t before;
+	struct sim_plan all = *plan;
 
 	memset(figures, 0, sizeof *figures);
 	figures->faults_before = plan->fault_count;
@@ -146,11 +207,22 @@ void shrink(struct sim_plan *plan, shrink_test_fn violates, void *arg, struct sh
 	if (!violates(arg, plan, &figures->events_before))
 		return;
 	figures->events_after = figures->events_before;
-	do {
-		before = plan->fault_count + tasks_in(plan);
-		reduce(&s, false);
-		reduce(&s, true);
-	} while (plan->fault_count + tasks_in(plan) < before);
+	descend(&s, 0);
+	for (unsigned order = 1; order < ORDERS && plan->fault_count > FAULTS_ENOUGH; order++) {
+		struct sim_plan least = *plan;
+		uint64_t events = figures->events_after;
+
+		*plan = all;
+		descend(&s, order);
+		if (plan->fault_count < least.fault_count)
+			continue;
+		*plan = least;
+		figures->events_after = events;
+	}
+	if (plan->fault_count > FAULTS_ENOUGH) {
+		wander(&s);
+		descend(&s, 0);
+	}
 	simplify(&s);
 	figures->faults_after = plan->fault_count;
 	figures->tasks_after = tasks_in(plan);
