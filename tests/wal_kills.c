@@ -31,6 +31,7 @@ struct stage {
 	_Atomic uint64_t epoch;                                    /* of the writer, once it has the log */
 	_Atomic uint64_t checkpoint, checkpoint_tried, trim_tried; /* LSNs */
 	_Atomic uint64_t opened_ns;                                /* how long opening took */
+	_Atomic uint64_t commits;
 	struct error err;
 	struct nth_call call;
 };
@@ -105,6 +106,7 @@ static struct wal *writer_open(struct lane *lane)
 	struct wal *wal;
 
 	at(stage, KILLS_OPENING);
+	atomic_fetch_add(&stage->commits, 1);
 	if (wal_open(&wal, lane->log, &options, &stage->err) < 0)
 		_exit(3);
 	atomic_store(&stage->epoch, wal_epoch(wal));
@@ -129,6 +131,7 @@ static uint64_t write_some(struct lane *lane, struct wal *wal, uint64_t count)
 			_exit(5);
 	}
 	at(lane->stage, KILLS_COMMITTING);
+	atomic_fetch_add(&lane->stage->commits, 1);
 	if (wal_sync(wal, 0, &durable, &lane->stage->err) < 0)
 		_exit(6);
 	return durable;
@@ -146,12 +149,14 @@ static void keep_up(struct lane *lane, struct wal *wal, uint64_t back, bool trim
 	at(stage, KILLS_UPKEEP);
 	size = summary_make(lsn, wal_epoch(wal), bytes);
 	atomic_store(&stage->checkpoint_tried, lsn);
+	atomic_fetch_add(&stage->commits, 1);
 	if (wal_checkpoint(wal, lsn, bytes, size, &stage->err) < 0)
 		_exit(10);
 	atomic_store(&stage->checkpoint, lsn);
 	if (!trim)
 		return;
 	atomic_store(&stage->trim_tried, lsn);
+	atomic_fetch_add(&stage->commits, 1);
 	if (wal_trim(wal, 0, &stage->err) < 0)
 		_exit(11);
 }
@@ -375,6 +380,7 @@ static int account(struct lane *lane, enum kills_how how, int status)
 	const long number = atomic_load(&stage->call.number);
 	const uint64_t epoch = atomic_load(&stage->epoch);
 
+	out->commits += atomic_load(&stage->commits);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		out->ended++;
 	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
@@ -474,6 +480,7 @@ static void add(struct kills *total, const struct kills *lane)
 	total->acknowledged += lane->acknowledged;
 	total->unacknowledged_kept += lane->unacknowledged_kept;
 	total->checkpoints += lane->checkpoints;
+	total->commits += lane->commits;
 	total->trims += lane->trims;
 	total->in_write += lane->in_write;
 	total->in_sync += lane->in_sync;

@@ -42,6 +42,7 @@ struct kills {
 	uint64_t ended;                                     /* writers that had done all before their time came */
 	uint64_t logs, records, acknowledged, torn_by_size; /* ...of which the file was left shorter than its map */
 	uint64_t checkpoints, trims;                        /* that were done and looked at after a death */
+	uint64_t commits;                                   /* that writers began: openings, syncs, upkeep */
 	uint64_t unacknowledged_kept;                       /* cycles after which more was there than acknowledged */
 	uint64_t in_write, in_sync;                         /* at the n-th call: deaths at a write, at a sync */
 	char failure[512];                                  /* "" when all held; the log is then left where it is */
