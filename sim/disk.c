@@ -156,6 +156,7 @@ void disk_synced(struct world *w, const struct happening *h)
 	}
 	lsn = w->durable;
 	w->durable = w->batch;
+	w->booted = w->booted && !(w->timed && w->durable >= w->doubt_lsn);
 	w->syncing = false;
 	while (lsn < w->durable)
 		if (process_pass(w, point_of(w->log[lsn++].kind, true)))

@@ -89,6 +89,8 @@ void process_open_log(struct world *w)
 	core_reset(w->core);
 	if (disk_recover(w, w->core) != 0)
 		return;
+	if (w->booted && !w->timed)
+		core_doubt_time(w->core);
 	/* The clock may have been set back since the last record: see io/loop.c. */
 	if (core_now_us(w->core) > world_core_now(w))
 		w->clock_us += (int64_t)(core_now_us(w->core) - world_core_now(w));
@@ -117,6 +119,8 @@ void process_taken_over(struct world *w)
 	w->recovering = true;
 	w->performed = 0;
 	core_recovered(w->core, w->epoch, w->durable, world_core_now(w), w->effects);
+	w->doubt_lsn = core_staged(w->core);
+	w->timed = true;
 	trace_effects(w);
 	perform_all(w);
 	w->recovering = w->recovering && !core_ready(w->core);
@@ -126,13 +130,13 @@ void process_taken_over(struct world *w)
 
 /* ---- birth and death ---- */
 
-/* That the machine's clock was set is only seen at a start: from then on the process counts by itself. One that was set ahead
- * is left out: after a restart that cannot be told from time that has passed, and what was to end by then has ended (a limit of
- * the conductor's, which the simulation has shown: see tritone-simulate(1)). */
+/* What the machine's clock says is only asked after a boot: until the next one the time is counted, across the deaths of the
+ * process, too (io/clock.c). */
 static void set_clock(struct world *w)
 {
-	if (w->jump_us < 0)
-		w->clock_us += w->jump_us;
+	if (!w->booted)
+		return;
+	w->clock_us += w->jump_us;
 	if (w->clock_us < -(int64_t)(WORLD_WALL_US / 2))
 		w->clock_us = 0;
 	w->jump_us = 0;
@@ -145,6 +149,7 @@ void process_start(struct world *w)
 	w->alive = true;
 	w->life++;
 	w->announced = w->live = w->lost = w->recovering = false;
+	w->timed = false;
 	set_clock(w);
 	w->timer_us = CORE_NEVER;
 	w->reopen_ms = REOPEN_MS;
@@ -165,6 +170,7 @@ static void down(struct world *w, int32_t status, bool power)
 	w->timer_us = CORE_NEVER;
 	w->stopped_until_us = 0;
 	w->deaths++;
+	w->booted = w->booted || power;
 	ops_add(w, (struct op){.kind = OP_SYSTEM, .type = OP_INFO, .status = status, .actor = "conductor"});
 	disk_crash(w);
 	agents_orphan(w, power);

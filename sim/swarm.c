@@ -236,6 +236,8 @@ static void draw_faults(struct sim_plan *plan, struct rng *rng)
 
 	if ((mix & ((1u << SIM_PLUGINS) - 1)) == 0)
 		mix = 1u << SIM_ORCHESTRATOR_KILL | 1u << SIM_AGENT_KILL;
+	if (mix >> SIM_CLOCK_JUMP & 1)
+		mix |= 1u << SIM_POWER_LOSS; /* the clock is only asked after a boot */
 	for (uint32_t tries = 0; plan->fault_count < wanted && tries < 400; tries++) {
 		uint32_t plugin = (uint32_t)rng_below(rng, SIM_PLUGINS);
 

@@ -159,7 +159,10 @@ struct world {
 	bool alive, live, announced, lost, log_open, recovering, exited;
 	int32_t exit_status;
 	int64_t clock_us; /* its clock is so far ahead of ours */
-	int64_t jump_us;  /* the machine's clock was set, to be seen at the next start */
+	int64_t jump_us;  /* the machine's clock was set, to be seen after the next boot */
+	bool booted;      /* there was one, and what the recovery made of it is not durable up to doubt_lsn yet */
+	bool timed;       /* this process has recovered once */
+	uint64_t doubt_lsn;
 	uint64_t timer_us, stopped_until_us, reopen_ms, system_op, performed;
 	uint32_t deaths;
 

@@ -46,6 +46,8 @@ static void world_recover(struct world *world)
 		if (core_replay(world->core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
 			fail_msg("replay: %s", err.text);
 	}
+	if (world->doubts)
+		core_doubt_time(world->core);
 	memset(world->window_us, 0, sizeof world->window_us); /* one whose record was not durable is forgotten */
 	world->epoch++;
 	world->staged = world->durable;

@@ -98,6 +98,7 @@ struct world {
 	size_t spawns, kills, slo_writes, incident_writes, status_writes, stops;
 	int32_t exit_status; /* -1: none */
 
+	bool doubts;                     /* after a restart nobody knows how much time has passed */
 	struct core_slo_report slo_file; /* what slos.json says */
 
 	/* what goes wrong */

@@ -289,6 +289,49 @@ static void test_waiting_is_no_fallback(void **state)
 	assert_int_equal(JUDGE("cascade-order").violations, 1);
 }
 
+/* Who comes back may wait out again what it waited for: it need not know how long it was away. */
+static void test_who_comes_back_waits_again(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t death, call;
+
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	death = SAY(s, 60000, SYSTEM, INFO, .actor = "main");
+	SAY(s, 90000, SYSTEM, OK, .actor = "main");
+	call = SAY(s, 90000 + 800 + 400 + 1000 - 1, CALL, INVOKE, .task = "a", .actor = "codex");
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[call].time_us += 1000;
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[call].time_us -= 1000;
+	s->ops[death].kind = OP_STAGE; /* it was never away */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[death] = (struct op){.index = death,
+	    .time_us = 60000000,
+	    .kind = OP_CALL,
+	    .type = OP_OK,
+	    .pair = OP_NONE,
+	    .actor = "claude",
+	    .task = "",
+	    .key = "",
+	    .detail = ""};
+	s->ops[call + 1] = s->ops[call];
+	s->ops[call] = s->ops[call - 1];
+	s->ops[call - 1] = (struct op){.index = call - 1,
+	    .time_us = 70000000,
+	    .kind = OP_SYSTEM,
+	    .type = OP_INFO,
+	    .pair = OP_NONE,
+	    .actor = "main",
+	    .task = "",
+	    .key = "",
+	    .detail = ""};
+	s->ops[call].index = call;
+	s->ops[call + 1].index = call + 1;
+	s->count++;
+	expect(JUDGE("cascade-order"), DEVIATED); /* it had been seen to be well before */
+}
+
 /* Two models of one provider are two places. */
 static void test_models_of_one_provider(void **state)
 {
@@ -377,6 +420,7 @@ int main(void)
 	    CASE(test_a_recovery_that_nobody_heard_of),
 	    CASE(test_a_success_that_was_no_trial),
 	    CASE(test_waiting_is_no_fallback),
+	    CASE(test_who_comes_back_waits_again),
 	    CASE(test_models_of_one_provider),
 	    CASE(test_a_place_for_any_model),
 	};

@@ -12,8 +12,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "io/clock.h"
 #include "io/files.h"
 #include "io/tmpname.h"
 #include "io/worktree.h"
@@ -300,6 +302,48 @@ static void test_close_gives_up(void **state)
 	limit_files(RLIM_INFINITY);
 }
 
+static uint64_t clock_us(clockid_t id)
+{
+	struct timespec now;
+
+	assert_int_equal(clock_gettime(id, &now), 0);
+	return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+/* Within a boot the time goes on from what the file says, whatever the wall clock does; else the wall clock is asked. */
+static void test_time_is_counted_by_the_boot(void **state)
+{
+	static const struct {
+		size_t at;
+		const char *text;
+	} damages[] = {{0, "x"}, {36, "-"}, {37, "-"}, {38, "x"}, {37, "99999999999999999999"}};
+	struct room *room = *state;
+	uint64_t now, from, then = clock_us(CLOCK_REALTIME) + UINT64_C(86400000000), before, after;
+	char *text, damaged[128];
+
+	from = clock_us(CLOCK_REALTIME);
+	assert_false(clock_resume(room->path, &now));
+	assert_true(now >= from && now <= clock_us(CLOCK_REALTIME));
+	before = clock_us(CLOCK_BOOTTIME);
+	text = clock_text(then);
+	after = clock_us(CLOCK_BOOTTIME);
+	assert_non_null(text);
+	assert_int_equal(files_write(room->path, text, strlen(text), FILES_ATOMIC, &room->err), 0);
+	from = clock_us(CLOCK_BOOTTIME);
+	assert_true(clock_resume(room->path, &now));
+	assert_true(now >= then + (from - after) && now <= then + (clock_us(CLOCK_BOOTTIME) - before));
+	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+		snprintf(damaged, sizeof damaged, "%.*s%s%s", (int)damages[i].at, text, damages[i].text,
+		    text + damages[i].at + 1);
+		assert_int_equal(files_write(room->path, damaged, strlen(damaged), FILES_ATOMIC, &room->err), 0);
+		assert_false(clock_resume(room->path, &now));
+	}
+	assert_int_equal(files_write(room->path, text, strlen(text) - 1, FILES_ATOMIC, &room->err), 0);
+	assert_false(clock_resume(room->path, &now));
+	assert_null(clock_text(0));
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +354,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_sweep, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_last_text_wins, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_failed_write_is_repeated, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_time_is_counted_by_the_boot, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_close_gives_up, setup, teardown),
 	};
 

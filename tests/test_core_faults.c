@@ -202,6 +202,39 @@ static void windows_survive_a_restart(void **state)
 		assert_int_equal(w->calls[i].provider, CODEX);
 }
 
+/* A clock that was set ahead ends no window: what was left of it goes by again. */
+static void windows_survive_a_clock_set_ahead(void **state)
+{
+	struct world *w = *state;
+	struct core_status status;
+
+	w->doubts = true;
+	w->provider_status[CLAUDE] = 429;
+	w->provider_retry_after_ms[CLAUDE] = 3000;
+	w->provider_status[CODEX] = 500;
+	start(w, "a");
+	while (world_records(w, CORE_RECORD_BREAKER) == 0)
+		world_pass(w, WORLD_MS);
+	w->now_us += 3600 * SECOND;
+	world_restart(w, 0);
+	core_status(w->core, w->now_us, &status);
+	assert_true(status.providers[CLAUDE].throttled_ms > 1000 && status.providers[CLAUDE].throttled_ms <= 3000);
+	assert_string_equal(status.providers[CODEX].breaker, "open");
+	world_pass(w, 50 * WORLD_MS);
+	assert_true(world_replayed(w) == core_digest(w->core)); /* it is in the log, too */
+	w->provider_status[CLAUDE] = w->provider_status[CODEX] = 0;
+	world_run(w, 20 * SECOND);
+	assert_string_equal(world_state(w, "a"), "done");
+	world_pass(w, 5 * SECOND);
+	start(w, "b");
+	world_run(w, 20 * SECOND);
+	w->now_us += 3600 * SECOND; /* nothing is left of any of them */
+	world_restart(w, 0);
+	core_status(w->core, w->now_us, &status);
+	for (unsigned p = 0; p <= 3; p++)
+		assert_int_equal(status.providers[p].throttled_ms, 0);
+}
+
 static void exhausted_cascade_waits(void **state)
 {
 	struct world *w = *state;
@@ -449,6 +482,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(throttled_work_waits_then_escalates, setup, teardown),
 	    cmocka_unit_test_setup_teardown(windows_are_kept, setup, teardown),
 	    cmocka_unit_test_setup_teardown(windows_survive_a_restart, setup, teardown),
+	    cmocka_unit_test_setup_teardown(windows_survive_a_clock_set_ahead, setup, teardown),
 	    cmocka_unit_test_setup_teardown(exhausted_cascade_waits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(breaker_opens_and_tries_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(trial_that_dies_opens_again, setup, teardown),

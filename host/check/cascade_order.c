@@ -15,6 +15,7 @@ struct provider_state {
 	uint64_t throttled_at; /* index of the last 429, or OP_NONE */
 	uint64_t throttled_from_us, throttled_until_us;
 	uint64_t failed_until_us; /* it gave its callers a reason to go elsewhere until then */
+	uint64_t reason_us;       /* which lasts so long */
 	uint64_t calls;           /* under way */
 	bool failed;              /* one did, and none has succeeded that its breaker let pass after that */
 	uint64_t failed_us;       /* when, last */
@@ -47,7 +48,7 @@ struct place {
 	const char *name;  /* "claude/opus", or "codex": whichever model */
 	const char *model; /* NULL: any */
 	size_t provider;
-	uint64_t failed_until_us;
+	uint64_t failed_until_us, reason_us;
 };
 
 struct cascade {
@@ -198,8 +199,24 @@ static void note_failure(
 		until += config->throttle_max_us - config->throttle_default_us; /* the window may have doubled */
 	until += excuse_us(config);
 	later(&p->failed_until_us, until);
-	if (place < cascade->count)
-		later(&cascade->places[place].failed_until_us, until);
+	p->reason_us = until - op->time_us;
+	if (place >= cascade->count)
+		return;
+	later(&cascade->places[place].failed_until_us, until);
+	cascade->places[place].reason_us = until - op->time_us;
+}
+
+/* Who comes back may not know how long it was away, and wait out again what had not been seen to end. */
+static void wait_again(struct cascade *cascade, uint64_t now_us, const struct check_config *config)
+{
+	size_t i;
+
+	for (i = 0; i < config->provider_count; i++)
+		if (cascade->providers[i].failed)
+			later(&cascade->providers[i].failed_until_us, now_us + cascade->providers[i].reason_us);
+	for (i = 0; i < cascade->count; i++)
+		if (cascade->providers[cascade->places[i].provider].failed && cascade->places[i].reason_us)
+			later(&cascade->places[i].failed_until_us, now_us + cascade->places[i].reason_us);
 }
 
 /* Of that a provider is well again, too. */
@@ -243,6 +260,8 @@ static void note_life(struct cascade *cascade, const struct op *op, const struct
 		forget(cascade, NULL);
 		forget_well(cascade, NULL, op->time_us, config);
 	}
+	if (op->type == OP_OK && cascade->down)
+		wait_again(cascade, op->time_us, config);
 	if (op->type == OP_INFO || op->type == OP_OK)
 		cascade->down = op->type == OP_INFO;
 }
