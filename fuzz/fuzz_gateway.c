@@ -40,14 +40,14 @@ static void must_be_events(struct reply *reply)
 	reply_free(reply);
 }
 
-static void answer_to(const struct request *request, const struct script *script)
+static void answer_to(const struct request *request, struct script *script)
 {
 	const struct asked *asked = &request->asked;
 	struct completion completion = {0};
 	struct reply reply = {0};
 
 	if (script && asked->wire->talks)
-		reply = script_reply(script, 1, asked, &completion);
+		reply = script_reply(script, 1, asked, "req_1", true, &completion);
 	else if (asked->wire->talks)
 		plan_complete(1, asked, &completion);
 	else

@@ -1,166 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gateway over real HTTP: replies, fault rules, barriers, sinks, and what the history says of them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "gateway/gateway.h"
-
-#define BODY_SIZE (64u << 10)
-
-struct world {
-	struct history *history;
-	struct gateway *gateway;
-};
-
-static struct gateway_options usual_options(struct history *history)
-{
-	return (struct gateway_options){.history = history,
-	    .seed = 7,
-	    .providers = {"claude", "codex"},
-	    .sinks = {"notify"},
-	    .task_header = "X-Task-Id",
-	    .attempt_header = "X-Attempt",
-	    .sink_task = "task",
-	    .sink_key = "key"};
-}
-
-static int setup(void **state)
-{
-	struct world *world = calloc(1, sizeof *world);
-	struct gateway_options options;
-	struct error err = {0};
-
-	if (!world || history_create(&world->history, NULL, &err) < 0)
-		return -1;
-	options = usual_options(world->history);
-	if (gateway_create(&world->gateway, &options, &err) < 0) {
-		print_error("%s\n", err.text);
-		return -1;
-	}
-	*state = world;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *world = *state;
-
-	gateway_destroy(world->gateway);
-	history_destroy(world->history);
-	free(world);
-	return 0;
-}
-
-/* ---- a client ---- */
-
-struct call {
-	char url[256], headers[512], body[BODY_SIZE]; /* headers: one a line; empty body: GET */
-	CURLcode code;
-	long status;
-	char answer[BODY_SIZE], retry_after[64];
-	size_t size;
-};
-
-static size_t on_body(char *bytes, size_t one, size_t count, void *arg)
-{
-	struct call *call = arg;
-
-	(void)one;
-	if (count > sizeof call->answer - 1 - call->size)
-		return 0;
-	memcpy(call->answer + call->size, bytes, count);
-	call->size += count;
-	call->answer[call->size] = '\0';
-	return count;
-}
-
-static size_t on_header(char *bytes, size_t one, size_t count, void *arg)
-{
-	struct call *call = arg;
-	static const char name[] = "retry-after: ";
-
-	(void)one;
-	if (count > sizeof name && !strncasecmp(bytes, name, sizeof name - 1))
-		snprintf(call->retry_after, sizeof call->retry_after, "%.*s", (int)(count - sizeof name - 1),
-		    bytes + sizeof name - 1);
-	return count;
-}
-
-static struct call *call_new(struct world *world, const char *path, const char *headers, const char *body)
-{
-	struct call *call = calloc(1, sizeof *call);
-
-	assert_non_null(call);
-	snprintf(call->url, sizeof call->url, "%s%s", gateway_url(world->gateway), path);
-	snprintf(call->headers, sizeof call->headers, "%s", headers);
-	snprintf(call->body, sizeof call->body, "%s", body);
-	return call;
-}
-
-static void *call_run(void *arg)
-{
-	struct call *call = arg;
-	struct curl_slist *list = NULL;
-	CURL *curl = curl_easy_init();
-	char headers[sizeof call->headers], *line, *rest = headers;
-
-	memcpy(headers, call->headers, sizeof headers);
-	while ((line = strsep(&rest, "\n")))
-		if (*line)
-			list = curl_slist_append(list, line);
-	curl_easy_setopt(curl, CURLOPT_URL, call->url);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROXY, "");
-	if (*call->body)
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, call);
-	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(curl, CURLOPT_HEADERDATA, call);
-	call->code = curl_easy_perform(curl);
-	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &call->status);
-	curl_slist_free_all(list);
-	curl_easy_cleanup(curl);
-	return NULL;
-}
-
-#define CHAT  "{\"model\":\"opus\",\"messages\":[{\"role\":\"user\",\"content\":\"go\"}],\"tools\":[]}"
-#define CHAT2 "{\"model\":\"codex\",\"messages\":[{\"role\":\"user\",\"content\":\"go\"}],\"tools\":[]}"
-#define OPUS  "/claude/v1/chat/completions"
-#define CODEX "/codex/v1/chat/completions"
-
-/* A whole request; free the result. */
-static struct call *request(struct world *world, const char *path, const char *headers, const char *body)
-{
-	struct call *call = call_new(world, path, headers, body);
-
-	call_run(call);
-	return call;
-}
-
-static long status_of(struct world *world, const char *path, const char *body)
-{
-	struct call *call = request(world, path, "X-Task-Id: t-1\nX-Attempt: 1\nX-Step: 1", body);
-	long status = call->code == CURLE_OK ? call->status : -(long)call->code;
-
-	free(call);
-	return status;
-}
+#include "gateway_room.h"
 
 /* The tool call in an answer: its name, and one of its arguments. */
 static void tool_of(const char *answer, char name[64], const char *argument, char *value, size_t size)
@@ -179,64 +29,6 @@ static void tool_of(const char *answer, char name[64], const char *argument, cha
 	snprintf(value, size, "%s", text);
 	json_decref(arguments);
 	json_decref(object);
-}
-
-/* ---- the history ---- */
-
-struct wanted {
-	enum op_kind kind;
-	enum op_type type;
-	uint64_t left; /* how many of them */
-	struct op op;
-};
-
-static bool is_wanted(void *arg, const struct op *op)
-{
-	struct wanted *wanted = arg;
-
-	if (op->kind != wanted->kind || op->type != wanted->type || --wanted->left)
-		return false;
-	wanted->op = *op; /* its strings stay where they are */
-	return true;
-}
-
-/* Waits for the n-th such operation from `first` on. Its own limit is only there to fail instead of hanging. */
-static struct op wait_op(struct world *world, enum op_kind kind, enum op_type type, uint64_t n)
-{
-	struct wanted wanted = {.kind = kind, .type = type, .left = n};
-	uint64_t index = 0;
-
-	assert_int_equal(history_wait(world->history, 0, is_wanted, &wanted, 60000, &index), 1);
-	return wanted.op;
-}
-
-/* ---- rules ---- */
-
-static struct tritone_gateway_rule rule_of(uint32_t action, const char *target)
-{
-	return (struct tritone_gateway_rule){.struct_size = sizeof(struct tritone_gateway_rule),
-	    .action = action,
-	    .key = "k",
-	    .target = target,
-	    .status = action == TRITONE_GATEWAY_ANSWER ? 429 : 0,
-	    .retry_after_ms = -1};
-}
-
-static void set(struct world *world, const struct tritone_gateway_rule *rule)
-{
-	struct error err = {0};
-
-	if (gateway_rule_set(world->gateway, rule, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static uint64_t hits_of(struct world *world, const char *key)
-{
-	uint64_t hits = 0;
-	struct error err = {0};
-
-	assert_int_equal(gateway_rule_hits(world->gateway, key, &hits, NULL, &err), 0);
-	return hits;
 }
 
 /* ---- replies ---- */
@@ -345,7 +137,7 @@ static void test_refusals(void **state)
 
 		curl_easy_setopt(curl, CURLOPT_URL, call->url);
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, large);
-		curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+		curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, call_body);
 		curl_easy_setopt(curl, CURLOPT_WRITEDATA, call);
 		assert_int_equal(curl_easy_perform(curl), CURLE_OK);
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &call->status);
@@ -709,7 +501,7 @@ static void test_destroy_while_waiting(void **state)
 	history_destroy(world.history);
 }
 
-/* ---- sinks, latency, scripts ---- */
+/* ---- sinks, latency ---- */
 
 static void test_sink(void **state)
 {
@@ -743,58 +535,6 @@ static void test_latency(void **state)
 	    wait_op(&world, OP_CALL, OP_OK, 1).time_us - wait_op(&world, OP_CALL, OP_INVOKE, 1).time_us >= 20000);
 	gateway_destroy(world.gateway);
 	history_destroy(world.history);
-}
-
-static int gateway_with_script(struct world *world, const char *text, struct error *err)
-{
-	struct gateway_options options = usual_options(NULL);
-	char path[] = "/tmp/tritone-script-XXXXXX";
-	int fd = mkstemp(path), r;
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
-	options.script = path;
-	r = gateway_create(&world->gateway, &options, err);
-	unlink(path);
-	return r;
-}
-
-static void test_script(void **state)
-{
-	struct world world = {0};
-	struct error err = {0};
-	char name[64], value[64];
-	struct call *call;
-
-	(void)state;
-	assert_int_equal(gateway_with_script(&world,
-			     "[{\"match\":{\"provider\":\"codex\",\"contains\":\"go\"},\"reply\":{\"content\":\"hi\"}},"
-			     "{\"match\":{\"role\":\"plan\",\"step\":2},\"reply\":{\"tool_calls\":[{\"name\":\"x\","
-			     "\"arguments\":{\"path\":\"p\"}}]}},"
-			     "{\"match\":{\"task\":\"t-bad\"},\"reply\":{\"status\":400,\"error\":\"no\"}}]",
-			     &err),
-	    0);
-	call = request(&world, CODEX, "", CHAT2);
-	assert_non_null(strstr(call->answer, "\"content\":\"hi\""));
-	free(call);
-	call = request(&world, OPUS, "X-Role: plan\nX-Step: 2", CHAT);
-	tool_of(call->answer, name, "path", value, sizeof value);
-	assert_string_equal(name, "x");
-	free(call);
-	call = request(&world, OPUS, "X-Task-Id: t-bad", CHAT);
-	assert_int_equal(call->status, 400);
-	free(call);
-	call = request(&world, OPUS, "X-Step: 1", CHAT); /* no rule: the built-in plan */
-	tool_of(call->answer, name, "path", value, sizeof value);
-	assert_string_equal(name, "read_file");
-	free(call);
-	gateway_destroy(world.gateway);
-
-	assert_int_equal(gateway_with_script(&world, "[{\"reply\":{\"contents\":\"hi\"}}]", &err), -1);
-	assert_non_null(strstr(err.text, "rule 1's reply has an unknown member 'contents'"));
-	assert_int_equal(gateway_with_script(&world, "[{\n", &err), -1);
-	assert_non_null(strstr(err.text, ":2:"));
 }
 
 static void test_bad_options(void **state)
@@ -910,7 +650,6 @@ int main(void)
 	    cmocka_unit_test(test_destroy_while_waiting),
 	    cmocka_unit_test_setup_teardown(test_sink, setup, teardown),
 	    cmocka_unit_test(test_latency),
-	    cmocka_unit_test(test_script),
 	    cmocka_unit_test_setup_teardown(test_bad_options, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_targets, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_complete_history, setup, teardown),

@@ -490,6 +490,7 @@ static void test_examples_of_the_manual(void **state)
 	struct place *place = *state;
 	struct spec_experiment *x = NULL;
 	struct spec_manifest *m = NULL;
+	struct spec_script *script = NULL;
 	struct spec_suite *s = NULL;
 
 	if (spec_experiment_load(&x, SOURCES "/docs/examples/experiment.yaml", &place->err) != 0)
@@ -505,6 +506,10 @@ static void test_examples_of_the_manual(void **state)
 		fail_msg("%s", place->err.text);
 	assert_int_equal(s->case_count, 3);
 	spec_suite_free(s);
+	if (spec_script_load(&script, SOURCES "/docs/examples/script.yaml", &place->err) != 0)
+		fail_msg("%s", place->err.text);
+	assert_int_equal(script->count, 6);
+	spec_script_free(script);
 	if (spec_manifest_load(&m, SOURCES "/docs/examples/system.yaml", &place->err) != 0)
 		fail_msg("%s", place->err.text);
 	assert_string_equal(m->outcome.id, "id");

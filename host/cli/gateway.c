@@ -37,9 +37,10 @@ static const char usage[] =
     "      --latency TIME        each provider's reply takes so long, such as 20ms (default: 0)\n"
     "      --seed N              the seed of replies and of rules with a probability (default: TRITONE_SEED, or a "
     "fresh one)\n"
-    "      --script FILE         scripted replies, a JSON list of {\"match\": ..., \"reply\": ...}\n"
+    "      --script FILE         what the models say, as in tritone-script(5)\n"
     "      --task-header NAME    the header that says which task a request is for (default: X-Task-Id)\n"
     "      --attempt-header NAME (default: X-Attempt)\n"
+    "      --task-pattern REGEX  where there is no such header: looked for in the messages, its group is the task\n"
     "      --control SOCKET      let `tritone inject` set faults through this socket\n"
     "      --log FILE            write the lines to FILE instead\n"
     "  -q, --quiet               no lines\n"
@@ -102,6 +103,9 @@ static int take_option(struct arguments *a, int option, const char *value)
 	case 'a':
 		a->gateway.attempt_header = value;
 		return 0;
+	case 'T':
+		a->gateway.task_pattern = value;
+		return 0;
 	case 'c':
 		a->control = value;
 		return 0;
@@ -125,9 +129,9 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {"providers", required_argument, NULL, 'P'}, {"sinks", required_argument, NULL, 'S'},
 	    {"latency", required_argument, NULL, 'l'}, {"seed", required_argument, NULL, 's'},
 	    {"script", required_argument, NULL, 'f'}, {"task-header", required_argument, NULL, 't'},
-	    {"attempt-header", required_argument, NULL, 'a'}, {"control", required_argument, NULL, 'c'},
-	    {"log", required_argument, NULL, 'L'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0}};
+	    {"attempt-header", required_argument, NULL, 'a'}, {"task-pattern", required_argument, NULL, 'T'},
+	    {"control", required_argument, NULL, 'c'}, {"log", required_argument, NULL, 'L'},
+	    {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	int option, r;
 
 	opterr = 0;

@@ -16,6 +16,8 @@ static int make_gateway(struct run *run, struct error *err)
 	    .sink_task = m->gateway.sink_task,
 	    .sink_key = m->gateway.sink_key,
 	    .latency_ms = m->gateway.latency_ms,
+	    .script = m->gateway.script,
+	    .task_pattern = m->gateway.task_pattern,
 	};
 	size_t i;
 

@@ -21,14 +21,15 @@ static enum MHD_Result reset(struct request *request, const char *why)
 
 /* ---- what to say ---- */
 
-static struct reply completion_reply(struct request *request)
+/* `counts`: the client will have the answer whole. */
+static struct reply completion_reply(struct request *request, const char *id, bool counts)
 {
 	const struct gateway *gateway = request->gateway;
 	struct completion completion = {0};
 	struct reply reply = {0};
 
 	if (gateway->script && request->asked.wire->talks)
-		reply = script_reply(gateway->script, gateway->seed, &request->asked, &completion);
+		reply = script_reply(gateway->script, gateway->seed, &request->asked, id, counts, &completion);
 	else if (request->asked.wire->talks)
 		plan_complete(gateway->seed, &request->asked, &completion);
 	else
@@ -39,14 +40,14 @@ static struct reply completion_reply(struct request *request)
 	return reply;
 }
 
-static struct reply usual(struct request *request)
+static struct reply usual(struct request *request, bool counts)
 {
 	char id[REQUEST_ID_SIZE];
 
 	request_id(request, id);
 	if (request->bad)
 		return error_refuse(request_family(request), request->bad, NULL, id, "%s", request->bad_text);
-	return request->route == ROUTE_SINK ? sink_ok() : completion_reply(request);
+	return request->route == ROUTE_SINK ? sink_ok() : completion_reply(request, id, counts);
 }
 
 static enum MHD_Result act(struct request *request)
@@ -70,9 +71,9 @@ static enum MHD_Result act(struct request *request)
 		return send_reply(request, error_malformed(), &manner);
 	case TRITONE_GATEWAY_TRUNCATED:
 		manner.half = true;
-		return send_reply(request, usual(request), &manner);
+		return send_reply(request, usual(request, false), &manner);
 	default:
-		return send_reply(request, usual(request), &manner);
+		return send_reply(request, usual(request, true), &manner);
 	}
 }
 

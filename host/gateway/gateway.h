@@ -4,10 +4,13 @@
  * over HTTP on loopback. It answers deterministically from its seed, records every request in the
  * history, and answers wrongly where a rule says so.
  *
- * A provider NAME is at URL/NAME (POST URL/NAME/v1/chat/completions, GET URL/NAME/v1/models), a
- * sink NAME at URL/sink/NAME (any POST with a JSON body). Which task a request belongs to comes
- * from the header or JSON member that the options name. Recorded are requests for a completion
- * (OP_CALL) and to a sink (OP_NOTIFY), once their body has arrived; a list of models is not.
+ * A provider NAME is at URL/NAME and speaks, at the same time:
+ *   POST /v1/chat/completions, /v1/responses, /v1/embeddings   as OpenAI does
+ *   POST /v1/messages, /v1/messages/count_tokens               as Anthropic does
+ *   GET  /v1/models, /v1/models/MODEL                          as the one whose headers come with it
+ * A sink NAME is at URL/sink/NAME (any POST with a JSON body). Which task a request belongs to comes
+ * from the header or JSON member that the options name. Recorded are requests to a model (OP_CALL)
+ * and to a sink (OP_NOTIFY), once their body has arrived; a list of models is not.
  *
  * A completion's detail says why there was no answer ("reset", "never answered", "truncated",
  * "the client went away", "the gateway was stopped") and which rule acted ("rule KEY").
@@ -38,7 +41,10 @@ struct gateway_options {
 	const char *sink_task;      /* JSON member of a sink's body with the task, e.g. "task" */
 	const char *sink_key;       /* JSON member with the deduplication key, e.g. "key" */
 	int64_t latency_ms;         /* each provider reply takes so long */
-	const char *script;         /* file of scripted replies; NULL: the built-in plan, see reply.h */
+	const char *script;         /* file of scripted replies, see script.h; NULL: the built-in plan, see reply.h */
+	/* Where a request has no task header: a pattern of PCRE2 that is looked for in the user's last message, then in the
+	 * system prompt; its first group is the task. NULL: none. */
+	const char *task_pattern;
 };
 
 struct gateway;

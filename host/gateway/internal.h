@@ -15,6 +15,7 @@
 #include "gateway/rules.h"
 
 struct script;
+struct finder;
 
 struct gateway {
 	struct history *history; /* may be NULL */
@@ -23,6 +24,7 @@ struct gateway {
 	char *providers[GATEWAY_NAMES_MAX + 1], *sinks[GATEWAY_NAMES_MAX + 1]; /* NULL-terminated, owned */
 	char *task_header, *attempt_header, *sink_task, *sink_key;             /* NULL: none */
 	struct script *script;                                                 /* NULL: the built-in plan */
+	struct finder *task_finder;                                            /* NULL: none */
 	char url[64];
 	struct MHD_Daemon *daemon;
 	uint64_t requests; /* the server's thread only */
@@ -68,7 +70,8 @@ struct request {
 	const char *task, *key; /* key: the model, or the deduplication key */
 	int64_t attempt;
 	char numbers[2][32];
-	int bad; /* status with which the request itself is refused; 0: it is well-formed */
+	char found_task[128]; /* in the conversation */
+	int bad;              /* status with which the request itself is refused; 0: it is well-formed */
 	char bad_text[200];
 
 	/* for the history */
@@ -84,6 +87,10 @@ struct request {
 void request_read_call(struct request *request); /* asked.wire is set */
 void request_read_sink(struct request *request);
 void request_bad(struct request *request, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* request.c too: where a task is found in a conversation. EINVAL: it is no pattern, or has no group. */
+int finder_create(struct finder **ret_finder, const char *pattern, struct error *err);
+void finder_free(struct finder *finder);
 
 /* In whose words it is answered. */
 enum family request_family(const struct request *request);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a request says: the task it is for, its model or key, and whether it is well-formed. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <errno.h>
 #include <inttypes.h>
+#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +55,81 @@ static bool parse(struct request *request)
 	return !request->bad;
 }
 
+/* ---- the task, where no header names it ---- */
+
+#define STEPS_MAX 200000 /* of the matcher in one text */
+
+struct finder {
+	pcre2_code *code;
+	pcre2_match_data *groups; /* the server's thread only */
+	pcre2_match_context *limits;
+};
+
+int finder_create(struct finder **ret_finder, const char *pattern, struct error *err)
+{
+	struct finder *finder = calloc(1, sizeof *finder);
+	PCRE2_UCHAR why[120];
+	uint32_t groups = 0;
+	PCRE2_SIZE at = 0;
+	int code = 0;
+
+	if (!finder)
+		return error_set(err, ENOMEM, "no memory for the task pattern");
+	finder->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL);
+	if (!finder->code) {
+		pcre2_get_error_message(code, why, sizeof why);
+		finder_free(finder);
+		return error_set(err, EINVAL, "the task pattern is no regular expression: %s, at its character %zu",
+		    (char *)why, at + 1);
+	}
+	pcre2_pattern_info(finder->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+	finder->groups = pcre2_match_data_create_from_pattern(finder->code, NULL);
+	finder->limits = pcre2_match_context_create(NULL);
+	if (!groups || !finder->groups || !finder->limits) {
+		finder_free(finder);
+		return groups ? error_set(err, ENOMEM, "no memory for the task pattern")
+			      : error_set(err, EINVAL,
+				    "the task pattern has no group: put the task's part of it in parentheses");
+	}
+	pcre2_set_match_limit(finder->limits, STEPS_MAX);
+	*ret_finder = finder;
+	return 0;
+}
+
+void finder_free(struct finder *finder)
+{
+	if (!finder)
+		return;
+	pcre2_code_free(finder->code);
+	pcre2_match_data_free(finder->groups);
+	pcre2_match_context_free(finder->limits);
+	free(finder);
+}
+
+static bool find_in(const struct finder *finder, const char *text, char *task, size_t size)
+{
+	PCRE2_SIZE room = size;
+
+	return text &&
+	       pcre2_match(finder->code, (PCRE2_SPTR)text, strlen(text), 0, PCRE2_NO_UTF_CHECK, finder->groups,
+		   finder->limits) > 0 &&
+	       pcre2_substring_copy_bynumber(finder->groups, 1, (PCRE2_UCHAR *)task, &room) == 0;
+}
+
+static void find_task(struct request *request)
+{
+	const struct finder *finder = request->gateway->task_finder;
+	struct texts texts = {0};
+
+	if (!finder || *request->task || !request->asked.wire->texts)
+		return;
+	request->asked.wire->texts(&request->asked, &texts);
+	if (find_in(finder, texts.user, request->found_task, sizeof request->found_task) ||
+	    find_in(finder, texts.system, request->found_task, sizeof request->found_task))
+		request->task = request->asked.task = request->found_task;
+	texts_free(&texts);
+}
+
 void request_read_call(struct request *request)
 {
 	const struct gateway *gateway = request->gateway;
@@ -72,6 +150,8 @@ void request_read_call(struct request *request)
 		asked->body = request->json;
 		if (asked->wire->read(asked, &err) < 0)
 			request_bad(request, 400, "%s", err.text);
+		else
+			find_task(request);
 	}
 	request->key = asked->model;
 }

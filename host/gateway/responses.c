@@ -137,8 +137,8 @@ static json_t *response_of(
     const struct asked *asked, const char *id, const struct completion *completion, json_t *output)
 {
 	json_t *tools = json_object_get(asked->body, "tools"), *given;
-	static const char *const echoed[] = {"instructions", "previous_response_id", "metadata",
-	    "temperature", "top_p", "max_output_tokens"};
+	static const char *const echoed[] = {
+	    "instructions", "previous_response_id", "metadata", "temperature", "top_p", "max_output_tokens"};
 	const char *why = output ? incomplete(completion) : NULL;
 	int64_t turn = asked_step(asked);
 	char response_id[ID_SIZE];

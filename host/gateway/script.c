@@ -1,103 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scripted replies; see script.h. */
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include "gateway/script.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <inttypes.h>
+#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/tally.h"
+#include "spec/spec.h"
+
+#define STEPS_MAX 200000 /* of the matcher in one text: a pattern that goes astray matches nothing */
+
+enum pattern { USER, LAST, SYSTEM, PATTERNS }; /* in the order in which their groups have numbers */
+
+struct rule {
+	const struct spec_script_rule *spec;
+	pcre2_code *codes[PATTERNS];
+	pcre2_match_data *groups[PATTERNS]; /* of the last match */
+	json_t **arguments;                 /* of each call; NULL: none */
+};
+
 struct script {
-	json_t *rules; /* checked by script_load */
+	struct spec_script *spec;
+	struct rule *rules;
+	pcre2_match_context *limits;
+	struct tally *tally;
 };
 
-struct member {
-	const char *name;
-	json_type type;
-};
+/* ---- loading ---- */
 
-static const struct member rule_members[] = {{"match", JSON_OBJECT}, {"reply", JSON_OBJECT}, {NULL, JSON_NULL}};
-static const struct member match_members[] = {{"provider", JSON_STRING}, {"model", JSON_STRING}, {"role", JSON_STRING},
-    {"task", JSON_STRING}, {"step", JSON_INTEGER}, {"contains", JSON_STRING}, {NULL, JSON_NULL}};
-static const struct member reply_members[] = {{"content", JSON_STRING}, {"tool_calls", JSON_ARRAY},
-    {"finish_reason", JSON_STRING}, {"status", JSON_INTEGER}, {"error", JSON_STRING}, {NULL, JSON_NULL}};
-static const struct member call_members[] = {{"name", JSON_STRING}, {"arguments", JSON_OBJECT}, {NULL, JSON_NULL}};
-
-static const char *type_name(json_type type)
+static int prepare(struct rule *rule)
 {
-	return type == JSON_OBJECT   ? "an object"
-	       : type == JSON_ARRAY  ? "a list"
-	       : type == JSON_STRING ? "a string"
-				     : "a whole number";
-}
-
-/* Only known members, each of its type. `where` is for people. */
-static int check_members(json_t *object, const struct member *members, const char *where, struct error *err)
-{
-	const struct member *member;
-	const char *key;
-	json_t *value;
-
-	if (!json_is_object(object))
-		return error_set(err, EINVAL, "%s is not an object", where);
-	json_object_foreach(object, key, value)
-	{
-		for (member = members; member->name && strcmp(member->name, key) != 0; member++)
-			;
-		if (!member->name)
-			return error_set(err, EINVAL, "%s has an unknown member '%.60s'", where, key);
-		if (json_typeof(value) != member->type)
-			return error_set(err, EINVAL, "%s: '%s' is not %s", where, key, type_name(member->type));
-	}
-	return 0;
-}
-
-static int check_reply(json_t *reply, size_t n, struct error *err)
-{
-	json_t *status, *call;
-	char where[64];
+	const char *patterns[PATTERNS] = {
+	    [USER] = rule->spec->match.user, [LAST] = rule->spec->match.last, [SYSTEM] = rule->spec->match.system};
+	PCRE2_SIZE at;
 	size_t i;
+	int code;
 
-	snprintf(where, sizeof where, "rule %zu's reply", n);
-	if (check_members(reply, reply_members, where, err) < 0)
+	for (i = 0; i < PATTERNS; i++) {
+		if (!patterns[i])
+			continue;
+		rule->codes[i] =
+		    pcre2_compile((PCRE2_SPTR)patterns[i], PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL);
+		rule->groups[i] = rule->codes[i] ? pcre2_match_data_create_from_pattern(rule->codes[i], NULL) : NULL;
+		if (!rule->groups[i])
+			return -1;
+	}
+	rule->arguments = calloc(rule->spec->reply.call_count + 1, sizeof(json_t *));
+	if (!rule->arguments)
 		return -1;
-	status = json_object_get(reply, "status");
-	if (status && (json_integer_value(status) < 400 || json_integer_value(status) > 599))
-		return error_set(err, EINVAL, "%s: status is %lld, expected 400 to 599 (leave it out for 200)", where,
-		    (long long)json_integer_value(status));
-	json_array_foreach(json_object_get(reply, "tool_calls"), i, call)
-	{
-		snprintf(where, sizeof where, "rule %zu's tool call %zu", n, i + 1);
-		if (check_members(call, call_members, where, err) < 0)
-			return -1;
-		if (!json_object_get(call, "name"))
-			return error_set(err, EINVAL, "%s has no name", where);
-	}
-	return 0;
-}
+	for (i = 0; i < rule->spec->reply.call_count; i++) {
+		const char *text = rule->spec->reply.calls[i].arguments;
 
-static int check(json_t *rules, struct error *err)
-{
-	char where[64];
-	json_t *rule;
-	size_t i;
-
-	if (!json_is_array(rules))
-		return error_set(err, EINVAL, "expected a list of rules");
-	json_array_foreach(rules, i, rule)
-	{
-		json_t *match = json_object_get(rule, "match"), *reply = json_object_get(rule, "reply");
-
-		snprintf(where, sizeof where, "rule %zu", i + 1);
-		if (check_members(rule, rule_members, where, err) < 0)
-			return -1;
-		if (!reply)
-			return error_set(err, EINVAL, "%s has no reply", where);
-		snprintf(where, sizeof where, "rule %zu's match", i + 1);
-		if (match && check_members(match, match_members, where, err) < 0)
-			return -1;
-		if (check_reply(reply, i + 1, err) < 0)
+		rule->arguments[i] = text ? json_loads(text, 0, NULL) : json_object();
+		if (!rule->arguments[i])
 			return -1;
 	}
 	return 0;
@@ -106,82 +66,186 @@ static int check(json_t *rules, struct error *err)
 int script_load(struct script **ret_script, const char *path, struct error *err)
 {
 	struct script *script = calloc(1, sizeof *script);
-	json_error_t why;
+	size_t i;
 
 	if (!script)
 		return error_set(err, ENOMEM, "no memory for the script %s", path);
-	script->rules = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-	if (!script->rules) {
-		error_set(err, EINVAL, "%s:%d:%d: %.120s", path, why.line, why.column, why.text);
+	if (spec_script_load(&script->spec, path, err) < 0) {
 		script_free(script);
 		return -1;
 	}
-	if (check(script->rules, err) < 0) {
-		error_context(err, "%s", path);
+	script->rules = calloc(script->spec->count + 1, sizeof *script->rules);
+	script->limits = pcre2_match_context_create(NULL);
+	script->tally = tally_create();
+	for (i = 0; script->rules && i < script->spec->count; i++)
+		script->rules[i].spec = &script->spec->rules[i];
+	for (i = 0; script->rules && i < script->spec->count && prepare(&script->rules[i]) == 0; i++)
+		;
+	if (!script->rules || !script->limits || !script->tally || i < script->spec->count) {
 		script_free(script);
-		return -1;
+		return error_set(err, ENOMEM, "no memory for the script %s", path);
 	}
+	pcre2_set_match_limit(script->limits, STEPS_MAX);
 	*ret_script = script;
 	return 0;
 }
 
+static void finish(struct rule *rule)
+{
+	size_t i;
+
+	for (i = 0; i < PATTERNS; i++) {
+		pcre2_code_free(rule->codes[i]);
+		pcre2_match_data_free(rule->groups[i]);
+	}
+	for (i = 0; rule->arguments && rule->arguments[i]; i++)
+		json_decref(rule->arguments[i]);
+	free(rule->arguments);
+}
+
 void script_free(struct script *script)
 {
+	size_t i;
+
 	if (!script)
 		return;
-	json_decref(script->rules);
+	for (i = 0; script->rules && i < script->spec->count; i++)
+		finish(&script->rules[i]);
+	free(script->rules);
+	pcre2_match_context_free(script->limits);
+	tally_destroy(script->tally);
+	spec_script_free(script->spec);
 	free(script);
 }
 
 /* ---- matching ---- */
 
-static bool says(const json_t *match, const char *name, const char *found)
-{
-	const char *wanted = json_string_value(json_object_get(match, name));
+/* One request as it is held against the rules. */
+struct asking {
+	const struct asked *asked;
+	struct texts texts;
+	uint64_t nth;
+	char step[24], nth_text[24];
+	const struct rule *rule; /* the one that matched */
+	char group[PATTERNS][4096];
+};
 
+static const char *text_of(const struct asking *asking, size_t pattern)
+{
+	return pattern == USER ? asking->texts.user : pattern == LAST ? asking->texts.last : asking->texts.system;
+}
+
+static bool says(const char *wanted, const char *found)
+{
 	return !wanted || !strcmp(wanted, found);
 }
 
-/* Whether the last message's content has the text in it. */
-static bool contains(const json_t *match, const struct asked *asked)
+static bool patterns_match(const struct script *script, const struct rule *rule, const struct asking *asking)
 {
-	const char *wanted = json_string_value(json_object_get(match, "contains"));
-	struct texts texts = {0};
-	bool found;
+	size_t i;
 
-	if (!wanted)
-		return true;
-	asked->wire->texts(asked, &texts);
-	found = texts.last && strstr(texts.last, wanted);
-	texts_free(&texts);
-	return found;
+	for (i = 0; i < PATTERNS; i++) {
+		const char *text = text_of(asking, i);
+
+		if (!rule->codes[i])
+			continue;
+		if (!text || pcre2_match(rule->codes[i], (PCRE2_SPTR)text, strlen(text), 0, PCRE2_NO_UTF_CHECK,
+				 rule->groups[i], script->limits) < 0)
+			return false;
+	}
+	return true;
 }
 
-static bool matches(const json_t *match, const struct asked *asked)
+static bool matches(const struct script *script, const struct rule *rule, const struct asking *asking)
 {
-	const json_t *step = json_object_get(match, "step");
+	const struct asked *asked = asking->asked;
+	const struct spec_script_rule *spec = rule->spec;
 
-	return says(match, "provider", asked->provider) && says(match, "model", asked->model) &&
-	       says(match, "role", asked->role) && says(match, "task", asked->task) &&
-	       (!step || json_integer_value(step) == asked_step(asked)) && contains(match, asked);
+	return says(spec->match.provider, asked->provider) && says(spec->match.model, asked->model) &&
+	       says(spec->match.path, asked->wire->path) && says(spec->match.role, asked->role) &&
+	       says(spec->match.task, asked->task) &&
+	       (!spec->match.step || (int64_t)spec->match.step == asked_step(asked)) &&
+	       (!spec->match.nth || spec->match.nth == asking->nth) &&
+	       (!spec->match.contains || (asking->texts.last && strstr(asking->texts.last, spec->match.contains))) &&
+	       patterns_match(script, rule, asking);
+}
+
+/* ---- filling in ---- */
+
+/* A group's text, in a buffer of the request's: one variable is looked up after the other is used. */
+static const char *group_text(struct asking *asking, size_t pattern, uint32_t number)
+{
+	PCRE2_SIZE size = sizeof asking->group[pattern];
+
+	if (pcre2_substring_copy_bynumber(
+		asking->rule->groups[pattern], number, (PCRE2_UCHAR *)asking->group[pattern], &size) != 0)
+		return ""; /* it took no part in the match, or is longer than any variable should be */
+	return asking->group[pattern];
+}
+
+static const char *lookup(void *arg, const char *name)
+{
+	struct asking *asking = arg;
+	const struct asked *asked = asking->asked;
+	const struct {
+		const char *name, *value;
+	} always[] = {{"provider", asked->provider}, {"model", asked->model}, {"task", asked->task},
+	    {"role", asked->role}, {"step", asking->step}, {"nth", asking->nth_text}};
+	size_t i;
+
+	for (i = 0; i < sizeof always / sizeof always[0]; i++)
+		if (!strcmp(always[i].name, name))
+			return always[i].value;
+	for (i = 0; i < PATTERNS; i++) {
+		const pcre2_code *code = asking->rule->codes[i];
+		int number = code && (*name < '0' || *name > '9')
+				 ? pcre2_substring_number_from_name(code, (PCRE2_SPTR)name)
+				 : -1;
+
+		if (number > 0)
+			return group_text(asking, i, (uint32_t)number);
+		if (code && *name >= '0' && *name <= '9')
+			return group_text(asking, i, (uint32_t)strtoul(name, NULL, 10));
+	}
+	return ""; /* ${0} of a rule without patterns */
+}
+
+/* Free the result; NULL: no memory, or longer than an answer may be. */
+static char *fill(const char *text, struct asking *asking)
+{
+	struct error err;
+	char *filled = NULL;
+
+	return text && spec_expand(&filled, text, lookup, asking, &err) == 0 ? filled : NULL;
+}
+
+/* A copy of arguments with their texts filled in. */
+static json_t *fill_json(json_t *value, struct asking *asking)
+{
+	const char *key;
+	json_t *item, *out;
+	char *text;
+	size_t i;
+
+	if (json_is_string(value)) {
+		text = fill(json_string_value(value), asking);
+		out = json_string(text ? text : "");
+		free(text);
+		return out;
+	}
+	if (json_is_array(value)) {
+		out = json_array();
+		json_array_foreach(value, i, item) json_array_append_new(out, fill_json(item, asking));
+		return out;
+	}
+	if (!json_is_object(value))
+		return json_incref(value);
+	out = json_object();
+	json_object_foreach(value, key, item) json_object_set_new(out, key, fill_json(item, asking));
+	return out;
 }
 
 /* ---- answering ---- */
-
-static void add_calls(struct completion *completion, const json_t *calls)
-{
-	const json_t *call;
-	size_t i;
-
-	json_array_foreach(calls, i, call)
-	{
-		json_t *arguments = json_object_get(call, "arguments");
-		char *text = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
-
-		completion_call(completion, json_string_value(json_object_get(call, "name")), text ? text : "{}");
-		free(text);
-	}
-}
 
 static enum finish finish_of(const char *name)
 {
@@ -192,35 +256,71 @@ static enum finish finish_of(const char *name)
 						 : FINISH_STOP;
 }
 
-struct reply script_reply(
-    const struct script *script, uint64_t seed, const struct asked *asked, struct completion *ret_completion)
+static void complete(struct asking *asking, struct completion *completion)
 {
-	const json_t *rule, *reply = NULL;
-	const char *content;
+	const struct spec_script_rule *spec = asking->rule->spec;
 	size_t i;
 
-	json_array_foreach(script->rules, i, rule)
-	{
-		if (!matches(json_object_get(rule, "match"), asked))
-			continue;
-		reply = json_object_get(rule, "reply");
-		break;
+	completion->text = fill(spec->reply.content, asking);
+	for (i = 0; i < spec->reply.call_count; i++) {
+		json_t *arguments = fill_json(asking->rule->arguments[i], asking);
+		char *text = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
+
+		completion_call(completion, spec->reply.calls[i].name, text ? text : "{}");
+		free(text);
+		json_decref(arguments);
 	}
-	if (!reply) {
-		plan_complete(seed, asked, ret_completion);
+	completion->finish = finish_of(spec->reply.finish);
+	completion_count(completion, asking->asked);
+	if (spec->reply.counted)
+		return;
+	completion->input = (int64_t)spec->reply.input;
+	completion->output = (int64_t)spec->reply.output;
+	completion->total = completion->tokens = completion->input + completion->output;
+}
+
+static struct reply refuse(struct asking *asking, const char *id)
+{
+	const struct spec_script_rule *spec = asking->rule->spec;
+	const enum family family = asking->asked->wire->family;
+	char *text = fill(spec->reply.error, asking);
+	struct reply reply = text ? error_refuse(family, (int)spec->reply.status, NULL, id, "%s", text)
+				  : error_reply(family, (int)spec->reply.status, -1, asking->asked->model, id);
+
+	free(text);
+	return reply;
+}
+
+static struct reply answer(
+    struct script *script, uint64_t seed, struct asking *asking, const char *id, struct completion *ret_completion)
+{
+	size_t i;
+
+	for (i = 0; i < script->spec->count; i++) {
+		if (!matches(script, &script->rules[i], asking))
+			continue;
+		asking->rule = &script->rules[i];
+		if (asking->rule->spec->reply.status)
+			return refuse(asking, id);
+		complete(asking, ret_completion);
 		return (struct reply){0};
 	}
-	if (json_object_get(reply, "status")) {
-		const char *text = json_string_value(json_object_get(reply, "error"));
-		int status = (int)json_integer_value(json_object_get(reply, "status"));
-
-		return text ? error_refuse(asked->wire->family, status, NULL, "req_script", "%s", text)
-			    : error_reply(asked->wire->family, status, -1, asked->model, "req_script");
-	}
-	content = json_string_value(json_object_get(reply, "content"));
-	ret_completion->text = content ? strdup(content) : NULL;
-	add_calls(ret_completion, json_object_get(reply, "tool_calls"));
-	ret_completion->finish = finish_of(json_string_value(json_object_get(reply, "finish_reason")));
-	completion_count(ret_completion, asked);
+	plan_complete(seed, asking->asked, ret_completion);
 	return (struct reply){0};
+}
+
+struct reply script_reply(struct script *script, uint64_t seed, const struct asked *asked, const char *id, bool counts,
+    struct completion *ret_completion)
+{
+	struct asking asking = {.asked = asked, .nth = 1 + tally_of(script->tally, asked->task)};
+	struct reply reply;
+
+	snprintf(asking.step, sizeof asking.step, "%" PRId64, asked_step(asked));
+	snprintf(asking.nth_text, sizeof asking.nth_text, "%" PRIu64, asking.nth);
+	asked->wire->texts(asked, &asking.texts);
+	reply = answer(script, seed, &asking, id, ret_completion);
+	texts_free(&asking.texts);
+	if (counts)
+		tally_add(script->tally, asked->task);
+	return reply;
 }

@@ -267,6 +267,8 @@ static int configure(struct gateway *gateway, const struct gateway_options *opti
 	    copy_text(&gateway->sink_task, options->sink_task, err) < 0 ||
 	    copy_text(&gateway->sink_key, options->sink_key, err) < 0)
 		return -1;
+	if (options->task_pattern && finder_create(&gateway->task_finder, options->task_pattern, err) < 0)
+		return -1;
 	return options->script ? script_load(&gateway->script, options->script, err) : 0;
 }
 
@@ -339,6 +341,7 @@ void gateway_destroy(struct gateway *gateway)
 	holds_destroy(gateway->holds);
 	gateway_rules_destroy(gateway->rules);
 	script_free(gateway->script);
+	finder_free(gateway->task_finder);
 	pthread_mutex_destroy(&gateway->lock);
 	for (i = 0; i <= GATEWAY_NAMES_MAX; i++) {
 		free(gateway->providers[i]);

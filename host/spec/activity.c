@@ -116,7 +116,7 @@ static int read_range(struct node_file *file, yaml_node_t *node, struct spec_act
 	return 0;
 }
 
-static int check_pattern(struct node_file *file, yaml_node_t *node, const char *pattern)
+int spec_check_pattern(struct node_file *file, yaml_node_t *node, const char *pattern)
 {
 	PCRE2_UCHAR8 why[128] = "";
 	PCRE2_SIZE at;
@@ -192,7 +192,7 @@ static int read_tolerance(struct node_file *file, yaml_node_t *node, void *out)
 	if (!tolerance.pattern || range)
 		return node_fail(file, node, "a tolerance of type regex has 'pattern' and nothing else");
 	activity->tolerance_regex = tolerance.pattern;
-	return check_pattern(file, node_get(file, node, "pattern"), tolerance.pattern);
+	return spec_check_pattern(file, node_get(file, node, "pattern"), tolerance.pattern);
 }
 
 static const char *const activity_types[] = {"action", "probe", NULL};

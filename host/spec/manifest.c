@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check/check.h"
 #include "spec/policy.h"
@@ -172,6 +173,16 @@ static const struct node_field gateway_fields[] = {
 	IN(gateway.latency_ms),
 	.fallback = "0ms",
 	.help = "How long a provider's reply takes."},
+    {.key = "script",
+	.type = NODE_TEXT,
+	IN(gateway.script),
+	.help = "What the models say: a file as in tritone-script(5), its path relative to this one. Without it, the "
+		"built-in plan."},
+    {.key = "task-pattern",
+	.type = NODE_TEXT,
+	IN(gateway.task_pattern),
+	.help = "Where a request has no such header: a Perl-compatible pattern that is looked for in the user's last "
+		"message, then in the system prompt; its first group is the task."},
     {.key = NULL},
 };
 static const struct node_table gateway_table = {.fields = gateway_fields};
@@ -414,6 +425,29 @@ static int check_variables(struct node_file *file)
 	return 0;
 }
 
+/* The script is looked at together with the manifest: its mistakes are found before anything is started. */
+static int check_gateway(struct node_file *file, struct spec_manifest *manifest)
+{
+	yaml_node_t *gateway = node_get(file, node_root(file), "gateway");
+	struct spec_script *script = NULL;
+
+	if (manifest->gateway.task_pattern &&
+	    spec_check_pattern(file, node_get(file, gateway, "task-pattern"), manifest->gateway.task_pattern) != 0)
+		return -1;
+	if (!manifest->gateway.script)
+		return 0;
+	manifest->gateway.script = spec_beside(file->arena, file->path, manifest->gateway.script);
+	if (!manifest->gateway.script)
+		return node_no_memory(file);
+	if (access(manifest->gateway.script, R_OK) != 0)
+		return node_fail(file, node_get(file, gateway, "script"), "the script %.150s: %s",
+		    manifest->gateway.script, strerror(errno));
+	if (spec_script_load(&script, manifest->gateway.script, file->err) != 0)
+		return -1;
+	spec_script_free(script);
+	return 0;
+}
+
 int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err)
 {
 	struct loaded_manifest *loaded = calloc(1, sizeof *loaded);
@@ -429,6 +463,8 @@ int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, st
 					   : node_no_memory(&file);
 		if (rc == 0)
 			rc = check_variables(&file);
+		if (rc == 0)
+			rc = check_gateway(&file, &loaded->manifest);
 		node_close(&file);
 	}
 	if (rc != 0) {

@@ -76,6 +76,8 @@ struct spec_manifest {
 		struct spec_strings providers, sinks;
 		struct spec_strings cascade; /* PROVIDER or PROVIDER/MODEL in order; empty: the providers' */
 		char *task_header, *attempt_header, *sink_task, *sink_key;
+		char *script; /* its path, as seen from the working directory; NULL: none */
+		char *task_pattern;
 		int64_t latency_ms;
 	} gateway;
 	struct {
@@ -241,6 +243,43 @@ struct spec_suite {
 int spec_suite_load(struct spec_suite **ret_suite, const char *path, struct error *err);
 void spec_suite_free(struct spec_suite *suite);
 
+/* ------------------------------------------------------------------ script: what models say ---- */
+
+#define SPEC_SCRIPT_GROUPS_MAX 32
+
+struct spec_script_call {
+	char *name;
+	char *arguments; /* JSON, an object; NULL: none. Its texts hold ${variables} as written */
+};
+
+/* The first rule whose match is for a request is the one that answers it. */
+struct spec_script_rule {
+	unsigned line;
+	struct {
+		char *provider, *model, *path, *task, *role; /* NULL: any */
+		char *user, *system, *last;                  /* patterns of PCRE2, checked; NULL: any */
+		char *contains;                              /* a text in the last message */
+		uint64_t step, nth;                          /* 0: any */
+	} match;
+	struct {
+		char *content; /* holds ${variables} as written */
+		struct spec_script_call *calls;
+		size_t call_count;
+		char *finish; /* NULL: as it follows from the calls */
+		uint64_t input, output, status;
+		bool counted; /* the usage is not given */
+		char *error;
+	} reply;
+};
+
+struct spec_script {
+	struct spec_script_rule *rules;
+	size_t count;
+};
+
+int spec_script_load(struct spec_script **ret_script, const char *path, struct error *err);
+void spec_script_free(struct spec_script *script);
+
 /* ------------------------------------------------------------------ for the checkers ---- */
 
 struct check_config;
@@ -266,7 +305,7 @@ int spec_duration(const char *text, int64_t *ret_ms, struct error *err);
 /* The closest of `known` (NULL-terminated) to `word` within an edit distance of 3 and half of the longer word, or NULL. */
 const char *spec_nearest(const char *word, const char *const *known);
 
-/* Writes the keys of "manifest", "experiment", "suite", the numbers of "policy", or an invariant and its parameters, as a
+/* Writes the keys of "manifest", "experiment", "suite", a rule of a "script", the numbers of "policy", or an invariant and its parameters, as a
  * piece of a manual page in scdoc's language. */
 int spec_describe(FILE *out, const char *what, struct error *err);
 

@@ -5,7 +5,7 @@
 
 #include "spec/node.h"
 
-extern const struct node_table spec_manifest_table, spec_experiment_table, spec_suite_table;
+extern const struct node_table spec_manifest_table, spec_experiment_table, spec_suite_table, spec_script_table;
 extern const struct node_table spec_activity_table, spec_hypothesis_table, spec_fault_table, spec_variable_table,
     spec_expect_table;
 extern const struct node_table spec_contract_table;
@@ -20,6 +20,8 @@ char *spec_beside(struct arena *arena, const char *file, const char *path);
 int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, char **ret_problem);
 /* Is each of them the name of an invariant? */
 int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names);
+/* Is it a regular expression? */
+int spec_check_pattern(struct node_file *file, yaml_node_t *node, const char *pattern);
 int spec_read_variables(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
 /* What the faults in `list` say of each other. */
 int spec_faults_finish(struct node_file *file, yaml_node_t *list, const struct spec_experiment *experiment);
