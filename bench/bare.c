@@ -75,7 +75,7 @@ static int await_ready(struct bare *bare, struct error *err)
 	char *url;
 	int r = -1;
 
-	if (spec_expand(&url, bare->manifest->processes[0].ready_http, lookup, bare, err))
+	if (spec_expand(&url, bare->manifest->processes[0].ready.http, lookup, bare, err))
 		return -1;
 	while (r != 0 && now_s() < until) {
 		struct http_request request = {.url = url, .timeout_ms = REQUEST_MS};

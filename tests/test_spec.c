@@ -340,7 +340,7 @@ static void test_manifest_of_the_reference(void **state)
 	assert_string_equal(m->prepare[0].items[1], "init");
 	assert_int_equal(m->process_count, 1);
 	assert_string_equal(m->processes[0].command.items[1], "serve");
-	assert_int_equal(m->processes[0].ready_timeout_ms, 10000);
+	assert_int_equal(m->processes[0].ready.timeout_ms, 10000);
 	assert_true(m->restart.on_crash);
 	assert_string_equal(m->submit.method, "POST");
 	assert_string_equal(m->submit.headers.items[0].name, "Content-Type");
@@ -454,19 +454,20 @@ static void test_events_that_never_come(void **state)
 
 static int is_file(const struct dirent *entry)
 {
-	return entry->d_name[0] != '.';
+	return entry->d_name[0] != '.' && entry->d_type != DT_DIR;
 }
 
 /* Every experiment and suite of the tree says what it may say. */
 static void test_fixtures(void **state)
 {
-	static const char *const folders[] = {SOURCES "/fixtures/experiments", SOURCES "/fixtures/suites"};
+	static const char *const folders[] = {
+	    SOURCES "/fixtures/experiments", SOURCES "/fixtures/experiments/foreign", SOURCES "/fixtures/suites"};
 	struct place *place = *state;
 	struct dirent **names;
 	char path[1024];
 	int count, i, folder;
 
-	for (folder = 0; folder < 2; folder++) {
+	for (folder = 0; folder < 3; folder++) {
 		count = scandir(folders[folder], &names, is_file, alphasort);
 		assert_true(count > 0);
 		for (i = 0; i < count; i++) {
@@ -477,7 +478,7 @@ static void test_fixtures(void **state)
 			if (spec_suite_load(&suite, path, &place->err) != 0)
 				print_error("%s\n", place->err.text);
 			assert_non_null(suite);
-			assert_true(folder == 0 ? suite->case_count == 1 : suite->case_count > 1);
+			assert_true(folder < 2 ? suite->case_count == 1 : suite->case_count > 1);
 			spec_suite_free(suite);
 		}
 		free(names);

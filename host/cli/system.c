@@ -55,7 +55,7 @@ static void end_line(struct page *page)
 static void step(void *arg, const struct engine_step *step)
 {
 	struct page *page = arg;
-	char text[512], time[32];
+	char text[800], time[32];
 	size_t size;
 
 	took(time, sizeof time, step->took_us);

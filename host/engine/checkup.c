@@ -30,8 +30,8 @@ struct checkup {
 	size_t reached_count, calls_of_no_task, commits_of_no_task;
 	size_t agents, claims, restarts;
 	bool stuck;        /* a process is gone for good */
-	char trouble[200]; /* the last thing that went wrong, "" if none */
-	char outcome_trouble[200];
+	char trouble[400]; /* the last thing that went wrong, "" if none */
+	char outcome_trouble[400];
 	struct error why; /* of the step that failed */
 };
 
@@ -63,7 +63,7 @@ static void take_process(struct checkup *c, const struct op *op)
 		c->stuck = c->stuck || !c->run->manifest->restart.on_crash;
 	}
 	if (op->type == OP_FAIL) {
-		snprintf(c->trouble, sizeof c->trouble, "process %.60s: %.120s", op->actor, op->detail);
+		snprintf(c->trouble, sizeof c->trouble, "process %.60s: %.250s", op->actor, op->detail);
 		c->stuck = true;
 	}
 }
@@ -85,10 +85,10 @@ static bool see(void *arg, const struct op *op)
 	else if (op->kind == OP_COMMIT && !op->task[0])
 		c->commits_of_no_task++;
 	else if (op->kind == OP_SUBMIT && op->type != OP_INVOKE && op->type != OP_OK)
-		snprintf(c->trouble, sizeof c->trouble, "task %.40s was %s: %.100s", op->task,
+		snprintf(c->trouble, sizeof c->trouble, "task %.40s was %s: %.250s", op->task,
 		    op->type == OP_FAIL ? "refused" : "not answered", op->detail);
 	else if (op->kind == OP_OUTCOME && op->type == OP_FAIL)
-		snprintf(c->trouble, sizeof c->trouble, "task %.40s was given up: %.100s", op->task, op->detail);
+		snprintf(c->trouble, sizeof c->trouble, "task %.40s was given up: %.250s", op->task, op->detail);
 	return true;
 }
 
@@ -116,7 +116,7 @@ static int failed(struct checkup *c, const char *name, const char *format, ...) 
 
 static int failed(struct checkup *c, const char *name, const char *format, ...)
 {
-	char text[200];
+	char text[600];
 	va_list ap;
 
 	va_start(ap, format);
@@ -138,7 +138,7 @@ static void ask(struct checkup *c)
 	uint64_t now_us = history_now_us(c->run->history);
 	struct error err;
 
-	if (!c->run->manifest->outcome.url || now_us < c->asked_us + ASK_GAP_US)
+	if (!spec_has_outcome(c->run->manifest) || now_us < c->asked_us + ASK_GAP_US)
 		return;
 	c->asked_us = now_us;
 	c->outcome_trouble[0] = '\0';
@@ -318,24 +318,24 @@ static int step_ends(struct checkup *c)
 {
 	const struct spec_manifest *m = c->run->manifest;
 
-	if (!m->commits.git)
+	if (!spec_has_ledger(m))
 		left_out(c, "commits seen", "none are declared");
 	else if (step_end(c, "commits seen", are_committed, offsetof(struct tracked, committed), "committed"))
 		return -1;
 	if (m->gateway.sinks.count &&
 	    step_end(c, "notifications seen", are_notified, offsetof(struct tracked, notified), "notified"))
 		return -1;
-	if (!m->outcome.url)
+	if (!spec_has_outcome(m))
 		left_out(c, "completion seen", "no 'outcome' is declared");
 	else if (step_end(c, "completion seen", are_done, offsetof(struct tracked, done), "done by its own word"))
 		return -1;
-	if (m->agents.pid_files) {
+	if (spec_has_agents(m)) {
 		begin(c);
 		if (await(c, has_agents))
 			return failed(c, "agents seen", "%s", c->trouble);
 		passed(c, "agents seen", "");
 	}
-	if (m->slo.file) {
+	if (spec_has_claims(m)) {
 		begin(c);
 		if (await(c, has_claims))
 			return failed(c, "claims seen", "%s", c->trouble);
@@ -434,6 +434,8 @@ static int step_restart(struct checkup *c)
 	}
 	begin(c);
 	for (i = 0; i < m->process_count; i++) {
+		if (m->processes[i].helper || !m->processes[i].restart)
+			continue;
 		c->restarts = 0;
 		if (system_signal(c->run->system, m->processes[i].name, SIGKILL, &err))
 			return failed(c, "restart", "%.199s", err.text);
@@ -443,9 +445,9 @@ static int step_restart(struct checkup *c)
 	if (hand_in(c, CHAIN))
 		return failed(c, "restart", "%.199s", c->why.text);
 	/* A process that died once is expected here. */
-	if (m->commits.git)
+	if (spec_has_ledger(m))
 		return step_end(c, "restart", are_committed, offsetof(struct tracked, committed), "committed");
-	if (m->outcome.url)
+	if (spec_has_outcome(m))
 		return step_end(c, "restart", are_done, offsetof(struct tracked, done), "done by its own word");
 	return await(c, is_accepted) ? failed(c, "restart", "%s", c->trouble) : passed(c, "restart", "");
 }

@@ -254,11 +254,11 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 		return bad_file(fault, &err);
 	if (check_early(fault))
 		return -1;
-	if (needs_agents(fault->info) && !run->manifest->agents.pid_files)
+	if (needs_agents(fault->info) && !spec_has_agents(run->manifest))
 		return run_fail(run, VERDICT_UNAVAILABLE,
 		    "%s:%u:%u: fault %s is about an agent, and %s does not say where those are: it has no 'agents' "
 		    "with "
-		    "'pid-files'",
+		    "'pid-files' or 'pattern'",
 		    run->x->file, spec->line, spec->column, spec->name, run->manifest->file);
 	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
 		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s is pathological and needs --pathological",

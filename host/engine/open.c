@@ -2,6 +2,7 @@
 /* What serves in a run directory: the undo log, the history, the gateway, the system (not yet started) and the control socket. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/run.h"
 
@@ -30,6 +31,13 @@ static int make_gateway(struct run *run, struct error *err)
 	return gateway_create(&run->gateway, &options, err);
 }
 
+static void tell_progress(void *arg, const char *stage, const char *text)
+{
+	const struct run *run = arg;
+
+	progress_stage(run->options->progress, run->options->lane, stage, text);
+}
+
 int run_open(struct run *run, struct error *err)
 {
 	struct system_options options = {
@@ -40,14 +48,24 @@ int run_open(struct run *run, struct error *err)
 	    .syscall_filter = run->syscall_filter,
 	    .interrupt_fd = interrupt_fd(run->options->interrupt),
 	};
-	char path[PATH_MAX];
+	char path[PATH_MAX], cache[PATH_MAX];
+	/* Beside ROOT/runs/ID: what is installed is installed for all of them. */
+	char *slash = strrchr(run->dir, '/');
+	size_t root = slash ? (size_t)(slash - run->dir) : 0;
 
+	while (root > 0 && run->dir[--root] != '/')
+		;
+	if (snprintf(cache, sizeof cache, "%.*s/install", (int)root, run->dir) >= (int)sizeof cache)
+		return error_set(err, ENAMETOOLONG, "the path of %s is too long", run->dir);
 	if (snprintf(path, sizeof path, "%s/history", run->dir) >= (int)sizeof path)
 		return error_set(err, ENAMETOOLONG, "the path of %s is too long", run->dir);
 	/* The undo log first: its lock is what tells others that this run is alive. */
 	if (undo_open(&run->undo, run->dir, err) || history_create(&run->history, path, err) || make_gateway(run, err))
 		return -1;
 	options.history = run->history;
+	options.cache_dir = cache;
+	options.progress = tell_progress;
+	options.progress_arg = run;
 	options.gateway = run->gateway;
 	if (system_create(&run->system, &options, err))
 		return -1;

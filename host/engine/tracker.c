@@ -9,9 +9,9 @@
 int tracker_init(struct tracker *tracker, size_t tasks, const struct spec_manifest *manifest, struct error *err)
 {
 	memset(tracker, 0, sizeof *tracker);
-	tracker->ledger = manifest->commits.git != NULL;
+	tracker->ledger = spec_has_ledger(manifest);
 	tracker->sinks = manifest->gateway.sinks.count > 0;
-	tracker->outcomes = manifest->outcome.url && manifest->outcome.done.count;
+	tracker->outcomes = spec_has_outcome(manifest);
 	tracker->tasks = calloc(tasks ? tasks : 1, sizeof *tracker->tasks);
 	if (!tracker->tasks)
 		return error_set(err, ENOMEM, "no memory for a workload of %zu tasks", tasks);

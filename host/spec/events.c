@@ -45,7 +45,8 @@ static int check(
 	case SPEC_EVENT_NOTIFY:
 		return check_name(m, x, when, "sink", &m->gateway.sinks, err);
 	case SPEC_EVENT_COMMIT:
-		return m->commits.git ? 0 : fail(x, when, err, "the event never comes: there is no ledger", m->file);
+		return spec_has_ledger(m) ? 0
+					  : fail(x, when, err, "the event never comes: there is no ledger", m->file);
 	case SPEC_EVENT_NONE:
 	case SPEC_EVENT_ACCEPT:
 	case SPEC_EVENT_FAULT: /* of faults in the same file: their names have been looked at */

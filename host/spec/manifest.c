@@ -15,56 +15,7 @@ struct loaded_manifest {
 	struct arena arena;
 };
 
-#define IN(member_)         .offset = offsetof(struct spec_manifest, member_)
-#define PROCESS_IN(member_) .offset = offsetof(struct spec_process, member_)
-
-static const struct node_field ready_fields[] = {
-    {.key = "http", .type = NODE_TEXT, PROCESS_IN(ready_http), .help = "Ready once this URL answers 2xx."},
-    {.key = "file", .type = NODE_TEXT, PROCESS_IN(ready_file), .help = "Ready once this file exists."},
-    {.key = "timeout",
-	.type = NODE_DURATION,
-	PROCESS_IN(ready_timeout_ms),
-	.fallback = "10s",
-	.min = 1,
-	.max = 3600000,
-	.help = "Not ready by then: the system did not start."},
-    {.key = NULL},
-};
-static const struct node_table ready_table = {.fields = ready_fields};
-
-static const struct node_field process_fields[] = {
-    {.key = "name", .type = NODE_TEXT, .required = true, PROCESS_IN(name), .help = "Unique; shown in reports."},
-    {.key = "command",
-	.type = NODE_STRINGS,
-	.required = true,
-	.filled = true,
-	PROCESS_IN(command),
-	.help = "Program and arguments; no shell is in between."},
-    {.key = "environment",
-	.type = NODE_PAIRS,
-	PROCESS_IN(environment),
-	.help = "Variables added to those that tritone itself has."},
-    {.key = "directory",
-	.type = NODE_TEXT,
-	PROCESS_IN(directory),
-	.help = "Working directory; *${state}* when not given."},
-    {.key = "ready",
-	.type = NODE_MAP,
-	.table = &ready_table,
-	.help = "When it is ready; both conditions if both are given, at once if none is."},
-    {.key = NULL},
-};
-static const struct node_table process_table = {.fields = process_fields, .size = sizeof(struct spec_process)};
-
-static int read_command(struct node_file *file, yaml_node_t *node, void *out)
-{
-	struct spec_strings *command = out;
-
-	if (node_strings(file, node, command) != 0)
-		return -1;
-	return command->count ? 0 : node_fail(file, node, "an empty command");
-}
-static const struct node_table command_table = {.read = read_command, .size = sizeof(struct spec_strings)};
+#define IN(member_) .offset = offsetof(struct spec_manifest, member_)
 
 static const struct node_field restart_fields[] = {
     {.key = "on-crash",
@@ -81,67 +32,6 @@ static const struct node_field restart_fields[] = {
     {.key = NULL},
 };
 static const struct node_table restart_table = {.fields = restart_fields};
-
-static const struct node_field submit_fields[] = {
-    {.key = "method", .type = NODE_TEXT, IN(submit.method), .fallback = "POST", .help = "HTTP method."},
-    {.key = "url", .type = NODE_TEXT, .required = true, IN(submit.url), .help = "Where a task is handed in."},
-    {.key = "headers", .type = NODE_PAIRS, IN(submit.headers), .help = "HTTP headers to send."},
-    {.key = "body",
-	.type = NODE_TEXT,
-	.required = true,
-	IN(submit.body),
-	.help =
-	    "*${task}* *${key}* *${role}* *${prompt}*, escaped for a JSON string, and *${after}*, a JSON array of task "
-	    "names, are filled in."},
-    {.key = "timeout",
-	.type = NODE_DURATION,
-	IN(submit.timeout_ms),
-	.fallback = "5s",
-	.min = 1,
-	.max = 3600000,
-	.help = "2xx: accepted; 4xx and 5xx: refused; anything else, or nothing by then: unknown."},
-    {.key = NULL},
-};
-static const struct node_table submit_table = {.fields = submit_fields};
-
-static const struct node_field outcome_fields[] = {
-    {.key = "url", .type = NODE_TEXT, .required = true, IN(outcome.url), .help = "GET; JSON."},
-    {.key = "list",
-	.type = NODE_TEXT,
-	.required = true,
-	IN(outcome.list),
-	.help = "Member that holds the array of tasks."},
-    {.key = "id", .type = NODE_TEXT, IN(outcome.id), .fallback = "id", .help = "Member with the task's name."},
-    {.key = "state", .type = NODE_TEXT, IN(outcome.state), .fallback = "state", .help = "Member with its state."},
-    {.key = "reason", .type = NODE_TEXT, IN(outcome.reason), .help = "Member with the reason of a failure."},
-    {.key = "done",
-	.type = NODE_STRINGS,
-	.required = true,
-	.filled = true,
-	IN(outcome.done),
-	.help = "States after which nothing more happens to a task that went well."},
-    {.key = "failed",
-	.type = NODE_STRINGS,
-	IN(outcome.failed),
-	.help = "The same for a task that was given up, aloud."},
-    {.key = NULL},
-};
-static const struct node_table outcome_table = {.fields = outcome_fields};
-
-static const struct node_field agents_fields[] = {
-    {.key = "pid-files",
-	.type = NODE_TEXT,
-	.required = true,
-	IN(agents.pid_files),
-	.help = "Glob below *${state}*; what its first \\* matches is the agent's id. Each file holds a pid."},
-    {.key = "task-files", .type = NODE_TEXT, IN(agents.task_files), .help = "The same for the task that it works on."},
-    {.key = "worktree-files",
-	.type = NODE_TEXT,
-	IN(agents.worktree_files),
-	.help = "The same for the directory in which it works."},
-    {.key = NULL},
-};
-static const struct node_table agents_table = {.fields = agents_fields};
 
 static const struct node_field gateway_fields[] = {
     {.key = "providers",
@@ -186,31 +76,6 @@ static const struct node_field gateway_fields[] = {
     {.key = NULL},
 };
 static const struct node_table gateway_table = {.fields = gateway_fields};
-
-static const struct node_field commits_fields[] = {
-    {.key = "git", .type = NODE_TEXT, .required = true, IN(commits.git), .help = "The repository where work lands."},
-    {.key = "branch", .type = NODE_TEXT, IN(commits.branch), .fallback = "main", .help = "The branch."},
-    {.key = "task-trailer",
-	.type = NODE_TEXT,
-	.required = true,
-	IN(commits.task_trailer),
-	.help = "Trailer of a commit message that names the task."},
-    {.key = "attempt-trailer", .type = NODE_TEXT, IN(commits.attempt_trailer), .help = "The same for the attempt."},
-    {.key = "epoch-trailer", .type = NODE_TEXT, IN(commits.epoch_trailer), .help = "The same for the fencing token."},
-    {.key = NULL},
-};
-static const struct node_table commits_table = {.fields = commits_fields};
-
-static const struct node_field slo_fields[] = {
-    {.key = "file",
-	.type = NODE_TEXT,
-	.required = true,
-	IN(slo.file),
-	.help =
-	    "The system's own SLO file: slos[] {name, current, status, met}, error_budget {budget_fraction, status}."},
-    {.key = NULL},
-};
-static const struct node_table slo_table = {.fields = slo_fields};
 
 static const struct node_field state_fields[] = {
     {.key = "directory",
@@ -293,18 +158,14 @@ static int cascade_finish(struct node_file *file, yaml_node_t *gateway, const st
 	return 0;
 }
 
-static int globs_finish(struct node_file *file, yaml_node_t *agents)
+static bool has(const struct spec_strings *list, const char *word)
 {
-	static const char *const keys[] = {"pid-files", "task-files", "worktree-files", NULL};
 	size_t i;
 
-	for (i = 0; agents && keys[i]; i++) {
-		yaml_node_t *node = node_get(file, agents, keys[i]);
-
-		if (node && !strchr((const char *)node->data.scalar.value, '*'))
-			return node_fail(file, node, "'%s' needs a '*' where the agent's id is", keys[i]);
-	}
-	return 0;
+	for (i = 0; i < list->count; i++)
+		if (!strcmp(list->items[i], word))
+			return true;
+	return false;
 }
 
 static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
@@ -314,6 +175,16 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 	yaml_node_t *at;
 	size_t i, j;
 
+	while (manifest->main_process < manifest->process_count && manifest->processes[manifest->main_process].helper)
+		manifest->main_process++;
+	if (manifest->main_process == manifest->process_count)
+		return node_fail(
+		    file, node_get(file, node, "processes"), "all are helpers: which is the orchestrator?");
+	if (manifest->commits.sink && !has(&manifest->gateway.sinks, manifest->commits.sink))
+		return node_unknown(file, node_get(file, node_get(file, node, "commits"), "sink"), "sink",
+		    manifest->commits.sink,
+		    manifest->gateway.sinks.count ? (const char *const *)manifest->gateway.sinks.items
+						  : (const char *const[]){NULL});
 	for (i = 0; i < manifest->process_count; i++)
 		for (j = 0; j < i; j++)
 			if (!strcmp(manifest->processes[i].name, manifest->processes[j].name))
@@ -323,8 +194,6 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 	if (at &&
 	    (unique(file, at, &manifest->gateway.providers, "provider") != 0 ||
 		unique(file, at, &manifest->gateway.sinks, "sink") != 0 || cascade_finish(file, at, manifest) != 0))
-		return -1;
-	if (globs_finish(file, node_get(file, node, "agents")) != 0)
 		return -1;
 	if (manifest->wal.recover_point) {
 		const char *const *points = (const char *const *)manifest->faultpoints.items;
@@ -347,27 +216,41 @@ static const struct node_field manifest_fields[] = {
 	.type = NODE_LIST,
 	IN(prepare),
 	.count_offset = offsetof(struct spec_manifest, prepare_count),
-	.table = &command_table,
+	.table = &spec_command_table,
 	.form = "list of commands",
 	.help = "Commands that run once, one after the other, before the first start; each must exit with 0."},
+    {.key = "install",
+	.type = NODE_MAP,
+	.table = &spec_install_table,
+	.help = "What has to be there before any run: done once, below *${install}*, and again only when one of "
+		"_inputs_ or "
+		"the commands have changed."},
     {.key = "processes",
 	.type = NODE_LIST,
 	.required = true,
 	.filled = true,
 	IN(processes),
 	.count_offset = offsetof(struct spec_manifest, process_count),
-	.table = &process_table,
-	.help = "Started in this order, each once the one before is ready. The first is \"the orchestrator\"."},
+	.table = &spec_process_table,
+	.help = "Started in this order, each once the one before is ready. The first that is no _helper_ is \"the "
+		"orchestrator\"."},
     {.key = "restart", .type = NODE_MAP, .table = &restart_table, .help = "What happens when a process dies."},
-    {.key = "submit", .type = NODE_MAP, .required = true, .table = &submit_table, .help = "How a task is handed in."},
-    {.key = "outcome", .type = NODE_MAP, .table = &outcome_table, .help = "What the system says became of its tasks."},
-    {.key = "agents", .type = NODE_MAP, .table = &agents_table, .help = "Where its agents are seen."},
+    {.key = "submit",
+	.type = NODE_MAP,
+	.required = true,
+	.table = &spec_submit_table,
+	.help = "How a task is handed in."},
+    {.key = "outcome",
+	.type = NODE_MAP,
+	.table = &spec_outcome_table,
+	.help = "What the system says became of its tasks."},
+    {.key = "agents", .type = NODE_MAP, .table = &spec_agents_table, .help = "Where its agents are seen."},
     {.key = "gateway",
 	.type = NODE_MAP,
 	.table = &gateway_table,
 	.help = "The providers and sinks that it reaches through *${gateway}*."},
-    {.key = "commits", .type = NODE_MAP, .table = &commits_table, .help = "The ledger."},
-    {.key = "slo", .type = NODE_MAP, .table = &slo_table, .help = "What it claims of itself."},
+    {.key = "commits", .type = NODE_MAP, .table = &spec_commits_table, .help = "The ledger."},
+    {.key = "slo", .type = NODE_MAP, .table = &spec_slo_table, .help = "What it claims of itself."},
     {.key = "state", .type = NODE_MAP, .table = &state_table, .help = "Its files."},
     {.key = "wal", .type = NODE_MAP, .table = &wal_table, .help = "Its own log."},
     {.key = "faultpoints",
@@ -395,8 +278,8 @@ const struct node_table spec_manifest_table = {.fields = manifest_fields, .finis
 /* What a run will know: those of the run, and those of a task, which only "submit" has. */
 static const char *known_variable(void *arg, const char *name)
 {
-	static const char *const names[] = {
-	    "run", "state", "bin", "gateway", "seed", "task", "key", "role", "after", "prompt", NULL};
+	static const char *const names[] = {"run", "state", "bin", "manifest", "install", "gateway", "seed", "task",
+	    "key", "role", "after", "prompt", NULL};
 	size_t i;
 
 	(void)arg;

@@ -39,18 +39,29 @@ struct spec_process {
 	char *name;
 	struct spec_strings command;
 	struct spec_pairs environment;
-	char *directory;          /* NULL: ${state} */
-	char *ready_http;         /* ready once this URL answers 2xx; NULL: not asked */
-	char *ready_file;         /* ready once this file exists; NULL: not asked */
-	int64_t ready_timeout_ms; /* 10 s */
+	char *directory; /* NULL: ${state} */
+	bool helper;     /* stands beside the system: never "the orchestrator" */
+	bool restart;    /* as the manifest's restart says; else never */
+	struct {         /* each that is given has to hold; NULL: not asked */
+		char *http, *file, *port, *output;
+		struct spec_strings command;
+		int64_t timeout_ms; /* 10 s */
+	} ready;
 };
 
 struct spec_manifest {
 	char *file, *name, *description;
+	struct { /* once for all runs, below ${install} */
+		struct spec_strings inputs;
+		struct spec_strings *commands;
+		size_t command_count; /* 0: nothing to install */
+		int64_t timeout_ms;
+	} install;
 	struct spec_strings *prepare; /* commands that run once, before the first start */
 	size_t prepare_count;
-	struct spec_process *processes; /* started in this order, at least one; the first is "the orchestrator" */
+	struct spec_process *processes; /* started in this order, at least one */
 	size_t process_count;
+	size_t main_process; /* the first that is no helper: "the orchestrator" */
 
 	struct {
 		bool on_crash;
@@ -62,15 +73,24 @@ struct spec_manifest {
 		int64_t timeout_ms;        /* 5 s. 2xx = accepted; 4xx, 5xx = refused; anything else =
 				       unknown */
 		struct spec_pairs headers;
+		struct spec_strings command; /* or else this: 0 = accepted, a signal = unknown, else refused */
+		char *file;                  /* or else this: a spool file; accepted at once, or once */
+		char *accepted_file;         /* this exists (for a command, too), or */
+		bool taken;                  /* it is gone */
 	} submit;
-	struct {                                  /* what it says of its tasks */
+	struct {                                  /* what it says of its tasks: one of */
 		char *url;                        /* GET, JSON */
+		struct spec_strings command;      /* that prints the same */
+		char *file;                       /* that holds the same */
+		struct spec_strings each;         /* for one ${task}: 0 done, 1 given up, else open */
+		char *done_file, *failed_file;    /* with ${task}: they exist */
 		char *list, *id, *state, *reason; /* member names: {list: [{id, state, reason}]} */
 		struct spec_strings done, failed; /* values of `state` that are terminal */
 	} outcome;
 	struct { /* agents: files with a number, a name, a path; globs below ${state} whose first
 		    '*' is the agent's id */
 		char *pid_files, *task_files, *worktree_files;
+		char *pattern, *task_environment; /* or else: command lines in the process tree */
 	} agents;
 	struct {
 		struct spec_strings providers, sinks;
@@ -82,9 +102,15 @@ struct spec_manifest {
 	} gateway;
 	struct {
 		char *git, *branch, *task_trailer, *attempt_trailer, *epoch_trailer;
+		char *file, *pattern; /* or else: lines, with the groups task, attempt, epoch, id */
+		char *sink;           /* or else: what is sent there */
 	} commits;
 	struct {
-		char *file;
+		char *file, *url; /* one of these, */
+		struct spec_strings command;
+		char *metrics; /* or in Prometheus' text format: */
+		struct spec_pairs samples;
+		int64_t every_ms;
 	} slo;
 	struct {
 		char *directory;
@@ -104,6 +130,12 @@ struct spec_manifest {
 	struct spec_pairs policy;   /* numbers for the checkers, by the names in check.h without _us
 				       and _max's unit: "attempts-max: 6" */
 };
+
+/* Is there anything of the kind to see? */
+bool spec_has_ledger(const struct spec_manifest *manifest);
+bool spec_has_outcome(const struct spec_manifest *manifest);
+bool spec_has_agents(const struct spec_manifest *manifest);
+bool spec_has_claims(const struct spec_manifest *manifest);
 
 int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err);
 void spec_manifest_free(struct spec_manifest *manifest);

@@ -8,7 +8,9 @@
 extern const struct node_table spec_manifest_table, spec_experiment_table, spec_suite_table, spec_script_table;
 extern const struct node_table spec_activity_table, spec_hypothesis_table, spec_fault_table, spec_variable_table,
     spec_expect_table;
-extern const struct node_table spec_contract_table;
+/* The pieces of a manifest: process.c, seen.c, contract.c. */
+extern const struct node_table spec_command_table, spec_process_table, spec_install_table, spec_submit_table,
+    spec_outcome_table, spec_agents_table, spec_commits_table, spec_slo_table, spec_contract_table;
 int spec_contract_read(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
 
 /* The file's name without its directory and .yaml, .yml, .json. */

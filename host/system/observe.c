@@ -38,9 +38,12 @@ static void drain_keeper(struct observer *observer)
 	struct error error;
 	int got = 0;
 
-	while (!observer->keeper_lost && (got = keeper_next_event(observer->parts.keeper, 0, &event, &error)) == 1)
+	while (!observer->keeper_lost && (got = keeper_next_event(observer->parts.keeper, 0, &event, &error)) == 1) {
 		if (event.spawned && observer->parts.processes)
 			processes_died(observer->parts.processes, &event);
+		if (event.spawned && observer->parts.exits)
+			exits_put(observer->parts.exits, event.pid, event.status);
+	}
 	if (got < 0) {
 		observer->keeper_lost = true;
 		fail(observer, &error);
@@ -77,6 +80,8 @@ static void serve(struct observer *observer, uint64_t drawn)
 	struct error error = {0};
 
 	if (observer->parts.ledger && ledger_look(observer->parts.ledger, &error) != 0)
+		fail(observer, &error);
+	if (observer->parts.lines && lines_look(observer->parts.lines, &error) != 0)
 		fail(observer, &error);
 	pthread_mutex_lock(&observer->lock);
 	observer->done = drawn;

@@ -7,8 +7,10 @@
 #define TRITONE_SYSTEM_OBSERVE_H
 
 #include "system/agents.h"
+#include "system/exits.h"
 #include "system/keeper.h"
 #include "system/ledger.h"
+#include "system/lines.h"
 #include "system/processes.h"
 #include "system/watch.h"
 #include "wal/error.h"
@@ -21,6 +23,8 @@ struct observer_parts { /* borrowed; any but keeper and watch may be NULL */
 	struct processes *processes;
 	struct agents *agents;
 	struct ledger *ledger;
+	struct lines *lines;
+	struct exits *exits;
 };
 
 int observer_start(struct observer **ret_observer, const struct observer_parts *parts, struct error *err);

@@ -19,19 +19,20 @@
 #include <unistd.h>
 
 #include "system/commands.h"
+#include "system/ready.h"
 #include "system/tail.h"
 #include "system/textfile.h"
 #include "system/variables.h"
 #include "system/watch.h"
 
-#define READY_EVERY_MS 5    /* how often a URL is asked */
-#define READY_TRY_MS   2000 /* how long one answer may take */
+#define READY_EVERY_MS 5 /* how often a URL is asked */
 
 struct process {
 	struct processes *all;
 	const struct spec_process *spec;
 	char **command, **environment;
-	char *directory, *ready_http, *ready_file;
+	char *directory;
+	struct ready *ready;
 	int wake; /* eventfd: it died, or no more */
 	pthread_t thread;
 	bool has_thread;
@@ -77,6 +78,27 @@ static int expand(char **ret, const char *text, const struct processes_options *
 	return text ? spec_expand(ret, text, options->lookup, options->lookup_arg, err) : 0;
 }
 
+static int create_ready(struct process *process, struct error *err)
+{
+	const struct processes_options *options = &process->all->options;
+	char log[PATH_MAX];
+
+	if (snprintf(log, sizeof log, "%s/%s.log", options->log_dir, process->spec->name) >= (int)sizeof log)
+		return error_set(err, ENAMETOOLONG, "the path of its log is too long");
+	return ready_create(&process->ready,
+	    &(struct ready_options){.process = process->spec,
+		.lookup = options->lookup,
+		.lookup_arg = options->lookup_arg,
+		.http = options->http,
+		.keeper = options->keeper,
+		.exits = options->exits,
+		.log = log,
+		.interrupt_fd = options->interrupt_fd,
+		.environment = process->environment,
+		.directory = process->directory},
+	    err);
+}
+
 static int prepare(struct process *process, bool first, struct error *err)
 {
 	const struct processes_options *options = &process->all->options;
@@ -93,8 +115,7 @@ static int prepare(struct process *process, bool first, struct error *err)
 	    variables_environment(&process->environment, &spec->environment, options->faultpoints, options->lookup,
 		options->lookup_arg, err) != 0 ||
 	    expand(&process->directory, spec->directory ? spec->directory : "${state}", options, err) != 0 ||
-	    expand(&process->ready_http, spec->ready_http, options, err) != 0 ||
-	    expand(&process->ready_file, spec->ready_file, options, err) != 0)
+	    create_ready(process, err) != 0)
 		return error_context(err, "process %s", spec->name);
 	return 0;
 }
@@ -117,7 +138,7 @@ int processes_create(struct processes **ret_processes, const struct processes_op
 		process->all = processes;
 		process->spec = &options->manifest->processes[processes->count];
 		process->op = OP_NONE;
-		if (prepare(process, processes->count == 0, err) != 0) {
+		if (prepare(process, processes->count == options->manifest->main_process, err) != 0) {
 			processes->count++;
 			processes_destroy(processes);
 			return -1;
@@ -138,8 +159,7 @@ void processes_destroy(struct processes *processes)
 		strings_free(process->command);
 		strings_free(process->environment);
 		free(process->directory);
-		free(process->ready_http);
-		free(process->ready_file);
+		ready_destroy(process->ready);
 		if (process->wake >= 0)
 			close(process->wake);
 	}
@@ -189,6 +209,7 @@ static int launch(struct process *process, const char *why, struct error *err)
 	int result;
 
 	pthread_mutex_lock(&all->lock);
+	ready_begin(process->ready);
 	process->launching = true;
 	process->early = (struct keeper_event){.pid = 0};
 	pthread_mutex_unlock(&all->lock);
@@ -243,21 +264,6 @@ static void last_words(const struct process *process, char *ret, size_t size)
 		tail_lines(path, 1, take_line, &words);
 }
 
-static bool answers(struct process *process, int64_t left_ms)
-{
-	struct http_reply reply;
-	bool ready;
-
-	if (http_do(process->all->options.http,
-		&(struct http_request){
-		    .url = process->ready_http, .timeout_ms = left_ms < READY_TRY_MS ? left_ms : READY_TRY_MS},
-		&reply, NULL) != 0)
-		return false;
-	ready = reply.status >= 200 && reply.status < 300;
-	free(reply.body);
-	return ready;
-}
-
 static void on_file(void *arg, const char *path, uint32_t mask)
 {
 	(void)arg;
@@ -297,15 +303,25 @@ static enum life life_of(struct process *process)
 	return life;
 }
 
+static int late(struct process *process, int64_t limit_ms, struct error *err)
+{
+	char lacks[160];
+
+	ready_lacks(process->ready, lacks, sizeof lacks);
+	return error_set(
+	    err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms: %s", process->spec->name, limit_ms, lacks);
+}
+
 /* 1 ready, 0 it died or is no longer wanted, -1 not ready in time. */
 static int await_ready(struct process *process, struct error *err)
 {
-	int64_t limit = process->spec->ready_timeout_ms > 0 ? process->spec->ready_timeout_ms : 10000;
+	int64_t limit = process->spec->ready.timeout_ms > 0 ? process->spec->ready.timeout_ms : 10000;
 	int64_t deadline = now_ms() + limit;
+	bool only_file = ready_only_file(process->ready);
 	struct watch *watch = NULL;
 	int result = -1;
 
-	if (process->ready_file && watch_file(&watch, process->ready_file, err) != 0)
+	if (only_file && watch_file(&watch, ready_file(process->ready), err) != 0)
 		return -1;
 	for (;;) {
 		int interrupt_fd = process->all->options.interrupt_fd;
@@ -323,23 +339,17 @@ static int await_ready(struct process *process, struct error *err)
 			break;
 		}
 		if (left <= 0) {
-			error_set(err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms (%s)",
-			    process->spec->name, limit,
-			    process->ready_http ? process->ready_http : process->ready_file);
+			late(process, limit, err);
 			break;
 		}
 		if (watch)
 			watch_dispatch(watch, NULL);
-		if (process->ready_file && access(process->ready_file, F_OK) != 0) {
-			poll(fds, 3, left > 1000 ? 1000 : (int)left);
-			continue;
-		}
-		if (!process->ready_http || answers(process, left)) {
+		if (ready_holds(process->ready, left)) {
 			result = 1;
 			break;
 		}
 		/* Nothing tells when a port is listened at: it has to be asked. */
-		poll(fds, 2, READY_EVERY_MS);
+		poll(fds, 3, !only_file ? READY_EVERY_MS : left > 1000 ? 1000 : (int)left);
 	}
 	watch_destroy(watch);
 	return result;
@@ -379,6 +389,11 @@ static void refuse(struct process *process, const char *why)
 		.kind = OP_SYSTEM, .type = OP_FAIL, .pair = OP_NONE, .actor = process->spec->name, .detail = why});
 }
 
+static bool is_main(const struct process *process)
+{
+	return process == &process->all->items[process->all->options.manifest->main_process];
+}
+
 /* Waits for its death, and out the delay. false: no more. */
 static bool wait_for_death(struct process *process)
 {
@@ -393,7 +408,7 @@ static bool wait_for_death(struct process *process)
 			return false;
 		if (life == DEAD && until < 0) {
 			until = now_ms() + options->manifest->restart.delay_ms;
-			if (options->crashed && process == process->all->items)
+			if (options->crashed && is_main(process))
 				options->crashed(options->crashed_arg);
 		}
 		if (until >= 0 && now_ms() >= until)
@@ -448,7 +463,7 @@ static int start_one(struct process *process, struct error *err)
 		return -1;
 	if (ready == 0)
 		return early_end(process, err);
-	if (!process->all->options.manifest->restart.on_crash)
+	if (!process->all->options.manifest->restart.on_crash || !process->spec->restart)
 		return 0;
 	code = pthread_create(&process->thread, NULL, restart_thread, process);
 	if (code)
@@ -506,5 +521,5 @@ bool processes_find(struct processes *processes, const char *name, pid_t *ret_pi
 
 bool processes_main(struct processes *processes, pid_t *ret_pid, uint64_t *ret_start_time)
 {
-	return whereabouts(&processes->items[0], ret_pid, ret_start_time);
+	return whereabouts(&processes->items[processes->options.manifest->main_process], ret_pid, ret_start_time);
 }

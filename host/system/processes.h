@@ -12,6 +12,7 @@
 
 #include "history/history.h"
 #include "spec/spec.h"
+#include "system/exits.h"
 #include "system/http.h"
 #include "system/keeper.h"
 #include "wal/error.h"
@@ -23,6 +24,7 @@ struct processes_options {
 	const struct spec_strings *arguments; /* added to the first one's command; may be NULL */
 	struct keeper *keeper;
 	struct http *http;
+	struct exits *exits; /* for commands that are asked whether it is ready */
 	struct history *history;
 	spec_lookup_fn lookup;
 	void *lookup_arg;

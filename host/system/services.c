@@ -129,7 +129,7 @@ static int system_target(struct system *system, tritone_target_fn visit, void *a
 {
 	struct tritone_target target = {.struct_size = sizeof target,
 	    .kind = TRITONE_TARGET_SYSTEM,
-	    .id = system->manifest->processes[0].name,
+	    .id = system->manifest->processes[system->manifest->main_process].name,
 	    .task = "",
 	    .worktree = ""};
 	pid_t pid;

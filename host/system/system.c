@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "system/install.h"
 #include "system/private.h"
 #include "system/tail.h"
 
@@ -31,10 +32,22 @@ static int make_directory(char **ret, const char *parent, const char *name, stru
 	return 0;
 }
 
+/* ${manifest}, absolute: what is started is started elsewhere. */
+static void manifest_directory(const char *file, char *ret, size_t size)
+{
+	char real[PATH_MAX], *slash;
+
+	if (!file || !realpath(file, real) || !(slash = strrchr(real, '/')))
+		snprintf(real, sizeof real, "/");
+	else
+		slash[slash == real ? 1 : 0] = '\0';
+	snprintf(ret, size, "%s", real);
+}
+
 int system_create(struct system **ret_system, const struct system_options *options, struct error *err)
 {
 	struct system *system = calloc(1, sizeof *system);
-	char points[PATH_MAX];
+	char points[PATH_MAX], manifest_dir[PATH_MAX];
 
 	if (!system)
 		return error_set(err, ENOMEM, "no memory for the system");
@@ -46,6 +59,8 @@ int system_create(struct system **ret_system, const struct system_options *optio
 	system->gateway = options->gateway;
 	system->syscall_filter = options->syscall_filter;
 	system->interrupt_fd = options->interrupt_fd;
+	system->progress = options->progress;
+	system->progress_arg = options->progress_arg;
 	if (options->run_dir[0] != '/' || options->manifest->process_count == 0) {
 		error_set(err, EINVAL, "%s: the run directory must be absolute, and there must be a process",
 		    options->run_dir);
@@ -56,7 +71,12 @@ int system_create(struct system **ret_system, const struct system_options *optio
 		goto failed;
 	}
 	system->run_dir = strdup(options->run_dir);
-	if (!system->run_dir) {
+	if (options->cache_dir)
+		system->cache_dir = strdup(options->cache_dir);
+	else if (asprintf(&system->cache_dir, "%s/install", options->run_dir) < 0)
+		system->cache_dir = NULL;
+	manifest_directory(options->manifest->file, manifest_dir, sizeof manifest_dir);
+	if (!system->run_dir || !system->cache_dir) {
 		error_set(err, ENOMEM, "no memory for the system");
 		goto failed;
 	}
@@ -65,10 +85,12 @@ int system_create(struct system **ret_system, const struct system_options *optio
 	    variables_create(&system->variables,
 		&(struct variables_options){.run_dir = system->run_dir,
 		    .state_dir = system->state_dir,
+		    .manifest_dir = manifest_dir,
 		    .gateway = options->gateway ? gateway_url(options->gateway) : NULL,
 		    .seed = options->seed},
 		err) != 0 ||
 	    faultpoints_create(&system->faultpoints, points, err) != 0 || http_create(&system->http, err) != 0 ||
+	    exits_create(&system->exits, err) != 0 ||
 	    keeper_start(
 		&system->keeper, &(struct keeper_options){.log_dir = system->log_dir, .seed = options->seed}, err) != 0)
 		goto failed;
@@ -91,6 +113,33 @@ const char *system_state_dir(const struct system *system)
 	return system->state_dir;
 }
 
+static void tell(void *arg, const char *text)
+{
+	struct system *system = arg;
+
+	if (system->progress)
+		system->progress(system->progress_arg, "install", text);
+}
+
+static int install(struct system *system, struct error *err)
+{
+	struct install_options options = {.manifest = system->manifest,
+	    .cache_dir = system->cache_dir,
+	    .keeper = system->keeper,
+	    .lookup = system_lookup,
+	    .lookup_arg = system,
+	    .interrupt_fd = system->interrupt_fd,
+	    .progress = tell,
+	    .progress_arg = system};
+	char dir[PATH_MAX];
+
+	if (!system->manifest->install.command_count)
+		return 0;
+	if (install_dir(&options, dir, sizeof dir, err) != 0 || variables_install(system->variables, dir, err) != 0)
+		return -1;
+	return install_make(&options, dir, err);
+}
+
 static int prepare_one(struct system *system, size_t index, struct error *err)
 {
 	const struct spec_manifest *manifest = system->manifest;
@@ -99,8 +148,8 @@ static int prepare_one(struct system *system, size_t index, struct error *err)
 
 	snprintf(name, sizeof name, "prepare-%zu", index + 1);
 	if (variables_expand_all(&argv, &manifest->prepare[index], NULL, system_lookup, system, err) != 0 ||
-	    variables_environment(
-		&environment, &manifest->processes[0].environment, NULL, system_lookup, system, err) != 0)
+	    variables_environment(&environment, &manifest->processes[manifest->main_process].environment, NULL,
+		system_lookup, system, err) != 0)
 		goto out;
 	result = command_run(system->keeper,
 	    &(struct command){.name = name,
@@ -140,6 +189,23 @@ static int create_ledger(struct system *system, struct error *err)
 	    err);
 	free(repository);
 	return result == 0 ? ledger_watch(system->ledger, system->watch, err) : -1;
+}
+
+static int create_lines(struct system *system, struct error *err)
+{
+	char *file;
+	int result;
+
+	if (!system->manifest->commits.file)
+		return 0;
+	if (spec_expand(&file, system->manifest->commits.file, system_lookup, system, err) != 0)
+		return -1;
+	result = lines_create(&system->lines,
+	    &(struct lines_options){
+		.history = system->history, .file = file, .pattern = system->manifest->commits.pattern},
+	    err);
+	free(file);
+	return result == 0 ? lines_watch(system->lines, system->watch, err) : -1;
 }
 
 static int create_claims(struct system *system, struct error *err)
@@ -205,13 +271,15 @@ static int start_observers(struct system *system, struct error *err)
 	struct observer *observer;
 
 	if (watch_create(&system->watch, err) != 0 || create_ledger(system, err) != 0 ||
-	    create_claims(system, err) != 0 || create_statefiles(system, err) != 0 || create_agents(system, err) != 0)
+	    create_lines(system, err) != 0 || create_claims(system, err) != 0 || create_statefiles(system, err) != 0 ||
+	    create_agents(system, err) != 0)
 		return -1;
 	if (processes_create(&system->processes,
 		&(struct processes_options){.manifest = system->manifest,
 		    .arguments = system->arguments,
 		    .keeper = system->keeper,
 		    .http = system->http,
+		    .exits = system->exits,
 		    .history = system->history,
 		    .lookup = system_lookup,
 		    .lookup_arg = system,
@@ -229,7 +297,9 @@ static int start_observers(struct system *system, struct error *err)
 		    .watch = system->watch,
 		    .processes = system->processes,
 		    .agents = system->agents,
-		    .ledger = system->ledger},
+		    .ledger = system->ledger,
+		    .lines = system->lines,
+		    .exits = system->exits},
 		err) != 0)
 		return -1;
 	pthread_mutex_lock(&system->looking);
@@ -243,6 +313,8 @@ int system_start(struct system *system, struct error *err)
 	if (system->started)
 		return error_set(err, EALREADY, "%s: it was started already", system->manifest->name);
 	system->started = true;
+	if (install(system, err) != 0)
+		return -1;
 	for (size_t i = 0; i < system->manifest->prepare_count; i++)
 		if (prepare_one(system, i, err) != 0)
 			return -1;
@@ -258,7 +330,7 @@ int system_observe(struct system *system, struct error *err)
 
 int system_signal(struct system *system, const char *process, int signal, struct error *err)
 {
-	const char *name = process ? process : system->manifest->processes[0].name;
+	const char *name = process ? process : system->manifest->processes[system->manifest->main_process].name;
 	uint64_t start_time;
 	pid_t pid;
 
@@ -330,6 +402,7 @@ int system_stop(struct system *system, int64_t grace_ms, struct error *err)
 	observer_stop(system->observer); /* sees all that happened up to here */
 	system->observer = NULL;
 	pthread_mutex_unlock(&system->looking);
+	exits_close(system->exits);
 	system->stopped = true;
 	if (result != 0)
 		return -1;
@@ -350,14 +423,20 @@ void system_destroy(struct system *system)
 	agents_destroy(system->agents);
 	statefiles_destroy(system->statefiles);
 	claims_destroy(system->claims);
+	lines_destroy(system->lines);
 	ledger_destroy(system->ledger);
 	watch_destroy(system->watch);
 	http_destroy(system->http);
+	exits_destroy(system->exits);
 	faultpoints_destroy(system->faultpoints);
 	variables_destroy(system->variables);
 	pthread_mutex_destroy(&system->looking);
 	pthread_mutex_destroy(&system->lock);
+	for (size_t i = 0; i < system->task_count; i++)
+		free(system->tasks[i]);
+	free(system->tasks);
 	free(system->run_dir);
+	free(system->cache_dir);
 	free(system->state_dir);
 	free(system->log_dir);
 	free(system);

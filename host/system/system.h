@@ -31,13 +31,16 @@ struct system_options {
 	const char *run_dir;     /* absolute, exists: ${run}; ${state} is run_dir/state */
 	uint64_t seed;
 	bool syscall_filter;
+	const char *cache_dir; /* absolute: where installations are kept; NULL: run_dir/install */
+	void (*progress)(void *arg, const char *stage, const char *text); /* of an installation; may be NULL */
+	void *progress_arg;
 	int interrupt_fd; /* readable: a start that goes on gives up with ECANCELED; 0 or -1: none */
 };
 
-/* Variables: ${run} ${state} ${bin} (the program's directory) ${gateway} ${seed} ${port.NAME} (a
- * free port, the same in every use). */
+/* Variables: ${run} ${state} ${bin} (the program's directory) ${manifest} (the manifest's) ${install} ${gateway} ${seed}
+ * ${port.NAME} (a free port, the same in every use). */
 int system_create(struct system **ret_system, const struct system_options *options, struct error *err);
-/* Runs `prepare`, starts the processes in order, waits for each to be ready, starts the observers.
+/* Installs what is not yet, runs `prepare`, starts the processes in order, waits for each to be ready, starts the observers.
  */
 int system_start(struct system *system, struct error *err);
 const char *system_lookup(void *system, const char *name); /* a spec_lookup_fn for the variables above */

@@ -29,7 +29,7 @@ struct port {
 };
 
 struct variables {
-	char *run_dir, *state_dir, *gateway, *bin;
+	char *run_dir, *state_dir, *gateway, *bin, *manifest_dir, *install_dir;
 	char seed[24];
 	pthread_mutex_t lock; /* of ports */
 	struct port *ports;
@@ -61,8 +61,9 @@ int variables_create(struct variables **ret_variables, const struct variables_op
 	variables->gateway = options->gateway ? strdup(options->gateway) : NULL;
 	variables->bin = program_directory();
 	snprintf(variables->seed, sizeof variables->seed, "%" PRIu64, options->seed);
+	variables->manifest_dir = options->manifest_dir ? strdup(options->manifest_dir) : NULL;
 	if (!variables->run_dir || !variables->state_dir || !variables->bin ||
-	    (options->gateway && !variables->gateway)) {
+	    (options->manifest_dir && !variables->manifest_dir) || (options->gateway && !variables->gateway)) {
 		variables_destroy(variables);
 		return error_set(err, ENOMEM, "no memory for the variables");
 	}
@@ -85,6 +86,8 @@ void variables_destroy(struct variables *variables)
 	free(variables->state_dir);
 	free(variables->gateway);
 	free(variables->bin);
+	free(variables->manifest_dir);
+	free(variables->install_dir);
 	free(variables);
 }
 
@@ -169,7 +172,7 @@ static const char *lookup_port(struct variables *variables, const char *name)
 
 bool system_variable(const char *name)
 {
-	static const char *const names[] = {"run", "state", "bin", "gateway", "seed", NULL};
+	static const char *const names[] = {"run", "state", "bin", "manifest", "install", "gateway", "seed", NULL};
 	size_t i;
 
 	for (i = 0; names[i]; i++)
@@ -189,6 +192,10 @@ const char *variables_lookup(void *arg, const char *name)
 		return variables->state_dir;
 	if (!strcmp(name, "bin"))
 		return variables->bin;
+	if (!strcmp(name, "manifest"))
+		return variables->manifest_dir;
+	if (!strcmp(name, "install"))
+		return variables->install_dir;
 	if (!strcmp(name, "gateway"))
 		return variables->gateway;
 	if (!strcmp(name, "seed"))
@@ -199,6 +206,17 @@ const char *variables_lookup(void *arg, const char *name)
 	value = lookup_port(variables, name + 5);
 	pthread_mutex_unlock(&variables->lock);
 	return value;
+}
+
+int variables_install(struct variables *variables, const char *dir, struct error *err)
+{
+	char *copy = strdup(dir);
+
+	if (!copy)
+		return error_set(err, ENOMEM, "no memory for the variables");
+	free(variables->install_dir);
+	variables->install_dir = copy;
+	return 0;
 }
 
 void strings_free(char **items)

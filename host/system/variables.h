@@ -15,11 +15,14 @@
 struct variables;
 
 struct variables_options {
-	const char *run_dir, *state_dir, *gateway; /* gateway may be NULL: no such variable */
+	const char *run_dir, *state_dir;
+	const char *gateway, *manifest_dir; /* may be NULL: no such variable */
 	uint64_t seed;
 };
 
 int variables_create(struct variables **ret_variables, const struct variables_options *options, struct error *err);
+/* What ${install} is from here on; before any other thread looks. */
+int variables_install(struct variables *variables, const char *dir, struct error *err);
 void variables_destroy(struct variables *variables); /* NULL is fine */
 /* A spec_lookup_fn; what it returns lives as long as the variables. NULL: unknown, or no free port. */
 const char *variables_lookup(void *variables, const char *name);

@@ -110,8 +110,8 @@ static void test_not_ready_in_time(void **state)
 	ran_status(ran, 3);
 	ran_has(ran, "starts ok ");
 	ran_has(ran, "ready FAILED after ");
-	ran_has(ran, "process server: not ready within 300 ms (");
-	ran_has(ran, "state/ready)");
+	ran_has(ran, "process server: not ready within 300 ms: there is no file ");
+	ran_has(ran, "state/ready");
 	ran_has(ran, "the last lines of its output:\n  server: one\n  server: two\n");
 	nothing_is_left(world);
 }

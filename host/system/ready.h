@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* When a process is ready: each condition that its manifest gives. Used by the thread that brings the process up. */
+#ifndef TRITONE_SYSTEM_READY_H
+#define TRITONE_SYSTEM_READY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "spec/spec.h"
+#include "system/exits.h"
+#include "system/http.h"
+#include "system/keeper.h"
+#include "wal/error.h"
+
+struct ready;
+
+struct ready_options {
+	const struct spec_process *process;
+	spec_lookup_fn lookup;
+	void *lookup_arg;
+	struct http *http;
+	struct keeper *keeper;
+	struct exits *exits;
+	const char *log; /* what it writes: the file; copied */
+	int interrupt_fd;
+	/* of a command that is asked: borrowed */
+	char *const *environment;
+	const char *directory;
+};
+
+int ready_create(struct ready **ret_ready, const struct ready_options *options, struct error *err);
+void ready_destroy(struct ready *ready); /* NULL is fine */
+/* Before each start: what it has written up to here does not count. */
+void ready_begin(struct ready *ready);
+/* Asks all that was not found to hold since ready_begin. */
+bool ready_holds(struct ready *ready, int64_t left_ms);
+/* The first that does not hold, for people: "the file /x/y is not there". */
+void ready_lacks(const struct ready *ready, char *ret, size_t size);
+/* A file that tells by appearing, NULL: none. */
+const char *ready_file(const struct ready *ready);
+/* Can it be waited for with the file alone? Else it has to be asked again and again. */
+bool ready_only_file(const struct ready *ready);
+
+/* Does anybody take connections at 127.0.0.1? */
+bool ready_port_open(uint16_t port);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Orchestrators of other kinds, each a few lines of shell: every way in which a manifest lets a task in and sees its end. */
+#include "e2e.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/*
+ * A spool directory, and a ledger of lines: it takes the tasks one after the other, writes a line for each, and says done. Woken by a
+ * named pipe, as nothing in a shell waits for a file.
+ */
+static const char spooler[] =
+    "cd \"$1\" || exit 1\n"
+    "mkdir -p in out\n"
+    "echo started\n"
+    "while :; do\n"
+    "  for f in in/*.json; do\n"
+    "    [ -e \"$f\" ] || continue\n"
+    "    t=${f#in/}; t=${t%.json}\n"
+    "    grep -q \"task=$t \" ledger 2>/dev/null || echo \"commit task=$t attempt=1 id=c-$t\" >>ledger\n"
+    "    echo \"note about $t\" >>ledger\n"
+    "    touch \"out/$t\"\n"
+    "    rm \"$f\"\n"
+    "  done\n"
+    "  sleep 0.05\n"
+    "done\n";
+
+/* {MORE} is what differs. */
+static const char *spool_manifest(struct world *world, const char *submit, const char *outcome)
+{
+	world_write(world, "spooler.sh", "%s", spooler);
+	return world_write(world, "spool.yaml",
+	    "name: spool\n"
+	    "processes:\n"
+	    "  - name: spooler\n"
+	    "    command: [sh, \"${manifest}/spooler.sh\", \"${state}\"]\n"
+	    "    ready: {output: \"started\\n\"}\n"
+	    "restart: {on-crash: true, delay: 10ms}\n"
+	    "submit: %s\n"
+	    "outcome: %s\n"
+	    "commits: {file: \"${state}/ledger\", pattern: '^commit task=(?<task>\\S+) attempt=(?<attempt>\\d+) "
+	    "id=(?<id>\\S+)$'}\n"
+	    "contract: {commits: at-least-once}\n",
+	    submit, outcome);
+}
+
+static void all_is_well(struct world *world, const char *file)
+{
+	struct ran *ran = tritone(world, "system", "check", "--limit", "20s", file, NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "accepts a task ok ");
+	ran_has(ran, "commits seen ok ");
+	ran_has(ran, "completion seen ok ");
+	ran_has(ran, "restart ok ");
+	ran_has(ran, "nothing left");
+	world_quiet(world);
+	world_clean(world);
+}
+
+#define SPOOL                                                                                                          \
+	"{file: \"${state}/in/${task}.json\", body: '{\"id\": \"${task}\"}', accepted: {taken: true}, timeout: 10s}"
+
+static void test_spool_file_and_done_files(void **state)
+{
+	struct world *world = *state;
+
+	all_is_well(world, spool_manifest(world, SPOOL, "{done-file: \"${state}/out/${task}\"}"));
+}
+
+static void test_commands(void **state)
+{
+	struct world *world = *state;
+
+	world_write(
+	    world, "hand-in.sh", "%s", "echo \"{}\" >\"$1/in/$2.part\" && mv \"$1/in/$2.part\" \"$1/in/$2.json\"\n");
+	/* done, not yet: there is no failure here */
+	world_write(world, "ask.sh", "%s", "test -e \"$1/out/$2\" || exit 2\n");
+	all_is_well(
+	    world, spool_manifest(world, "{command: [sh, \"${manifest}/hand-in.sh\", \"${state}\", \"${task}\"]}",
+		       "{each: [sh, \"${manifest}/ask.sh\", \"${state}\", \"${task}\"]}"));
+}
+
+static void test_a_command_that_lists(void **state)
+{
+	struct world *world = *state;
+
+	world_write(world, "list.sh", "%s",
+	    "cd \"$1/out\" || exit 1\nprintf '['\nfor t in *; do\n  printf '%s{\"name\": \"%s\", \"is\": \"fine\"}' "
+	    "\"$c\" \"$t\"; c=,\ndone\n"
+	    "printf ']'\n");
+	all_is_well(
+	    world, spool_manifest(world, SPOOL,
+		       "{command: [sh, \"${manifest}/list.sh\", \"${state}\"], id: name, state: is, done: [fine]}"));
+}
+
+/* A refusal is a refusal, and shows why. */
+static void test_a_command_that_refuses(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "system", "check", "--limit", "1s",
+	    spool_manifest(world, "{command: [sh, -c, \"exit 4\"]}", "{done-file: \"${state}/out/${task}\"}"), NULL);
+
+	ran_status(ran, 1);
+	ran_has(ran, "accepts a task FAILED");
+	ran_has(ran, "task t000-plan was refused: exited with 4; not within 1 s");
+	ran = tritone(world, "system", "check", "--limit", "1s",
+	    spool_manifest(
+		world, "{file: \"${state}/nowhere/${task}\", body: x}", "{done-file: \"${state}/out/${task}\"}"),
+	    NULL);
+	ran_status(ran, 1);
+	ran_has(ran, "state/nowhere/t000-plan: No such file or directory");
+	/* Nobody takes it: that is unknown, and no refusal. */
+	ran = tritone(world, "system", "check", "--limit", "1s",
+	    spool_manifest(world, "{file: \"${state}/${task}\", body: x, accepted: {taken: true}, timeout: 100ms}",
+		"{done-file: \"${state}/out/${task}\"}"),
+	    NULL);
+	ran_status(ran, 1);
+	ran_has(ran, "task t000-plan was not answered: it did not show that it was accepted");
+	world_quiet(world);
+}
+
+/* ---- readiness, and who is the orchestrator ---- */
+
+static void test_helpers_and_readiness(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+	const char *file;
+
+	world_write(world, "spooler.sh", "%s", spooler);
+	world_write(world, "helper.sh", "%s", "echo helping; touch \"$1/helped\"; exec sleep 1000\n");
+	file = world_write(world, "two.yaml",
+	    "name: two\n"
+	    "processes:\n"
+	    "  - name: helper\n"
+	    "    helper: true\n"
+	    "    command: [sh, \"${manifest}/helper.sh\", \"${state}\"]\n"
+	    "    ready: {output: helping, command: [test, -e, \"${state}/helped\"]}\n"
+	    "  - name: spooler\n"
+	    "    command: [sh, -c, \"test -e $1/helped && exec sh $0 $1\", \"${manifest}/spooler.sh\", \"${state}\"]\n"
+	    "    ready: {output: started}\n"
+	    "restart: {on-crash: true, delay: 10ms}\n"
+	    "submit: " SPOOL "\n"
+	    "outcome: {done-file: \"${state}/out/${task}\"}\n"
+	    "commits: {file: \"${state}/ledger\", pattern: 'commit task=(?<task>\\S+)'}\n");
+	all_is_well(world, file);
+	/* What orchestrator-kill kills is not the helper. */
+	ran = tritone(world, "test", "--system", file,
+	    world_write(world, "x.yaml",
+		"title: x\nworkload: {tasks: 6, tail: 0}\nfaults: [{plugin: orchestrator-kill, when: {event: commit, "
+		"nth: 2}}]\n"
+		"invariants: [no-duplicate-commit, no-lost-task]\n"),
+	    "-v", NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "fault orchestrator-kill: felt");
+	ran_has(ran, "6 tasks, 6 commits, 0 duplicates");
+	world_quiet(world);
+}
+
+/* ---- what is installed ---- */
+
+static void test_install_once(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+	const char *file;
+	char text[64];
+	int i;
+
+	world_write(world, "spooler.sh", "%s", spooler);
+	world_write(world, "count", "%s", "");
+	file = world_write(world, "installed.yaml",
+	    "name: installed\n"
+	    "install:\n"
+	    "  inputs: [spooler.sh]\n"
+	    "  commands:\n"
+	    "    - [sh, -c, \"echo installing; echo once >>$0/count\", \"${manifest}\"]\n"
+	    "    - [mv, spooler.sh, moved.sh]\n"
+	    "processes:\n"
+	    "  - name: spooler\n"
+	    "    command: [sh, \"${install}/moved.sh\", \"${state}\"]\n"
+	    "    ready: {output: started}\n"
+	    "submit: " SPOOL "\n"
+	    "commits: {file: \"${state}/ledger\", pattern: 'commit task=(?<task>\\S+)'}\n");
+	for (i = 0; i < 2; i++) {
+		ran = tritone(world, "system", "check", file, NULL);
+		ran_status(ran, 0);
+	}
+	assert_int_equal(world_matches(world_path(world, "state/install/installed-*.whole"), NULL, 0), 1);
+	/* Another content of an input is another installation. */
+	world_write(world, "spooler.sh", "# changed\n%s", spooler);
+	ran = tritone(world, "system", "check", file, NULL);
+	ran_status(ran, 0);
+	{
+		FILE *count = fopen(world_path(world, "count"), "re");
+		size_t n;
+
+		assert_non_null(count);
+		n = fread(text, 1, sizeof text - 1, count);
+		fclose(count);
+		text[n] = '\0';
+	}
+	assert_string_equal(text, "once\nonce\n");
+	assert_int_equal(world_matches(world_path(world, "state/install/installed-*.whole"), NULL, 0), 2);
+	world_quiet(world);
+}
+
+static void test_install_that_fails(void **state)
+{
+	struct world *world = *state;
+	const char *file;
+	struct ran *ran;
+	int i;
+
+	world_write(world, "input", "%s", "x");
+	file = world_write(world, "broken.yaml",
+	    "name: broken\n"
+	    "install: {inputs: [input], commands: [[sh, -c, \"echo no compiler here; exit 3\"]]}\n"
+	    "processes: [{name: p, command: [sleep, \"1000\"]}]\n"
+	    "submit: {url: \"http://127.0.0.1:1/\", body: x}\n");
+	for (i = 0; i < 2; i++) { /* it is tried again */
+		ran = tritone(world, "system", "check", file, NULL);
+		ran_status(ran, 3);
+		ran_has(ran, "starts FAILED");
+		ran_has(ran, "install: sh exited with 3; it said: no compiler here; see ");
+	}
+	ran = tritone(world, "system", "check",
+	    world_write(world, "nowhere.yaml",
+		"name: nowhere\n"
+		"install: {inputs: [nonesuch], commands: [[\"true\"]]}\n"
+		"processes: [{name: p, command: [sleep, \"1000\"]}]\n"
+		"submit: {url: \"http://127.0.0.1:1/\", body: x}\n"),
+	    NULL);
+	ran_status(ran, 3);
+	ran_has(ran, "nonesuch: No such file or directory");
+	world_quiet(world);
+}
+
+/* ---- a ledger that is none ---- */
+
+static void test_a_ledger_of_garbage(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+	const char *file;
+
+	world_write(world, "spooler.sh", "%s", spooler);
+	file = spool_manifest(world, SPOOL, "{done-file: \"${state}/out/${task}\"}");
+	world_write(world, "spooler.sh", "%s",
+	    "cd \"$1\"; mkdir in; echo started; while :; do rm -f in/*.json && "
+	    "head -c 100 /dev/zero >>ledger; sleep 0.05; done\n");
+	ran = tritone(world, "system", "check", "--limit", "5s", file, NULL);
+	ran_status(ran, 1);
+	ran_has(ran, "state/ledger: line 1 is no text: it has a byte 0");
+	ran_has(ran, "  spooler: started\n");
+	/* What had landed is gone. */
+	world_write(world, "spooler.sh", "%s",
+	    "cd \"$1\"; mkdir in; echo started; while :; do for f in in/*.json; do [ -e \"$f\" ] || continue; "
+	    "t=${f#in/}; "
+	    "echo \"commit task=${t%.json} attempt=1 id=x\" >ledger.new; mv ledger.new ledger; rm \"$f\"; done; sleep "
+	    "0.05; done\n");
+	ran = tritone(world, "system", "check", "--limit", "5s", file, NULL);
+	ran_status(ran, 1);
+	ran_has(ran, "state/ledger: what had landed is not in it any more");
+	world_quiet(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_spool_file_and_done_files, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_commands, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_command_that_lists, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_command_that_refuses, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_install_once, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_install_that_fails, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_ledger_of_garbage, world_create, world_destroy),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
