@@ -122,6 +122,7 @@ void agents_spawn(struct world *w, const struct core_effect *e)
 	    .restored = e->restore,
 	    .lossy = (world_tree_parse(e->digest) & 2) && !e->restore,
 	    .seen_op = OP_NONE,
+	    .held_by = NOBODY,
 	    .call_op = OP_NONE};
 	h = world_later(w, world_span(w, &w->plan->prepare, PLACE_PREPARE, a->task, a->attempt), HAPPENS_PREPARED);
 	h->agent = index;

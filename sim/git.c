@@ -67,6 +67,7 @@ static void commit(struct world *w, const struct happening *h)
 		       .key = c->id,
 		       .value = w->commit_count});
 	w->commit_count++;
+	w->client[h->task].committed = true;
 	if (h->tree & 2)
 		ops_add(w, (struct op){.kind = OP_DELETION,
 			       .type = OP_OK,

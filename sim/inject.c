@@ -176,6 +176,8 @@ static void undo(struct world *w, uint32_t index)
 	struct active_fault *a = &w->faults[index];
 	struct sim_agent *agent = a->agent == NOBODY ? NULL : &w->agents[a->agent];
 
+	if (f->plugin == SIM_PROVIDER_ERROR)
+		providers_let_go(w, index);
 	if (!agent)
 		return;
 	if (f->plugin == SIM_AGENT_PAUSE)
@@ -239,7 +241,8 @@ void inject_happens(struct world *w, enum sim_event_name event, uint32_t of, uin
 			continue;
 		a->state = FAULT_DUE;
 		a->by = agent;
-		if (f->when.after_us)
+		/* What waits for another fault comes after what that one has interrupted: the request that it held goes on first. */
+		if (f->when.after_us || event == SIM_ON_FAULT || event == SIM_ON_REVERT)
 			world_later(w, f->when.after_us, HAPPENS_FAULT)->what = i;
 		else
 			inject_due(w, i);

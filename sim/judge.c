@@ -33,11 +33,16 @@ static void configure(const struct sim_plan *plan, struct check_config *config)
 	static const char *const cascade[] = {"claude/opus", "claude/sonnet", "codex", "gemini", "qwen"};
 	const struct policy *p = &plan->policy;
 
-	check_config_init(config);
+	if (plan->as_real)
+		*config = plan->limits;
+	else
+		check_config_init(config);
 	for (unsigned i = 0; i < POLICY_PROVIDERS; i++)
 		config->providers[config->provider_count++] = cascade_providers[i];
 	for (unsigned i = 0; i < sizeof cascade / sizeof cascade[0]; i++)
 		config->cascade[config->cascade_count++] = cascade[i];
+	if (plan->as_real)
+		return;
 	config->breaker_trials = 1;
 	config->progress_excuse_us = plan->faults_end_us + SIM_SECOND; /* all faults end then */
 	config->throttle_grace_us = 150 * SIM_MS + plan->news_lag_us;

@@ -96,6 +96,7 @@ void ops_outcomes(struct world *w, bool last)
 		w->client[task].told = true;
 		w->result->done += op.type == OP_OK;
 		w->result->failed += op.type == OP_FAIL;
+		w->client[task].given_up = op.type == OP_FAIL;
 		op.task = w->names[task];
 		op.detail = op.type == OP_FAIL ? view.reason : view.state;
 		ops_add(w, op);

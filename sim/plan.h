@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "check/check.h"
+#include "fixtures/conductor/policy/bugs.h"
 #include "fixtures/conductor/policy/policy.h"
 
 #define SIM_TASKS_MAX  96u /* those of the workload and those after it */
@@ -46,6 +48,7 @@ enum sim_plugin {
 enum { KILL_TERM = 0, KILL_KILL };
 enum { ERROR_STATUS = 0, ERROR_DELAY, ERROR_HANG, ERROR_RESET, ERROR_MALFORMED, ERROR_TRUNCATED };
 enum { DISK_REFUSE = 0, DISK_PERFORM };
+enum { EXCEPTION_SWALLOWED = 0, EXCEPTION_SEEN }; /* what the core is told of the sink's refusal */
 enum { BABBLE_TWICE = 0, BABBLE_LATE, BABBLE_REORDER, BABBLE_STALE, BABBLE_LOOP, BABBLE_DEAF, BABBLE_SILENT };
 enum { GIT_SLOW = 0, GIT_FAIL, GIT_LANDS_AND_FAILS, GIT_CONFLICT, GIT_UNREADABLE };
 enum { SINK_STATUS = 0, SINK_HANG, SINK_LOST_REPLY, SINK_SLOW };
@@ -116,6 +119,12 @@ struct sim_plan {
 	uint64_t news_lag_us;        /* what an agent was answered may be heard so much later */
 	uint32_t fault_count;
 	struct sim_fault faults[SIM_FAULTS_MAX];
+	bool as_real; /* as the engine does it on a real system: `limits` for the checkers, the tail as it is */
+	struct check_config limits;
+	uint64_t settle_limit_us;
+	uint64_t refusal_us; /* a call that is refused takes so long; 0: as long as any */
+	bool bugged;         /* with these bugs, not those of the simulation */
+	struct bugs bugs;
 };
 
 /* --- swarm.c --- */

@@ -12,7 +12,14 @@ struct answer {
 	uint64_t tokens, after_us;
 	enum core_class fault_class;
 	bool hangs;
+	uint32_t held_by; /* the fault that keeps it from being there at once, or NOBODY */
 };
+
+/* What is refused is answered at once: no model thinks about it. */
+static uint64_t refusal_us(const struct world *w, const struct answer *answer)
+{
+	return w->plan->refusal_us ? w->plan->refusal_us : answer->after_us;
+}
 
 static void disturb(struct world *w, uint32_t provider, struct answer *answer)
 {
@@ -29,6 +36,10 @@ static void disturb(struct world *w, uint32_t provider, struct answer *answer)
 		inject_felt(w, index, sim_kind_name(f->plugin, f->kind));
 		answer->status = f->kind == ERROR_STATUS ? (int32_t)f->number : f->kind == ERROR_DELAY ? 200 : 0;
 		answer->hangs = f->kind == ERROR_HANG;
+		if (f->kind == ERROR_HANG || f->kind == ERROR_DELAY)
+			answer->held_by = index;
+		if (f->kind == ERROR_STATUS || f->kind == ERROR_RESET)
+			answer->after_us = refusal_us(w, answer);
 		if (f->kind == ERROR_DELAY)
 			answer->after_us += (uint64_t)f->number * SIM_MS;
 		if (f->kind == ERROR_MALFORMED) {
@@ -39,7 +50,8 @@ static void disturb(struct world *w, uint32_t provider, struct answer *answer)
 	f = inject_active(w, SIM_RATE_LIMIT, provider, &index);
 	if (f) {
 		inject_felt(w, index, "429");
-		*answer = (struct answer){.status = 429, .retry_after_ms = f->number, .after_us = answer->after_us};
+		*answer = (struct answer){
+		    .status = 429, .retry_after_ms = f->number, .after_us = refusal_us(w, answer), .held_by = NOBODY};
 		f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
 		if (f && f->kind != LIE_TOKENS) {
 			answer->retry_after_ms = f->kind == LIE_LONG_HEADER ? 86400000 : -1;
@@ -50,14 +62,36 @@ static void disturb(struct world *w, uint32_t provider, struct answer *answer)
 		answer->tokens = 0;
 }
 
+static void answer_later(struct world *w, const struct happening *like, uint64_t after_us)
+{
+	struct happening *h = world_later(w, after_us, HAPPENS_ANSWER);
+
+	h->agent = like->agent;
+	h->step = like->step;
+	h->what = like->what;
+	h->provider = like->provider;
+	h->status = like->status;
+	h->number = like->number;
+	h->tokens = like->tokens;
+	h->fault_class = like->fault_class;
+}
+
+/* As the gateway does when a rule is cleared: who was kept waiting by it is answered, or hung up on. */
+void providers_let_go(struct world *w, uint32_t fault)
+{
+	for (uint32_t i = 0; i < w->agent_count; i++)
+		if (w->agents[i].held_by == fault && w->agents[i].call == w->agents[i].held.what)
+			answer_later(w, &w->agents[i].held, 0);
+}
+
 void providers_arrive(struct world *w, uint32_t agent, const struct happening *h)
 {
 	struct sim_agent *a = &w->agents[agent];
 	const struct sim_plan *plan = w->plan;
 	uint64_t place = ((uint64_t)a->task << 32) | a->attempt;
 	static const char *const models[] = {"opus", "sonnet", "codex", "gemini", "qwen"};
-	struct answer answer = {.status = 200, .retry_after_ms = -1, .tokens = plan->tokens};
-	struct happening *later;
+	struct answer answer = {.status = 200, .retry_after_ms = -1, .tokens = plan->tokens, .held_by = NOBODY};
+	struct happening *later, held;
 
 	a->call = ++w->calls;
 	a->call_op = ops_add(w, (struct op){.kind = OP_CALL,
@@ -73,17 +107,18 @@ void providers_arrive(struct world *w, uint32_t agent, const struct happening *h
 	if (h->tokens && answer.tokens > h->tokens)
 		answer.tokens = h->tokens; /* max_tokens */
 	disturb(w, h->provider, &answer);
-	if (!answer.hangs) {
-		later = world_later(w, answer.after_us, HAPPENS_ANSWER);
-		later->agent = agent;
-		later->step = h->step;
-		later->what = a->call;
-		later->provider = h->provider;
-		later->status = answer.status;
-		later->number = answer.retry_after_ms;
-		later->tokens = answer.tokens;
-		later->fault_class = answer.fault_class;
-	}
+	held = (struct happening){.agent = agent,
+	    .step = h->step,
+	    .what = a->call,
+	    .provider = h->provider,
+	    .status = answer.status,
+	    .number = answer.retry_after_ms,
+	    .tokens = answer.tokens,
+	    .fault_class = answer.fault_class};
+	if (!answer.hangs)
+		answer_later(w, &held, answer.after_us);
+	a->held = held;
+	a->held_by = answer.held_by;
 	if (answer.hangs || answer.after_us > plan->policy.role_timeout_ms * SIM_MS / 4) {
 		later = agent_act_later(w, agent, plan->policy.role_timeout_ms * SIM_MS / 4 + SIM_MS, ACT_TIMEOUT);
 		later->step = a->call; /* which of its calls */

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Schedules as experiment files; see schedule.h. */
+/* Writes schedules; see schedule.h. */
 #include "sim/schedule.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fixtures/conductor/policy/cascade.h"
-#include "spec/spec.h"
-
-/* ---- writing ---- */
 
 static json_t *milliseconds(uint64_t us)
 {
@@ -93,6 +89,8 @@ static json_t *write_arguments(const struct sim_fault *f)
 		json_object_set_new(arguments, "point", json_string(sim_point_name(f->target, point, sizeof point)));
 		json_object_set_new(arguments, "nth", json_integer(f->nth));
 	}
+	if (f->plugin == SIM_SWALLOWED_EXCEPTION && f->kind == EXCEPTION_SEEN)
+		json_object_set_new(arguments, "swallow", json_false());
 	if (f->number)
 		write_number(arguments, f);
 	return arguments;
@@ -153,162 +151,4 @@ int schedule_write(
 	r = json_dump_file(root, path, JSON_INDENT(2));
 	json_decref(root);
 	return r == 0 ? 0 : error_set(err, EIO, "%s: cannot be written", path);
-}
-
-/* ---- reading ---- */
-
-static uint32_t number_at_end(const char *name, uint32_t otherwise)
-{
-	const char *dash = strrchr(name, '-');
-
-	return dash && dash[1] >= '0' && dash[1] <= '9' ? (uint32_t)strtoul(dash + 1, NULL, 10) : otherwise;
-}
-
-static int provider_of(
-    const char *name, uint32_t *ret, const struct spec_fault *from, const char *path, struct error *err)
-{
-	int p = strcmp(name, "*") == 0 ? 0 : cascade_provider_parse(name);
-
-	if (p < 0)
-		return error_set(err, EINVAL, "%s:%u: provider '%s' is not known", path, from->line, name);
-	*ret = strcmp(name, "*") == 0 ? SIM_ANY : (uint32_t)p;
-	return 0;
-}
-
-static int read_when(struct sim_when *when, const struct spec_when *from, const struct spec_experiment *x,
-    const struct spec_fault *fault, struct error *err)
-{
-	*when = (struct sim_when){.event = (enum sim_event_name)from->event,
-	    .nth = (uint32_t)from->nth,
-	    .of = SIM_ANY,
-	    .after_us = (uint64_t)from->after_ms * SIM_MS,
-	    .hold = from->hold};
-	if (!from->of)
-		return 0;
-	if (when->event == SIM_ON_REQUEST || when->event == SIM_ON_REPLY)
-		return provider_of(from->of, &when->of, fault, x->file, err);
-	for (size_t i = 0; i < x->fault_count; i++)
-		if (strcmp(x->faults[i].name, from->of) == 0)
-			when->of = number_at_end(from->of, (uint32_t)i);
-	return 0;
-}
-
-static int read_argument(struct sim_fault *f, const struct spec_pair *pair, const struct spec_fault *from,
-    const struct spec_experiment *x, struct error *err)
-{
-	const char *key = pair->name, *value = pair->value;
-	int choice;
-
-	if (strcmp(key, "signal") == 0 || strcmp(key, "mode") == 0 || strcmp(key, "kind") == 0) {
-		choice = sim_kind_parse(f->plugin, value);
-		f->kind = (uint32_t)choice;
-	} else if (strcmp(key, "point") == 0) {
-		choice = sim_point_parse(value);
-		f->target = (uint32_t)choice;
-	} else if (strcmp(key, "path") == 0) {
-		choice = sim_path_parse(value);
-		f->target = (uint32_t)choice;
-	} else if (strcmp(key, "provider") == 0) {
-		return provider_of(value, &f->target, from, x->file, err);
-	} else if (strcmp(key, "nth") == 0) {
-		f->nth = (uint32_t)strtoul(value, NULL, 10);
-		return 0;
-	} else if (strcmp(key, "retry-after") == 0 || strcmp(key, "delay") == 0) {
-		return spec_duration(value, &f->number, err);
-	} else if (strcmp(key, "header") == 0) {
-		f->number = strcmp(value, "false") == 0 ? -1 : f->number;
-		return 0;
-	} else if (strcmp(key, "status") == 0 || strcmp(key, "number") == 0) {
-		f->number = strtoll(value, NULL, 10);
-		return 0;
-	} else {
-		return error_set(err, EINVAL, "%s:%u: the simulation has no '%s' of %s", x->file, pair->line, key,
-		    sim_plugin_name(f->plugin));
-	}
-	if (choice < 0)
-		return error_set(err, EINVAL, "%s:%u: the simulation has no %s '%s' of %s", x->file, pair->line, key,
-		    value, sim_plugin_name(f->plugin));
-	return 0;
-}
-
-/* What a plugin does when nothing is said: as in its own table of parameters. */
-static void defaults(struct sim_fault *f)
-{
-	f->nth = 1;
-	f->target = SIM_ANY;
-	if (f->plugin == SIM_DISK_FULL)
-		f->target = PATH_ALL;
-	if (f->plugin == SIM_ORCHESTRATOR_KILL)
-		f->target = SIM_POINT_NOW;
-	if (f->plugin == SIM_RATE_LIMIT)
-		f->number = 1000;
-	if (f->plugin == SIM_PROVIDER_ERROR || f->plugin == SIM_SINK_ERROR)
-		f->number = 500;
-	if (f->plugin == SIM_SWALLOWED_EXCEPTION)
-		f->number = 503;
-}
-
-static int read_fault(
-    struct sim_plan *plan, const struct spec_experiment *x, const struct spec_fault *from, struct error *err)
-{
-	struct sim_fault *f = &plan->faults[plan->fault_count];
-	int plugin = sim_plugin_parse(from->plugin);
-
-	if (plugin < 0)
-		return error_set(
-		    err, EINVAL, "%s:%u: the simulation has no fault '%s'", x->file, from->line, from->plugin);
-	if (plan->fault_count == SIM_FAULTS_MAX)
-		return error_set(err, E2BIG, "%s: more than %u faults", x->file, SIM_FAULTS_MAX);
-	memset(f, 0, sizeof *f);
-	f->plugin = (enum sim_plugin)plugin;
-	f->name = number_at_end(from->name, plan->fault_count);
-	defaults(f);
-	if (read_when(&f->when, &from->when, x, from, err) != 0)
-		return -1;
-	f->has_until = from->until.event != SPEC_EVENT_NONE;
-	if (f->has_until && read_when(&f->until, &from->until, x, from, err) != 0)
-		return -1;
-	f->duration_us = (uint64_t)from->duration_ms * SIM_MS;
-	for (size_t i = 0; i < from->arguments.count; i++)
-		if (read_argument(f, &from->arguments.items[i], from, x, err) != 0)
-			return -1;
-	plan->fault_count++;
-	return 0;
-}
-
-static const char *configured(const struct spec_experiment *x, const char *name)
-{
-	for (size_t i = 0; i < x->configuration.count; i++)
-		if (strcmp(x->configuration.items[i].name, name) == 0)
-			return x->configuration.items[i].value;
-	return NULL;
-}
-
-int schedule_read(struct sim_plan *plan, const uint64_t *seed, const char *path, struct error *err)
-{
-	struct spec_experiment *x;
-	const char *text;
-	int r = 0;
-
-	if (spec_experiment_load(&x, path, err) != 0)
-		return -1;
-	text = configured(x, "sim-seed");
-	plan_draw(plan, seed ? *seed : text ? strtoull(text, NULL, 10) : 1);
-	plan->fault_count = 0;
-	for (size_t i = 0; r == 0 && i < x->fault_count; i++)
-		r = read_fault(plan, x, &x->faults[i], err);
-	text = configured(x, "sim-left-out");
-	while (text && *text) {
-		char *end;
-		unsigned long task = strtoul(text, &end, 10);
-
-		if (end == text)
-			break;
-		if (task < SIM_TASKS_MAX)
-			plan->tasks[task].left_out = true;
-		text = end;
-	}
-	plan_settle(plan);
-	spec_experiment_free(x);
-	return r;
 }

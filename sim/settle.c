@@ -62,6 +62,8 @@ bool settle_look(struct world *w)
 	uint64_t limit_us = (p->slo_window_ms + 30000) * SIM_MS;
 	bool finished = client_done(w) && open_tasks(w) == 0;
 
+	if (w->plan->as_real)
+		return stages_look(w);
 	ops_outcomes(w, false);
 	if (!w->healed_us) {
 		if (w->now_us >= w->plan->faults_end_us || (finished && faults_over(w)) ||

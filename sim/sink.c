@@ -29,7 +29,7 @@ void sink_arrived(struct world *w, const struct happening *h)
 	struct happening *later;
 	int32_t status = 200;
 	uint64_t after = w->plan->sink.low, invoke;
-	bool lost = false, hangs = false;
+	bool lost = false, hangs = false, swallowed = false;
 	uint32_t index;
 
 	invoke = ops_add(
@@ -39,6 +39,7 @@ void sink_arrived(struct world *w, const struct happening *h)
 	f = inject_active(w, SIM_SWALLOWED_EXCEPTION, SIM_ANY, &index);
 	if (f) {
 		status = (int32_t)f->number;
+		swallowed = f->kind == EXCEPTION_SWALLOWED;
 		inject_felt(w, index, "refused");
 	}
 	f = inject_active(w, SIM_SINK_ERROR, SIM_ANY, &index);
@@ -56,9 +57,11 @@ void sink_arrived(struct world *w, const struct happening *h)
 	else if (lost)
 		ops_complete(
 		    w, invoke, (struct op){.kind = OP_NOTIFY, .type = OP_INFO, .detail = "the answer was lost"});
-	else if (!hangs)
+	else if (!hangs) {
+		w->client[h->task].notified = w->client[h->task].notified || status / 100 == 2;
 		ops_complete(w, invoke,
 		    (struct op){.kind = OP_NOTIFY, .type = status / 100 == 2 ? OP_OK : OP_FAIL, .status = status});
+	}
 	if (lost || hangs) {
 		status = 0;
 		after = TIMEOUT_US;
@@ -67,5 +70,5 @@ void sink_arrived(struct world *w, const struct happening *h)
 	later->life = h->life;
 	later->task = h->task;
 	later->op = h->op;
-	later->status = status;
+	later->status = swallowed ? 200 : status; /* as io/notifier.c tells at its fault point */
 }

@@ -186,7 +186,8 @@ static void draw_fault(struct sim_plan *plan, struct rng *rng, enum sim_plugin p
 		f->kind = rng_permille(rng, 300) ? DISK_PERFORM : DISK_REFUSE;
 		f->target = (uint32_t)rng_below(rng, PATHS);
 		break;
-	case SIM_SWALLOWED_EXCEPTION:
+	case SIM_SWALLOWED_EXCEPTION: /* what it swallows is a mistake, and would be found */
+		f->kind = EXCEPTION_SEEN;
 		f->number = 503;
 		break;
 	case SIM_ORCHESTRATOR_KILL:

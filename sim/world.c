@@ -252,7 +252,8 @@ static bool next(struct world *w)
 
 /* ---- a seed ---- */
 
-static void begin(struct world *w, const struct sim_plan *plan, struct sim_result *result, struct coverage *coverage)
+static void begin(struct world *w, const struct sim_plan *plan, struct bugs bugs, struct sim_result *result,
+    struct coverage *coverage)
 {
 	struct error err;
 
@@ -271,6 +272,7 @@ static void begin(struct world *w, const struct sim_plan *plan, struct sim_resul
 		*put_number(w->names[i] + 1, i) = '\0';
 	}
 	w->options.policy = plan->policy;
+	w->options.bugs = plan->bugged ? plan->bugs : bugs;
 	w->options.seed = plan->seed;
 	w->options.agents_max = plan->slots_max;
 	w->timer_us = CORE_NEVER;
@@ -406,7 +408,7 @@ size_t sim_memory(const struct sim *sim)
 
 void sim_run(struct sim *sim, const struct sim_plan *plan, struct sim_result *result, struct coverage *coverage)
 {
-	begin(&sim->world, plan, result, coverage);
+	begin(&sim->world, plan, sim->options.bugs, result, coverage);
 	run(&sim->world);
 }
 

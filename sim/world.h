@@ -86,9 +86,11 @@ struct sim_agent {
 	uint64_t call_op; /* its invoke in the history */
 	uint64_t said_us; /* what it says next arrives no earlier */
 	uint64_t seen_op;
-	bool deferred;        /* an act waits for the end of a pause */
-	struct happening act; /* that one */
-	uint32_t beats;       /* number of the series of beats */
+	bool deferred;         /* an act waits for the end of a pause */
+	struct happening act;  /* that one */
+	struct happening held; /* the answer that a fault of its provider holds back */
+	uint32_t held_by;      /* which; NOBODY: none */
+	uint32_t beats;        /* number of the series of beats */
 };
 
 enum fault_state { FAULT_WAITS = 0, FAULT_DUE, FAULT_ACTIVE, FAULT_OVER };
@@ -123,7 +125,8 @@ struct claim {
 };
 
 struct client_task {
-	bool accepted, in_flight, told; /* told: what became of it */
+	bool accepted, in_flight, told;     /* told: what became of it */
+	bool committed, notified, given_up; /* as seen from outside */
 	uint32_t tries;
 	uint64_t invoke;
 };
@@ -188,7 +191,7 @@ struct world {
 	bool tail;
 	uint64_t healed_us, active_us; /* the last time that something was seen to happen */
 	bool red[CORE_SLOS + 1];
-	uint64_t settled_us;
+	uint64_t settled_us, stage_us; /* stage_us: since when stages.c waits for it */
 
 	/* the faults */
 	struct active_fault faults[SIM_FAULTS_MAX];
@@ -261,6 +264,7 @@ struct happening *agent_act_later(struct world *w, uint32_t index, uint64_t afte
 
 /* --- providers.c --- */
 void providers_arrive(struct world *w, uint32_t agent, const struct happening *h);
+void providers_let_go(struct world *w, uint32_t fault); /* those whom it has kept waiting */
 void providers_answer(struct world *w, const struct happening *h);
 void providers_hung_up(struct world *w, struct sim_agent *agent, const char *why);
 
@@ -307,6 +311,9 @@ void judge_run(struct world *w);
 
 /* --- settle.c --- */
 bool settle_look(struct world *w); /* true: the run is over */
+
+/* --- stages.c --- */
+bool stages_look(struct world *w); /* the same for the plan of an experiment */
 
 /* --- trace.c --- */
 void trace_event(struct world *w, const struct core_event *event);

@@ -209,6 +209,59 @@ static int sweep_finish(struct node_file *file, yaml_node_t *sweep, struct spec_
 	    experiment->sweep.fault);
 }
 
+static const char *const verdict_names[] = {"held", "deviated", "vacuous", NULL};
+
+static int difference_finish(struct node_file *file, yaml_node_t *node, void *out)
+{
+	const struct spec_difference *difference = out;
+	const char *known[POLICY_INVARIANTS_MAX + 1];
+
+	policy_invariant_names(known);
+	if (!check_find(difference->invariant))
+		return node_unknown(file, node_get(file, node, "invariant"), "invariant", difference->invariant, known);
+	if (!strcmp(difference->simulated, difference->real))
+		return node_fail(file, node, "'simulated' and 'real' are the same: that is no difference");
+	return 0;
+}
+
+#define DIFFERENCE_IN(member_) .offset = offsetof(struct spec_difference, member_)
+static const struct node_field difference_fields[] = {
+    {.key = "invariant", .type = NODE_TEXT, .required = true, DIFFERENCE_IN(invariant), .help = "Its name."},
+    {.key = "simulated",
+	.type = NODE_TEXT,
+	.required = true,
+	.choices = verdict_names,
+	DIFFERENCE_IN(simulated),
+	.help = "Its verdict in simulation."},
+    {.key = "real",
+	.type = NODE_TEXT,
+	.required = true,
+	.choices = verdict_names,
+	DIFFERENCE_IN(real),
+	.help = "Its verdict on the real system."},
+    {.key = "because", .type = NODE_TEXT, .required = true, DIFFERENCE_IN(because), .help = "Why."},
+    {.key = NULL},
+};
+static const struct node_table difference_table = {
+    .fields = difference_fields, .size = sizeof(struct spec_difference), .finish = difference_finish};
+
+static const struct node_field simulation_fields[] = {
+    {.key = "seed",
+	.type = NODE_TEXT,
+	IN(simulation.seed),
+	.help = "A number: how long each thing takes, and all else that is drawn, follows from it. With no _system_, "
+		"fleet and policy do, "
+		"too. When not given, any seed will do, and the times are those of the real system."},
+    {.key = "differs",
+	.type = NODE_LIST,
+	IN(simulation.differs),
+	COUNT(simulation.differ_count),
+	.table = &difference_table,
+	.help = "Verdicts that are known to be others in simulation than on the real system."},
+    {.key = NULL},
+};
+static const struct node_table simulation_table = {.fields = simulation_fields};
+
 static bool is_judged(const struct spec_experiment *experiment, const char *name)
 {
 	size_t i;
@@ -323,6 +376,10 @@ static const struct node_field experiment_fields[] = {
 	IN(expect_deviated),
 	.table = &spec_expect_table,
 	.help = "For systems with a known defect. When not given, everything must hold."},
+    {.key = "simulation",
+	.type = NODE_MAP,
+	.table = &simulation_table,
+	.help = "For *tritone replay*, see tritone-schedule(5)."},
     {.key = "sweep", .type = NODE_MAP, .table = &sweep_table, .help = "Run once for each value of one argument."},
     {.key = NULL},
 };

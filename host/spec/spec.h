@@ -205,6 +205,11 @@ struct spec_invariant {
 	unsigned line, column;
 };
 
+struct spec_difference { /* an invariant whose verdict is another one in simulation than on the real system */
+	char *invariant, *simulated, *real; /* "held", "deviated", "vacuous" */
+	char *because;
+};
+
 struct spec_experiment {
 	char *file, *name /* the file's name without .yaml */, *title, *description;
 	struct spec_strings tags;
@@ -241,7 +246,12 @@ struct spec_experiment {
 		char *argument;
 		struct spec_strings values;
 		char *fault;
-	} sweep; /* run once for each value; argument NULL: no sweep */
+	} sweep;            /* run once for each value; argument NULL: no sweep */
+	struct {            /* for `tritone replay`; the real system knows nothing of it */
+		char *seed; /* how long things take, and what is drawn; NULL: any will do */
+		struct spec_difference *differs;
+		size_t differ_count;
+	} simulation;
 };
 
 int spec_experiment_load(struct spec_experiment **ret_experiment, const char *path, struct error *err);

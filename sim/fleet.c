@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan of an experiment that names a system: fleet and policy are those of the manifest's command, the limits of the
+ * checkers those of a real run, the tasks those that the engine would hand in, and things take about as long as they do.
+ */
+#include "sim/fleet.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUBMIT_US      (3 * SIM_MS) /* a submission, its answer, the next one */
+#define STEPS          4u           /* of the gateway's built-in plan: read, write, check, done */
+#define TOKENS_OF_CALL 400u
+
+/* As seen on the real system, two processors, with the gateway's latency for the calls. */
+static void take_times(struct sim_plan *plan, int64_t latency_ms)
+{
+	uint32_t call_us = (uint32_t)((uint64_t)latency_ms * SIM_MS);
+
+	plan->sync = (struct sim_span){300, 4000};
+	plan->message = (struct sim_span){50, 400};
+	plan->prepare = (struct sim_span){4000, 20000};
+	plan->call = (struct sim_span){call_us + 500, call_us + 4000};
+	plan->tool = (struct sim_span){200, 2000};
+	plan->snapshot = (struct sim_span){500, 5000};
+	plan->git = (struct sim_span){2000, 12000};
+	plan->lookup = (struct sim_span){500, 4000};
+	plan->sink = (struct sim_span){300, 2000};
+	plan->restart = (struct sim_span){25000, 60000};
+	plan->take_over = (struct sim_span){3000, 15000};
+	plan->file = (struct sim_span){300, 4000};
+	plan->refusal_us = SIM_MS;
+	plan->tokens = TOKENS_OF_CALL;
+}
+
+static int take_policy(struct policy *policy, const struct spec_strings *command, struct error *err)
+{
+	for (size_t i = 0; i + 1 < command->count; i++)
+		if (strcmp(command->items[i], "--set") == 0 && policy_set(policy, command->items[i + 1], err) != 0)
+			return -1;
+	return 0;
+}
+
+static int take_tasks(struct sim_plan *plan, const struct spec_experiment *x, struct error *err)
+{
+	const struct spec_strings *roles = &x->workload.roles;
+	uint64_t all = x->workload.tasks + x->workload.tail;
+	uint64_t gap_us = x->workload.rate > 0 ? (uint64_t)(1e6 / x->workload.rate) : SUBMIT_US;
+
+	if (all > SIM_TASKS_MAX)
+		return error_set(err, E2BIG, "%s: %llu tasks; the simulation has room for %u", x->file,
+		    (unsigned long long)all, SIM_TASKS_MAX);
+	plan->task_count = (uint32_t)x->workload.tasks;
+	plan->tail_count = (uint32_t)x->workload.tail;
+	for (uint32_t i = 0; i < SIM_TASKS_MAX; i++) {
+		struct sim_task *t = &plan->tasks[i];
+		int role = policy_role_parse(roles->items[i % roles->count]);
+
+		if (role < 0)
+			return error_set(err, EINVAL, "%s: the simulation has no role '%s'", x->file,
+			    roles->items[i % roles->count]);
+		*t = (struct sim_task){.role = (enum policy_role)role, .steps = STEPS, .submit_us = i * gap_us};
+		if (i % roles->count)
+			t->after[t->after_count++] = (uint8_t)(i - 1);
+	}
+	return 0;
+}
+
+int fleet_read(struct sim_plan *plan, const struct spec_experiment *x, struct error *err)
+{
+	struct spec_manifest *manifest;
+	int r = -1;
+
+	if (x->system_problem)
+		return error_set(err, EINVAL, "%s", x->system_problem);
+	if (spec_manifest_load(&manifest, x->system, err) != 0)
+		return -1;
+	policy_init(&plan->policy);
+	check_config_init(&plan->limits);
+	if (take_policy(&plan->policy, &manifest->processes[0].command, err) == 0 &&
+	    spec_check_config(manifest, x, &plan->limits, err) == 0)
+		r = take_tasks(plan, x, err);
+	/* The strings are the manifest's: the judge puts its own there, in the same order. */
+	plan->limits.provider_count = plan->limits.cascade_count = 0;
+	take_times(plan, manifest->gateway.latency_ms);
+	plan->as_real = true;
+	plan->settle_limit_us = (uint64_t)x->workload.limit_ms * SIM_MS;
+	plan->checkpoint_records = (uint32_t)plan->policy.checkpoint_records;
+	plan->slots_max = (uint32_t)plan->policy.agents * 3 + 4;
+	spec_manifest_free(manifest);
+	return r;
+}
+
+int fleet_arguments(struct sim_plan *plan, const struct spec_experiment *x, struct error *err)
+{
+	const struct spec_strings *arguments = &x->arguments;
+
+	for (size_t i = 0; i < arguments->count; i += 2) {
+		const char *name = arguments->items[i],
+			   *value = i + 1 < arguments->count ? arguments->items[i + 1] : "";
+		int r;
+
+		if (strcmp(name, "--set") == 0)
+			r = policy_set(&plan->policy, value, err);
+		else if (strcmp(name, "--bug") == 0)
+			r = bugs_add(&plan->bugs, value, err);
+		else
+			r = error_set(err, EINVAL, "the simulation has no argument '%s'", name);
+		if (r != 0)
+			return error_context(err, "%s", x->file);
+		plan->bugged = plan->bugged || strcmp(name, "--bug") == 0;
+	}
+	return policy_check(&plan->policy, err);
+}
