@@ -52,6 +52,24 @@ static bool before_it_accepted(const struct world *w, const struct sim_task *tas
 	return true;
 }
 
+/* What it comes after, as it is handed in. */
+static const char *write_after(struct world *w, uint32_t task, const struct core_submission *s)
+{
+	char *at = w->after[task];
+
+	for (size_t i = 0; i < s->after_count; i++) {
+		*at++ = i ? ',' : '[';
+		*at++ = '"';
+		for (const char *name = s->after[i]; *name; name++)
+			*at++ = *name;
+		*at++ = '"';
+	}
+	if (s->after_count > 0)
+		*at++ = ']';
+	*at = '\0';
+	return w->after[task];
+}
+
 void client_submit(struct world *w, const struct happening *h)
 {
 	const struct sim_task *task = &w->plan->tasks[h->task];
@@ -71,7 +89,8 @@ void client_submit(struct world *w, const struct happening *h)
 				   .type = OP_INVOKE,
 				   .task = w->names[h->task],
 				   .key = w->names[h->task],
-				   .actor = s.role});
+				   .actor = s.role,
+				   .detail = write_after(w, h->task, &s)});
 	c->in_flight = true;
 	c->tries++;
 	if (!w->alive)

@@ -47,8 +47,10 @@ static void configure(const struct sim_plan *plan, struct check_config *config)
 	config->progress_excuse_us = plan->faults_end_us + SIM_SECOND; /* all faults end then */
 	config->throttle_grace_us = 150 * SIM_MS + plan->news_lag_us;
 	config->throttle_default_us = p->throttle_base_ms * SIM_MS;
+	config->graph_slack_us = 0; /* the ledger is seen at once */
 	config->throttle_max_us = p->throttle_max_ms * SIM_MS;
 	config->notify_limit_us = 10 * SIM_SECOND;
+	config->notify_keys = true;
 	config->progress_limit_us = judge_progress_limit(plan);
 	config->claim_slack_us = 500 * SIM_MS + plan->claims_lag_us;
 	config->slo_tasks = p->slo_window;

@@ -2,6 +2,7 @@
 /* The sink of the notifications: it takes them, refuses, is silent, or takes one and its answer is lost. */
 #include "sim/world.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define TIMEOUT_US (5 * SIM_SECOND)
@@ -16,15 +17,19 @@ void sink_notify(struct world *w, const struct core_effect *e)
 	h->task = world_task(e->task);
 	h->op = e->op;
 	h->life = w->life;
-	h->what = NOBODY;
+	h->what = h->agent = NOBODY;
 	for (uint32_t i = 0; i < w->commit_count; i++)
 		if (strcmp(w->commits[i].id, e->digest) == 0)
 			h->what = i;
+	if (h->what != NOBODY && strcmp(e->text, w->commits[h->what].key) != 0) {
+		h->agent = w->other_keys++ % 64;
+		snprintf(w->keys[h->agent], sizeof w->keys[0], "%.40s", e->text);
+	}
 }
 
 void sink_arrived(struct world *w, const struct happening *h)
 {
-	const char *key = h->what == NOBODY ? "" : w->commits[h->what].key;
+	const char *key = h->what == NOBODY ? "" : h->agent != NOBODY ? w->keys[h->agent] : w->commits[h->what].key;
 	const struct sim_fault *f;
 	struct happening *later;
 	int32_t status = 200;

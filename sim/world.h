@@ -156,6 +156,7 @@ struct world {
 	bool cut; /* a bound was reached */
 	char names[SIM_TASKS_MAX][WORLD_NAME_MAX];
 	char names_again[SIM_TASKS_MAX][WORLD_NAME_MAX + 8];
+	char after[SIM_TASKS_MAX][SIM_AFTER_MAX * (WORLD_NAME_MAX + 4)]; /* as a JSON array, of those handed in */
 
 	/* the orchestrator's process */
 	uint32_t life;
@@ -183,7 +184,8 @@ struct world {
 	uint32_t commit_count;
 	bool file_writing, file_waits, file_torn, temporary_left;
 	struct claim file_now, file_next;
-	uint32_t calls, agent_count, files;
+	uint32_t calls, agent_count, files, other_keys;
+	char keys[64][4 * WORLD_NAME_MAX]; /* of notifications, that are not those of their commits */
 
 	/* the client */
 	struct client_task client[SIM_TASKS_MAX];

@@ -323,6 +323,35 @@ static void test_many_faults_at_a_time(void **state)
 	expect(JUDGE("progress"), DEVIATED);
 }
 
+/* Nobody works on a task before what it comes after is in the ledger; it may be seen there a little later. */
+static void test_the_graph_is_followed(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	f->config.graph_slack_us = 50000;
+	story_task(s, 0, "a", "c1");
+	SAY(s, 10, SUBMIT, INVOKE, .task = "b", .detail = "[\"a\", \"nobody\"]");
+	SAY(s, 10, SUBMIT, OK, .task = "b");
+	SAY(s, 20, COMMIT, OK, .task = "b", .key = "c2");
+	expect(JUDGE("progress"), HELD); /* whoever made that: nobody was seen at work */
+	SAY(s, 30, CALL, INVOKE, .task = "b", .actor = "claude");
+	r = JUDGE("progress");
+	assert_int_equal(r.violations, 1);
+	TELLS(&r, 0, "task b was at work before nobody, which it comes after, was in the ledger", 7, 10);
+	s->ops[7].detail = "[\"a\"]";
+	expect(JUDGE("progress"), HELD);
+	SAY(s, 40, SUBMIT, INVOKE, .task = "c", .detail = "[\"a\",\"d\"]");
+	SAY(s, 40, SUBMIT, OK, .task = "c");
+	SAY(s, 50, CALL, INVOKE, .task = "c", .actor = "claude");
+	SAY(s, 100, COMMIT, OK, .task = "d", .key = "c3");
+	expect(JUDGE("progress"), HELD);
+	s->ops[s->count - 1].time_us++;
+	r = JUDGE("progress");
+	TELLS(&r, 0, "task c was at work before d, which it comes after, was in the ledger", 11, 13, 14);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +368,7 @@ int main(void)
 	    CASE(test_when_a_fault_excuses_at_all),
 	    CASE(test_undone_are_all_of_a_name),
 	    CASE(test_many_faults_at_a_time),
+	    CASE(test_the_graph_is_followed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

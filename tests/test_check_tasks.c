@@ -128,6 +128,28 @@ static void test_zombie_epoch(void **state)
 	expect(JUDGE("no-zombie-commit"), DEVIATED);
 }
 
+/* Where it is promised, a sink can tell a notification that comes again from another one. */
+static void test_notified_by_one_key(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	struct check_result r;
+
+	story_task(s, 0, "a", "c1");
+	s->ops[5].key = "a:c1";
+	SAY(s, 10, NOTIFY, INVOKE, .task = "a", .key = "a:c1");
+	f->config.notify_keys = true;
+	expect(JUDGE("every-confirmed-notified"), HELD);
+	s->ops[s->count - 1].key = "a:2";
+	r = JUDGE("every-confirmed-notified");
+	TELLS(&r, 0, "task a was notified as a:c1, then as a:2: the sink cannot know it again", 4, 5, 7);
+	f->config.notify_keys = false;
+	expect(JUDGE("every-confirmed-notified"), HELD);
+	f->config.notify_keys = true;
+	SAY(s, 20, COMMIT, OK, .task = "a", .key = "c2"); /* which is another's finding */
+	expect(JUDGE("every-confirmed-notified"), HELD);
+}
+
 static void test_notified(void **state)
 {
 	struct fixture *f = *state;
@@ -391,6 +413,7 @@ int main(void)
 	    CASE(test_zombie_commit),
 	    CASE(test_zombie_epoch),
 	    CASE(test_notified),
+	    CASE(test_notified_by_one_key),
 	    CASE(test_observations_of_files_and_log),
 	    CASE(test_worktree),
 	    CASE(test_duplicates_are_told),

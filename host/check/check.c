@@ -54,6 +54,7 @@ void check_config_init(struct check_config *config)
 	config->notifies = true;
 	config->notify_limit_us = 5000000;
 	config->progress_limit_us = 5000000;
+	config->graph_slack_us = 1000000;
 	config->slo_window_us = 500000;
 	config->slo_blast_radius = 1.0;
 	config->slo_budget_cost = 1.0;

@@ -59,9 +59,12 @@ struct check_config {
 	uint64_t throttle_max_us;     /* a Retry-After above it is bounded to it; 0: unbounded */
 
 	/* limits */
-	bool notifies;               /* commits are told to a sink: without one nothing is known of that */
-	uint64_t notify_limit_us;    /* a commit must be notified within it */
-	uint64_t progress_limit_us;  /* at most so long without anything happening while tasks are open */
+	bool notifies;              /* commits are told to a sink: without one nothing is known of that */
+	uint64_t notify_limit_us;   /* a commit must be notified within it */
+	bool notify_keys;           /* and each time with the same key, so that the sink can know it again */
+	uint64_t progress_limit_us; /* at most so long without anything happening while tasks are open */
+	uint64_t
+	    graph_slack_us; /* what a task comes after may be seen in the ledger so much later than its first call */
 	uint64_t progress_excuse_us; /* how long a fault without a duration may be waited out */
 	uint64_t slo_window_us;      /* how long the SLOs must stay green at the end */
 	double slo_blast_radius;     /* how far below its target an SLO may fall during the fault, as a

@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Confirmed minus notified is empty: each task in the ledger reached the sink (a 2xx), within the limit, counted from its commit or
- * from the end of the last fault, whichever is later. Opportunity: each committed task.
+ * from the end of the last fault, whichever is later. Where that is promised, all notifications of a task that was committed once have the
+ * same key: else the sink cannot tell the second from another. Opportunity: each committed task.
  */
 #include <inttypes.h>
 
 #include "check/facts.h"
 #include "check/invariants.h"
+
+static void judge_key(const struct history_view *view, const struct task_facts *t, const struct check_config *config,
+    struct check_result *result)
+{
+	const uint64_t evidence[] = {t->first_commit, t->told, t->told_otherwise};
+
+	if (config->notify_keys && t->told_otherwise != OP_NONE && t->other_commit == OP_NONE)
+		check_violation(result, evidence, 3,
+		    "task %s was notified as %s, then as %s: the sink cannot know it again", t->task,
+		    view->ops[t->told].key, view->ops[t->told_otherwise].key);
+}
 
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
@@ -29,6 +41,7 @@ static void run(const struct history_view *view, const struct check_config *conf
 		if (t->first_commit == OP_NONE)
 			continue;
 		result->opportunities++;
+		judge_key(view, t, config, result);
 		due_us = view->ops[t->first_commit].time_us;
 		if (due_us < healed_us)
 			due_us = healed_us;

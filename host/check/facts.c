@@ -60,7 +60,8 @@ static struct task_facts *task_of(struct facts *facts, const char *task)
 	memset(t, 0, sizeof *t);
 	t->task = task;
 	t->submitted = t->accepted = t->first_commit = t->other_commit = t->last_commit = t->notified = OP_NONE;
-	t->done = t->given_up = t->attempt_max_at = OP_NONE;
+	t->told = t->told_otherwise = OP_NONE;
+	t->done = t->given_up = t->attempt_max_at = t->first_call = OP_NONE;
 	return t;
 }
 
@@ -110,12 +111,17 @@ static void note(struct task_facts *t, const struct op *op, const struct history
 		note_commit(t, op, view);
 	else if (op->kind == OP_NOTIFY && op->type == OP_OK)
 		once(&t->notified, op->index);
-	else if (op->kind == OP_OUTCOME && op->type == OP_OK)
+	else if (op->kind == OP_NOTIFY && op->type == OP_INVOKE) {
+		once(&t->told, op->index);
+		if (strcmp(view->ops[t->told].key, op->key) != 0)
+			once(&t->told_otherwise, op->index);
+	} else if (op->kind == OP_OUTCOME && op->type == OP_OK)
 		once(&t->done, op->index);
 	else if (op->kind == OP_OUTCOME && op->type == OP_FAIL)
 		once(&t->given_up, op->index);
 	else if (op->kind == OP_CALL && op->type == OP_INVOKE) {
 		t->calls++;
+		once(&t->first_call, op->index);
 		note_attempt(t, op);
 	} else if (op->kind == OP_CALL && op->type == OP_OK)
 		t->tokens += op->value;

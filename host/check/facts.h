@@ -12,10 +12,12 @@ struct task_facts {
 	uint64_t first_commit; /* first COMMIT */
 	uint64_t other_commit; /* first with another id than that */
 	uint64_t last_commit;
-	uint64_t commits;        /* of which none has the id of the one before it */
-	uint64_t notified;       /* first NOTIFY ok */
-	uint64_t done, given_up; /* first OUTCOME ok / fail */
-	uint64_t last_seen;      /* last operation about it */
+	uint64_t commits;              /* of which none has the id of the one before it */
+	uint64_t notified;             /* first NOTIFY ok */
+	uint64_t told, told_otherwise; /* first NOTIFY, and the first with another key than that */
+	uint64_t done, given_up;       /* first OUTCOME ok / fail */
+	uint64_t last_seen;            /* last operation about it */
+	uint64_t first_call;           /* its invoke */
 	uint64_t calls;
 	int64_t tokens;
 	int64_t attempt_max;     /* the highest seen, in calls or commits */

@@ -3,6 +3,7 @@
  * While accepted tasks are open, something happens at least every `progress limit`: a call, a commit, a notification, an agent, a
  * restart; that somebody hands in more is none. A system may wait a fault out, but only one that it felt, and only for as long as that
  * one was declared to last: a fault without a duration is there to be worked under, and excuses no more than the policy says.
+ * And the graph is followed: nobody works on a task before what it comes after is in the ledger.
  * Opportunity: each task that was open at some time.
  */
 #include <inttypes.h>
@@ -117,6 +118,34 @@ static void follow_tasks(struct watch *w, const struct facts *facts, const struc
 	}
 }
 
+/* `after` is what was handed in with it: a JSON array of names, or nothing. */
+static void judge_graph(const struct watch *w, const struct facts *facts, const struct task_facts *t)
+{
+	const char *after = t->submitted != OP_NONE ? w->view->ops[t->submitted].detail : "";
+	const struct op *call = t->first_call != OP_NONE ? &w->view->ops[t->first_call] : NULL;
+
+	while (call && (after = strchr(after, '"')) != NULL) {
+		size_t length = strcspn(++after, "\"");
+		const struct task_facts *before;
+		char name[128];
+
+		if (length >= sizeof name)
+			return;
+		memcpy(name, after, length);
+		name[length] = '\0';
+		after += length + (after[length] == '"');
+		before = facts_task(facts, name);
+		if (!before ||
+		    op_time(w->view, before->first_commit, UINT64_MAX) > call->time_us + w->config->graph_slack_us) {
+			const uint64_t evidence[] = {
+			    t->submitted, call->index, before ? before->first_commit : OP_NONE};
+
+			check_violation(w->result, evidence, 3,
+			    "task %s was at work before %s, which it comes after, was in the ledger", t->task, name);
+		}
+	}
+}
+
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
 	struct watch w = {.view = view, .config = config, .result = result, .last = OP_NONE};
@@ -137,6 +166,8 @@ static void run(const struct history_view *view, const struct check_config *conf
 			end_fault(&w, op->actor);
 		follow_tasks(&w, &facts, op);
 	}
+	for (i = 0; i < facts.count; i++)
+		judge_graph(&w, &facts, &facts.tasks[i]);
 	check_end(result, "%" PRIu64 " tasks, longest silence %.0f ms with work open, %" PRIu64 " left open",
 	    result->opportunities, (double)w.longest_us / 1e3, w.open);
 	facts_finish(&facts);

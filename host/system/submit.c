@@ -332,6 +332,9 @@ int system_submit(struct system *system, const struct system_task *task)
 	struct error error = {0};
 	struct op op = {.kind = OP_SUBMIT, .type = OP_INFO, .pair = OP_NONE};
 	char text[sizeof error.text] = "";
+	/* What it comes after, when the system is told of it. */
+	const char *body = system->manifest->submit.body;
+	const char *graph = body && strstr(body, "${after}") ? task->after : NULL;
 	uint64_t invoke;
 
 	remember(system, task->task);
@@ -340,7 +343,8 @@ int system_submit(struct system *system, const struct system_task *task)
 						     .pair = OP_NONE,
 						     .task = task->task,
 						     .key = task->key,
-						     .actor = task->role});
+						     .actor = task->role,
+						     .detail = graph});
 	if (fill(system, task, &parts, &error) == 0) {
 		hand_in(system, &parts, &op, text, sizeof text);
 	} else {
