@@ -25,7 +25,8 @@ static uint32_t *slot_of(const struct facts *facts, const char *task)
 	size_t mask = facts->index_size - 1;
 	size_t i = (size_t)XXH3_64bits(task, strlen(task)) & mask;
 
-	while (index[i] && strcmp(facts->tasks[index[i] - 1].task, task) != 0)
+	while (
+	    index[i] && facts->tasks[index[i] - 1].task != task && strcmp(facts->tasks[index[i] - 1].task, task) != 0)
 		i = (i + 1) & mask;
 	return &index[i];
 }
