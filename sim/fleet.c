@@ -61,8 +61,73 @@ static int take_tasks(struct sim_plan *plan, const struct spec_experiment *x, st
 			return error_set(err, EINVAL, "%s: the simulation has no role '%s'", x->file,
 			    roles->items[i % roles->count]);
 		*t = (struct sim_task){.role = (enum policy_role)role, .steps = STEPS, .submit_us = i * gap_us};
-		if (i % roles->count)
+		if (i % roles->count && i != plan->task_count) /* the first of the tail waits for nobody */
 			t->after[t->after_count++] = (uint8_t)(i - 1);
+	}
+	return 0;
+}
+
+static const struct spec_task *task_named(const struct spec_experiment *x, const char *name)
+{
+	const struct spec_task *task = x->workload.graph;
+
+	while (strcmp(task->name, name) != 0) /* it is there: the loader has looked */
+		task++;
+	return task;
+}
+
+/* A schedule's tasks keep their numbers when others are left out: what is drawn for them stays the same. Else their places count. */
+static uint32_t number_of(const struct spec_experiment *x, const struct spec_task *task)
+{
+	char *end;
+	unsigned long n;
+
+	if (!x->simulation.seed || task->name[0] != 't' || task->name[1] < '0' || task->name[1] > '9')
+		return (uint32_t)(task - x->workload.graph);
+	n = strtoul(task->name + 1, &end, 10);
+	return *end == '\0' && n < SIM_TASKS_MAX ? (uint32_t)n : (uint32_t)(task - x->workload.graph);
+}
+
+static int take_task(
+    struct sim_task *t, const struct spec_experiment *x, const struct spec_task *task, struct error *err)
+{
+	int role = policy_role_parse(task->role);
+
+	if (role < 0)
+		return error_set(err, EINVAL, "%s:%u:%u: the simulation has no role '%s'", x->file, task->line,
+		    task->column, task->role);
+	if (task->after.count > SIM_AFTER_MAX)
+		return error_set(err, E2BIG, "%s:%u:%u: after %zu tasks; the simulation has room for %u", x->file,
+		    task->line, task->column, task->after.count, SIM_AFTER_MAX);
+	t->role = (enum policy_role)role;
+	t->steps = (uint8_t)task->steps;
+	t->left_out = false;
+	if (t->submit_us / SIM_MS !=
+	    (uint64_t)task->at_ms) /* the file tells only whole milliseconds of what was drawn */
+		t->submit_us = (uint64_t)task->at_ms * SIM_MS;
+	t->after_count = 0;
+	for (size_t i = 0; i < task->after.count; i++)
+		t->after[t->after_count++] = (uint8_t)number_of(x, task_named(x, task->after.items[i]));
+	return 0;
+}
+
+int fleet_graph(struct sim_plan *plan, const struct spec_experiment *x, struct error *err)
+{
+	if (!x->workload.graph)
+		return 0;
+	if (!x->simulation.seed)
+		plan->task_count = (uint32_t)x->workload.graph_count;
+	for (uint32_t i = 0; i < plan->task_count; i++)
+		plan->tasks[i].left_out = true;
+	for (size_t i = 0; i < x->workload.graph_count; i++) {
+		const struct spec_task *task = &x->workload.graph[i];
+		uint32_t number = number_of(x, task);
+
+		if (number >= plan->task_count || !plan->tasks[number].left_out)
+			return error_set(err, EINVAL, "%s:%u:%u: the seed has no other task '%s'", x->file, task->line,
+			    task->column, task->name);
+		if (take_task(&plan->tasks[number], x, task, err) != 0)
+			return -1;
 	}
 	return 0;
 }

@@ -28,7 +28,7 @@ static uint64_t interruptions_max(const struct sim_plan *plan)
 	return deaths < plan->policy.interruptions_max ? deaths : plan->policy.interruptions_max;
 }
 
-static void configure(const struct sim_plan *plan, struct check_config *config)
+void judge_limits(const struct sim_plan *plan, struct check_config *config)
 {
 	static const char *const cascade[] = {"claude/opus", "claude/sonnet", "codex", "gemini", "qwen"};
 	const struct policy *p = &plan->policy;
@@ -72,7 +72,7 @@ void judge_run(struct world *w)
 	struct check_config config;
 	struct check_result checked;
 
-	configure(w->plan, &config);
+	judge_limits(w->plan, &config);
 	facts_again(&w->facts, &view);
 	for (unsigned i = 0; i + 1 < SIM_CHECKS; i++) {
 		struct sim_verdict *v = &r->verdicts[i];

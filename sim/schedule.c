@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fixtures/conductor/policy/cascade.h"
+#include "sim/world.h"
 
 static json_t *milliseconds(uint64_t us)
 {
@@ -115,39 +116,107 @@ static json_t *write_fault(const struct sim_plan *plan, const struct sim_fault *
 	return out;
 }
 
-static json_t *left_out(const struct sim_plan *plan)
+static json_t *write_graph(const struct sim_plan *plan)
 {
-	char text[SIM_TASKS_MAX * 4] = "";
-	size_t used = 0;
+	json_t *graph = json_array();
+	char name[16];
 
-	for (uint32_t i = 0; i < plan->task_count; i++)
-		if (plan->tasks[i].left_out)
-			used += (size_t)snprintf(text + used, sizeof text - used, "%s%u", used ? " " : "", i);
-	return json_string(text);
+	for (uint32_t i = 0; i < plan->task_count; i++) {
+		const struct sim_task *t = &plan->tasks[i];
+		json_t *task = json_object(), *after = json_array();
+
+		if (t->left_out) {
+			json_decref(task);
+			json_decref(after);
+			continue;
+		}
+		for (unsigned k = 0; k < t->after_count; k++) {
+			snprintf(name, sizeof name, "t%u", t->after[k]);
+			if (!plan->tasks[t->after[k]].left_out)
+				json_array_append_new(after, json_string(name));
+		}
+		snprintf(name, sizeof name, "t%u", i);
+		json_object_set_new(task, "name", json_string(name));
+		json_object_set_new(task, "role", json_string(policy_role_name(t->role)));
+		if (json_array_size(after))
+			json_object_set(task, "after", after);
+		json_decref(after);
+		json_object_set_new(task, "at", milliseconds(t->submit_us));
+		json_object_set_new(task, "steps", json_integer(t->steps));
+		json_array_append_new(graph, task);
+	}
+	return graph;
+}
+
+static json_t *write_arguments_of_system(const struct sim_plan *plan, const char *bug)
+{
+	json_t *arguments = json_array();
+	char text[64];
+
+	if (bug && *bug) {
+		json_array_append_new(arguments, json_string("--bug"));
+		json_array_append_new(arguments, json_string(bug));
+	}
+	for (size_t i = 0; policy_assignment(&plan->policy, i, text, sizeof text); i++) {
+		json_array_append_new(arguments, json_string("--set"));
+		json_array_append_new(arguments, json_string(text));
+	}
+	return arguments;
+}
+
+/* The limits of the checkers that follow from the policy, for the real system; the simulation derives them itself. Any of them may
+ * have no opportunity there. */
+static void write_limits(json_t *root, const struct sim_plan *plan, const char *deviated)
+{
+	const struct policy *p = &plan->policy;
+	struct check_config limits;
+	json_t *invariants, *names = json_array(), *expect = json_object();
+	bool named = false;
+
+	judge_limits(plan, &limits);
+	invariants = json_pack("[{s:{s:I,s:I,s:I,s:I,s:I,s:o}}, {s:{s:o,s:o}}, {s:{s:I}}, {s:{s:o}}, {s:{s:o}}]",
+	    "bounded-effort", "attempts-max", (json_int_t)limits.attempts_max, "agents-max",
+	    (json_int_t)limits.agents_max, "calls-per-task-max", (json_int_t)limits.calls_per_task_max,
+	    "tokens-per-task-max", (json_int_t)0, "breaker-threshold", (json_int_t)limits.breaker_threshold,
+	    "breaker-reset", milliseconds(limits.breaker_reset_us), "cascade-order", "throttle-default",
+	    milliseconds(limits.throttle_default_us), "throttle-max", milliseconds(limits.throttle_max_us),
+	    "slo-returns", "tasks", (json_int_t)p->slo_window, "progress", "limit",
+	    milliseconds(limits.progress_limit_us), "dashboard-honest", "slack",
+	    milliseconds(limits.claim_slack_us > SIM_SECOND ? limits.claim_slack_us : SIM_SECOND));
+	for (size_t i = 0; i < json_array_size(invariants); i++) {
+		const char *name = json_object_iter_key(json_object_iter(json_array_get(invariants, i)));
+
+		json_array_append_new(names, json_string(name));
+		named = named || (deviated && strcmp(name, deviated) == 0);
+	}
+	if (deviated && !named && check_find(deviated))
+		json_array_append_new(invariants, json_string(deviated));
+	json_object_set_new(root, "invariants", invariants);
+	json_object_set_new(expect, "vacuous", names);
+	if (deviated && check_find(deviated))
+		json_object_set_new(expect, "deviated", json_pack("[s]", deviated));
+	json_object_set_new(root, "expect", expect);
 }
 
 int schedule_write(
     const struct sim_plan *plan, const char *bug, const char *deviated, const char *path, struct error *err)
 {
-	json_t *root = json_object(), *faults = json_array(), *configuration = json_object();
+	json_t *root = json_object(), *faults = json_array(), *graph = write_graph(plan);
 	char text[64];
 	int r;
 
 	snprintf(text, sizeof text, "Seed %" PRIu64 " of the simulation", plan->seed);
 	json_object_set_new(root, "title", json_string(text));
 	snprintf(text, sizeof text, "%" PRIu64, plan->seed);
-	json_object_set_new(configuration, "sim-seed", json_string(text));
-	json_object_set_new(configuration, "sim-left-out", left_out(plan));
-	json_object_set_new(root, "configuration", configuration);
-	if (bug && *bug)
-		json_object_set_new(root, "arguments", json_pack("[s, s]", "--bug", bug));
-	json_object_set_new(root, "workload",
-	    json_pack("{s:I, s:I}", "tasks", (json_int_t)plan->task_count, "tail", (json_int_t)plan->tail_count));
+	json_object_set_new(root, "simulation", json_pack("{s:s}", "seed", text));
+	json_object_set_new(root, "arguments", write_arguments_of_system(plan, bug));
+	json_object_set_new(
+	    root, "workload", json_pack("{s:O, s:I}", "graph", graph, "tail", (json_int_t)plan->tail_count));
+	json_decref(graph);
 	for (uint32_t i = 0; i < plan->fault_count; i++)
 		json_array_append_new(faults, write_fault(plan, &plan->faults[i]));
 	json_object_set_new(root, "faults", faults);
-	if (deviated)
-		json_object_set_new(root, "expect", json_pack("{s:[s]}", "deviated", deviated));
+	write_limits(root, plan, deviated);
 	r = json_dump_file(root, path, JSON_INDENT(2));
 	json_decref(root);
 	return r == 0 ? 0 : error_set(err, EIO, "%s: cannot be written", path);

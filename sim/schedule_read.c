@@ -36,6 +36,9 @@ static int read_when(struct sim_when *when, const struct spec_when *from, const 
 	    .of = SIM_ANY,
 	    .after_us = (uint64_t)from->after_ms * SIM_MS,
 	    .hold = from->hold};
+	if (from->within_ms)
+		return error_set(err, EINVAL, "%s:%u:%u: the simulation has no 'within': say when", x->file, from->line,
+		    from->column);
 	if (!from->of)
 		return 0;
 	if (when->event == SIM_ON_REQUEST || when->event == SIM_ON_REPLY)
@@ -170,7 +173,7 @@ static int take(struct sim_plan *plan, const uint64_t *seed, const struct spec_e
 	plan_draw(plan, seed ? *seed : text ? strtoull(text, NULL, 10) : 1);
 	if (x->system && fleet_read(plan, x, err) != 0)
 		return -1;
-	if (fleet_arguments(plan, x, err) != 0)
+	if (fleet_graph(plan, x, err) != 0 || fleet_arguments(plan, x, err) != 0)
 		return -1;
 	leave_out(plan, configured(x, "sim-left-out"));
 	plan->fault_count = 0;

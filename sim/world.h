@@ -309,6 +309,8 @@ void audit_run(struct world *w);
 
 /* --- judge.c --- */
 uint64_t judge_progress_limit(const struct sim_plan *plan);
+/* What the checkers are to go by. */
+void judge_limits(const struct sim_plan *plan, struct check_config *config);
 void judge_run(struct world *w);
 
 /* --- settle.c --- */

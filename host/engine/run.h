@@ -52,6 +52,9 @@ struct workload;
  */
 int workload_start(struct workload **ret_workload, struct system *system, const struct spec_strings *roles, double rate,
     size_t first, size_t count, struct error *err);
+/* The tasks of a graph, which must outlive it, each at its time. */
+int workload_start_graph(struct workload **ret_workload, struct system *system, const struct spec_task *graph,
+    size_t count, struct error *err);
 bool workload_done(struct workload *workload);
 void workload_stop(struct workload *workload); /* joins and frees; NULL is fine */
 

@@ -197,6 +197,17 @@ static int watch(struct run *run)
 	}
 }
 
+static int begin_workload(struct run *run, struct error *err)
+{
+	const struct spec_experiment *x = run->x;
+
+	if (x->workload.graph)
+		return workload_start_graph(
+		    &run->workload, run->system, x->workload.graph, x->workload.graph_count, err);
+	return workload_start(
+	    &run->workload, run->system, &x->workload.roles, x->workload.rate, 0, x->workload.tasks, err);
+}
+
 int stage_watch(struct run *run)
 {
 	uint64_t stage = run_stage_begin(run, "watch");
@@ -216,8 +227,7 @@ int stage_watch(struct run *run)
 		if (run->x->faults[i].when.event == SPEC_EVENT_NONE && run->x->faults[i].when.after_ms == 0 &&
 		    run->x->faults[i].when.within_ms == 0)
 			(void)fault_advance(&run->faults[i], history_now_us(run->history));
-	if (r == 0 && workload_start(&run->workload, run->system, &run->x->workload.roles, run->x->workload.rate, 0,
-			  run->x->workload.tasks, &err))
+	if (r == 0 && begin_workload(run, &err))
 		r = run_fail(run, VERDICT_ERROR, "%s", err.text);
 	run->watching = true;
 	if (r == 0 && activities_run(run, &run->x->method, false, &err))

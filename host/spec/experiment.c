@@ -91,6 +91,34 @@ static const struct node_field hypothesis_fields[] = {
 };
 static const struct node_table hypothesis_table = {.fields = hypothesis_fields};
 
+#define TASK_IN(member_) .offset = offsetof(struct spec_task, member_)
+static const struct node_field task_fields[] = {
+    {.key = "name", .type = NODE_TEXT, .required = true, TASK_IN(name), .help = "Unique in the list."},
+    {.key = "role", .type = NODE_TEXT, .required = true, TASK_IN(role), .help = "Which kind of agent does it."},
+    {.key = "after", .type = NODE_STRINGS, TASK_IN(after), .help = "Tasks before it in the list that must be done."},
+    {.key = "at", .type = NODE_DURATION, TASK_IN(at_ms), .help = "Handed in so long after the workload began."},
+    {.key = "steps",
+	.type = NODE_UINT,
+	TASK_IN(steps),
+	.fallback = "4",
+	.min = 1,
+	.max = 6,
+	.help = "Model calls that it takes in simulation; on the real system the gateway's plan says it: four."},
+    {.key = NULL},
+};
+
+static int task_finish(struct node_file *file, yaml_node_t *node, void *out)
+{
+	struct spec_task *task = out;
+
+	(void)file;
+	task->line = node_line(node);
+	task->column = node_column(node);
+	return 0;
+}
+static const struct node_table task_table = {
+    .fields = task_fields, .size = sizeof(struct spec_task), .finish = task_finish};
+
 static const struct node_field workload_fields[] = {
     {.key = "tasks",
 	.type = NODE_UINT,
@@ -124,6 +152,12 @@ static const struct node_field workload_fields[] = {
 	.min = 1,
 	.max = 86400000,
 	.help = "All must be settled within it; the limit of no-lost-task is the same one."},
+    {.key = "graph",
+	.type = NODE_LIST,
+	IN(workload.graph),
+	COUNT(workload.graph_count),
+	.table = &task_table,
+	.help = "These tasks, instead of _tasks_ in chains. The _tail_ is made of chains all the same."},
     {.key = NULL},
 };
 static const struct node_table workload_table = {.fields = workload_fields};
@@ -295,6 +329,39 @@ static int invariants_finish(struct node_file *file, yaml_node_t *node, struct s
 	return 0;
 }
 
+static bool is_before(const struct spec_experiment *experiment, size_t task, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < task; i++)
+		if (!strcmp(experiment->workload.graph[i].name, name))
+			return true;
+	return false;
+}
+
+static int graph_finish(struct node_file *file, yaml_node_t *workload, struct spec_experiment *experiment)
+{
+	size_t i, k;
+
+	if (!experiment->workload.graph)
+		return 0;
+	if (node_get(file, workload, "tasks"))
+		return node_fail(file, node_get(file, workload, "tasks"), "'tasks' and 'graph' exclude each other");
+	experiment->workload.tasks = experiment->workload.graph_count;
+	for (i = 0; i < experiment->workload.graph_count; i++) {
+		const struct spec_task *task = &experiment->workload.graph[i];
+
+		if (is_before(experiment, i, task->name))
+			return node_fail_at(file, task->line, task->column, "a second task named '%.64s'", task->name);
+		for (k = 0; k < task->after.count; k++)
+			if (!is_before(experiment, i, task->after.items[k]))
+				return node_fail_at(file, task->line, task->column,
+				    "task '%.64s' is after '%.64s', which is not before it in the list", task->name,
+				    task->after.items[k]);
+	}
+	return 0;
+}
+
 static int experiment_finish(struct node_file *file, yaml_node_t *node, void *out)
 {
 	struct spec_experiment *experiment = out;
@@ -304,7 +371,8 @@ static int experiment_finish(struct node_file *file, yaml_node_t *node, void *ou
 		return -1;
 	if (experiment->fault_count && spec_faults_finish(file, node_get(file, node, "faults"), experiment) != 0)
 		return -1;
-	if (sweep_finish(file, node_get(file, node, "sweep"), experiment) != 0)
+	if (graph_finish(file, node_get(file, node, "workload"), experiment) != 0 ||
+	    sweep_finish(file, node_get(file, node, "sweep"), experiment) != 0)
 		return -1;
 	return invariants_finish(file, node, experiment);
 }

@@ -205,6 +205,14 @@ struct spec_invariant {
 	unsigned line, column;
 };
 
+struct spec_task { /* of a workload that is a graph */
+	char *name, *role;
+	struct spec_strings after; /* names of tasks before it in the list */
+	int64_t at_ms;             /* since the workload began */
+	uint64_t steps;            /* for the simulation */
+	unsigned line, column;
+};
+
 struct spec_difference { /* an invariant whose verdict is another one in simulation than on the real system */
 	char *invariant, *simulated, *real; /* "held", "deviated", "vacuous" */
 	char *because;
@@ -228,6 +236,8 @@ struct spec_experiment {
 					      plan, write, review */
 		double rate;               /* submissions a second; 0: as fast as they are accepted */
 		int64_t limit_ms;          /* all must be settled within: 30 s */
+		struct spec_task *graph;   /* instead of chains: `tasks` of them; NULL: none */
+		size_t graph_count;
 	} workload;
 	struct spec_fault *faults;
 	size_t fault_count;
