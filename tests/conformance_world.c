@@ -106,7 +106,9 @@ static int targets(void *arg, uint32_t kind, tritone_target_fn visit, void *visi
 	for (i = 0; i < WORLD_PROCESSES; i++) {
 		const struct tritone_target target = {
 		    .struct_size = sizeof target,
-		    .kind = i ? TRITONE_TARGET_AGENT : TRITONE_TARGET_SYSTEM,
+		    .kind = kind == TRITONE_TARGET_PROCESS ? kind
+			    : i                            ? TRITONE_TARGET_AGENT
+							   : TRITONE_TARGET_SYSTEM,
 		    .pid = world->process[i].pid,
 		    .start_time = world->process[i].start_time,
 		    .id = world->process[i].id,

@@ -55,6 +55,9 @@ static const struct {
     {"disk-full", {"mode=perform-then-fail", "error=EIO", "calls=sync"}},
     {"disk-full", {"path=journal", "calls=create"}},
     {"swallowed-exception", {"swallow=false"}},
+    {"process-kill", {"process=a-*", "which=one", "scope=group"}},
+    {"process-kill", {"process=orchestrator", "scope=tree", "signal=ABRT"}},
+    {"process-stop", {"process=*", "scope=tree"}},
     {"orchestrator-kill", {"point=notify.swallow"}},
 };
 
@@ -310,7 +313,9 @@ static void feel(struct world *w, const char *const *params)
 	(void)world_rules(w, &used);
 	if (strcmp(broken, before) != 0)
 		used |= TRITONE_CAP_FILES;
-	if (!used || used & ~(uint32_t)TRITONE_CAP_FILES)
+	/* What is a signal alone needs nobody to come across it, and an orchestrator that is stopped would be waited for. */
+	if ((!used || used & ~(uint32_t)TRITONE_CAP_FILES) &&
+	    w->info->capabilities & ~(uint32_t)(TRITONE_CAP_SIGNAL | TRITONE_CAP_INSTANT))
 		world_exercise(w);
 	exercised = world_tree(w, false);
 	wait_felt(w);

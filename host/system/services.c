@@ -140,6 +140,27 @@ static int system_target(struct system *system, tritone_target_fn visit, void *a
 	return visit(arg, &target) ? 1 : 0;
 }
 
+/* In the order of the manifest. Which of them are helpers is for whoever names them to know. */
+static void process_targets(struct system *system, tritone_target_fn visit, void *arg)
+{
+	const struct spec_manifest *m = system->manifest;
+
+	for (size_t i = 0; system->processes && i < m->process_count; i++) {
+		struct tritone_target target = {.struct_size = sizeof target,
+		    .kind = TRITONE_TARGET_PROCESS,
+		    .id = m->processes[i].name,
+		    .task = "",
+		    .worktree = ""};
+		pid_t pid;
+
+		if (!processes_find(system->processes, m->processes[i].name, &pid, &target.start_time))
+			continue;
+		target.pid = pid;
+		if (visit(arg, &target))
+			return;
+	}
+}
+
 int system_targets(struct system *system, uint32_t kind, tritone_target_fn visit, void *arg, struct error *err)
 {
 	switch (kind) {
@@ -147,6 +168,9 @@ int system_targets(struct system *system, uint32_t kind, tritone_target_fn visit
 		return agent_targets(system, visit, arg, err) < 0 ? -1 : 0;
 	case TRITONE_TARGET_SYSTEM:
 		system_target(system, visit, arg);
+		return 0;
+	case TRITONE_TARGET_PROCESS:
+		process_targets(system, visit, arg);
 		return 0;
 	case TRITONE_TARGET_PROVIDER:
 	case TRITONE_TARGET_SINK:

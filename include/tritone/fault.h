@@ -92,6 +92,7 @@ struct tritone_value {
 enum tritone_target_kind {
 	TRITONE_TARGET_AGENT = 0x10,    /* a process that works on a task */
 	TRITONE_TARGET_SYSTEM = 0x20,   /* the orchestrator's own main process */
+	TRITONE_TARGET_PROCESS = 0x28,  /* any process that the manifest names, that one too; id is its name */
 	TRITONE_TARGET_PROVIDER = 0x30, /* a model provider at the gateway; id is its name */
 	TRITONE_TARGET_SINK = 0x40,     /* a notification sink at the gateway */
 };
