@@ -57,6 +57,40 @@ static void test_a_random_moment(void **state)
 	assert_int_not_equal(due[0], due[3]);
 }
 
+/* Which events count is drawn from the seed: alike for the repetitions of one fault, of which each takes the next. */
+static void test_events_are_drawn(void **state)
+{
+	char name[] = "kill";
+	struct spec_fault first = {.base = name, .when = {.event = SPEC_EVENT_COMMIT, .nth = 1, .probability = 0.25}};
+	struct spec_fault second = first;
+	struct op op = {.kind = OP_COMMIT, .type = OP_OK, .task = "", .actor = "", .detail = ""};
+	uint64_t seed, at[2], came = 0, all = 0;
+	struct engine_options options = {.seed = 0};
+	struct run run = {.options = &options};
+
+	(void)state;
+	second.when.nth = 2;
+	for (seed = 0; seed < 200; seed++) {
+		struct run_fault faults[] = {{.spec = &first, .run = &run}, {.spec = &second, .run = &run}},
+				 again = faults[0];
+
+		options.seed = seed;
+		at[0] = at[1] = 0;
+		for (op.index = 1; op.index <= 100 && !at[1]; op.index++) {
+			for (size_t i = 0; i < 2; i++)
+				if (!at[i] && fault_see(&faults[i], &op))
+					at[i] = op.index;
+			if (again.state == FAULT_WAITING && fault_see(&again, &op))
+				assert_int_equal(op.index, at[0]);
+		}
+		assert_true(at[0] > 0 && at[1] > at[0]);
+		came += 2;
+		all += at[1];
+	}
+	/* 400 that came among all that there were: a quarter, to a few standard deviations. */
+	assert_in_range(came * 1000 / all, 210, 290);
+}
+
 /* What is red is known by its name, of which only so much is looked at. */
 static void test_claims_with_long_names(void **state)
 {
@@ -138,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_what_ends_a_fault_comes_after_it),
 	    cmocka_unit_test(test_a_random_moment),
+	    cmocka_unit_test(test_events_are_drawn),
 	    cmocka_unit_test(test_claims_with_long_names),
 	    cmocka_unit_test(test_the_end_of_a_task),
 	};

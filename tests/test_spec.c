@@ -237,6 +237,16 @@ static const struct {
     {"faults: [{plugin: p, when: {event: provider-requst}}]",
 	"1:36: unknown event 'provider-requst'; did you mean 'provider-request'?"},
     {"faults: [{plugin: p, when: {nth: 3}}]", "1:28: 'nth' goes with 'event'"},
+    {"faults: [{plugin: p, when: {event: commit, matches: x}}]", "1:53: 'matches' is about the event output"},
+    {"faults: [{plugin: p, when: {event: output, matches: '('}}]",
+	"1:53: the pattern is wrong at 1: missing closing parenthesis"},
+    {"faults: [{plugin: p, when: {event: point}}]", "1:28: 'of' is missing: which point?"},
+    {"faults: [{plugin: p, when: {event: commit, times: 9}}, {plugin: q, when: {event: commit, times: 9}}]",
+	"1:9: 18 faults with their repetitions, at most 16 are possible"},
+    {"faults: [{plugin: p, when: {event: commit, times: 2}}, {name: p-2, plugin: p}]",
+	"1:9: two faults would be named 'p-2': give one a 'name' of its own"},
+    {"faults: [{plugin: p, until: {event: output}}]",
+	"1:29: a fault cannot end at the event output, nor by probability, nor several times; it can begin so"},
     {"faults: [{plugin: p, when: {}}]", "1:28: expected 'at' or 'event'"},
     {"faults: [{plugin: p, when: {at: 1s, event: commit}}]",
 	"1:28: 'at' and 'event' exclude each other; 'after' counts from the event"},
@@ -404,6 +414,28 @@ static void test_manifest_mistakes(void **state)
 	spec_manifest_free(m);
 }
 
+/* A fault that comes several times is several faults, of which the first has to come. */
+static void test_repetitions(void **state)
+{
+	struct place *place = *state;
+	struct spec_experiment *x = load(place, "title: t\nfaults:\n  - {name: a, plugin: p, when: {event: commit, "
+						"nth: 4, every: 10, times: 3}}\n  - {plugin: q}\n");
+
+	assert_string_equal(place->err.text, "");
+	assert_non_null(x);
+	assert_int_equal(x->fault_count, 4);
+	assert_string_equal(x->faults[2].name, "a-3");
+	assert_string_equal(x->faults[2].base, "a");
+	assert_int_equal(x->faults[0].when.nth, 4);
+	assert_int_equal(x->faults[1].when.nth, 14);
+	assert_int_equal(x->faults[2].when.nth, 24);
+	assert_false(x->faults[0].again);
+	assert_true(x->faults[1].again && x->faults[2].again);
+	assert_false(x->faults[3].again);
+	assert_string_equal(x->faults[3].base, "q");
+	spec_experiment_free(x);
+}
+
 /* An event that this system can never show is refused, where it stands. */
 static void test_events_that_never_come(void **state)
 {
@@ -418,6 +450,10 @@ static void test_events_that_never_come(void **state)
 	    {"when: {event: notify}", "2:37: the event never comes: there is no sink"},
 	    {"until: {event: commit}", "2:38: the event never comes: there is no ledger"},
 	    {"when: {event: accept}, until: {event: restart}", NULL},
+	    {"when: {event: output, of: p}", NULL},
+	    {"when: {event: output, of: q}", "2:57: there is no process named 'q'"},
+	    {"when: {event: file, of: '**'}", NULL},
+	    {"when: {event: point, of: a.before}", "2:56: the event never comes: there is no fault point"},
 	};
 	static char manifest[] = "/tmp/test-spec-manifest-XXXXXX";
 	static const char text[] = LEAST "gateway: {providers: [a, alpha]}\n";
@@ -771,6 +807,7 @@ int main(void)
 	    TEST(test_files_that_are_none),
 	    TEST(test_manifest_of_the_reference),
 	    TEST(test_manifest_mistakes),
+	    TEST(test_repetitions),
 	    TEST(test_events_that_never_come),
 	    TEST(test_examples_of_the_manual),
 	    TEST(test_fixtures),

@@ -21,7 +21,7 @@ static const char usage[] =
     "Exit status: 0, 2 no such run, or its history cannot be read.\n";
 
 /* The names of all kinds, NULL-terminated. */
-#define KINDS_MAX OP_STAGE
+#define KINDS_MAX OP_FILE
 static void kind_names(const char *ret[KINDS_MAX + 1])
 {
 	size_t i;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One fault of an experiment: from the event that it waits for, through inject and its proof, to revert. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static bool of(const struct spec_when *when, const struct op *op)
 	return !when->of || !strcmp(when->of, op->actor);
 }
 
-static bool matches(const struct spec_when *when, const struct op *op)
+static bool matches(const struct run_fault *fault, const struct spec_when *when, const struct op *op)
 {
 	switch (when->event) {
 	case SPEC_EVENT_NONE:
@@ -40,6 +41,13 @@ static bool matches(const struct spec_when *when, const struct op *op)
 		return op->kind == OP_REVERT && op->type == OP_OK && of(when, op);
 	case SPEC_EVENT_RESTART:
 		return op->kind == OP_SYSTEM && op->type == OP_OK;
+	case SPEC_EVENT_OUTPUT:
+		return op->kind == OP_OUTPUT && !strcmp(op->key, fault->spec->base);
+	case SPEC_EVENT_FILE:
+		return op->kind == OP_FILE && !strcmp(op->key, fault->spec->base);
+	case SPEC_EVENT_SYNC: /* counted elsewhere, see take_count */
+	case SPEC_EVENT_POINT:
+		return false;
 	}
 	return false;
 }
@@ -76,6 +84,19 @@ static bool is_held(const struct run_fault *fault, const struct op *op)
 	return id == fault->hold;
 }
 
+/* Whether this occurrence of its event counts: repetitions of one fault draw alike. */
+static bool is_drawn(const struct run_fault *fault, uint64_t occurrence)
+{
+	char text[96];
+	int size;
+
+	if (fault->spec->when.probability <= 0)
+		return true;
+	size = snprintf(text, sizeof text, "%.64s/%" PRIu64, fault->spec->base, occurrence);
+	return (double)(XXH3_64bits_withSeed(text, (size_t)size, fault->run->options->seed) >> 11) * 0x1p-53 <
+	       fault->spec->when.probability;
+}
+
 /* Whether its moment has come with this operation. */
 static bool is_moment(struct run_fault *fault, const struct op *op)
 {
@@ -83,7 +104,9 @@ static bool is_moment(struct run_fault *fault, const struct op *op)
 
 	if (fault->hold)
 		return is_held(fault, op);
-	return matches(when, op) && ++fault->when_seen == (when->nth ? when->nth : 1);
+	if (!matches(fault, when, op) || !is_drawn(fault, ++fault->occurred))
+		return false;
+	return ++fault->when_seen == (when->nth ? when->nth : 1);
 }
 
 bool fault_see(struct run_fault *fault, const struct op *op)
@@ -99,13 +122,91 @@ bool fault_see(struct run_fault *fault, const struct op *op)
 		return true;
 	}
 	/* What was there before it is only seen now. */
-	if (fault->state == FAULT_ACTIVE && op->index > fault->invoke && matches(until, op)) {
+	if (fault->state == FAULT_ACTIVE && op->index > fault->invoke && matches(fault, until, op)) {
 		if (++fault->until_seen != (until->nth ? until->nth : 1))
 			return false;
 		fault->end_us = op->time_us + delay_us(fault, until);
 		return true;
 	}
 	return false;
+}
+
+/* ---- events that are counted where they happen, and asked for ---- */
+
+#define COUNT_GAP_US 2000
+
+static bool is_counted(const struct run_fault *fault)
+{
+	return fault->spec->when.event == SPEC_EVENT_SYNC || fault->spec->when.event == SPEC_EVENT_POINT;
+}
+
+/* The key under which its events are counted; its repetitions have the same. */
+static const char *count_key(const struct run_fault *fault, char buf[64])
+{
+	snprintf(buf, 64, "when.%.50s", fault->spec->base);
+	return buf;
+}
+
+static int arm_count(struct run_fault *fault)
+{
+	const struct spec_when *when = &fault->spec->when;
+	struct system *system = fault->run->system;
+	char key[64], path[PATH_MAX];
+	struct error err;
+	int r;
+
+	if (fault->spec->again)
+		return 0;
+	if (when->event == SPEC_EVENT_POINT)
+		r = system_faultpoint(system,
+		    &(struct tritone_point_rule){.struct_size = sizeof(struct tritone_point_rule),
+			.action = TRITONE_POINT_COUNT,
+			.key = count_key(fault, key),
+			.name = when->of},
+		    &err);
+	else if (snprintf(path, sizeof path, "%s%s%s", fault->run->state_dir, when->of ? "/" : "",
+		     when->of ? when->of : "") >= (int)sizeof path)
+		r = error_set(&err, ENAMETOOLONG, "the path of its event is too long");
+	else
+		r = system_errno_rule(system,
+		    &(struct tritone_errno_rule){.struct_size = sizeof(struct tritone_errno_rule),
+			.mode = TRITONE_ERRNO_DELAY,
+			.key = count_key(fault, key),
+			.path = path,
+			.calls = TRITONE_CALL_SYNC},
+		    &err);
+	return r ? run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text) : 0;
+}
+
+static void take_count(struct run_fault *fault, uint64_t now_us)
+{
+	const struct spec_when *when = &fault->spec->when;
+	uint64_t hits = 0, seen = 0;
+	char key[64];
+	struct error err;
+
+	if (system_rule_hits(fault->run->system, count_key(fault, key), &hits, &seen, &err))
+		return;
+	while (fault->occurred < seen && fault->state == FAULT_WAITING) {
+		if (!is_drawn(fault, ++fault->occurred) || ++fault->when_seen != (when->nth ? when->nth : 1))
+			continue;
+		fault->state = FAULT_DUE;
+		fault->due_us = now_us + delay_us(fault, when);
+	}
+}
+
+/* What has to be looked for, before the system starts. */
+static int watch_for(struct run_fault *fault)
+{
+	const struct spec_when *when = &fault->spec->when;
+	struct error err;
+	int r = 0;
+
+	if (when->event == SPEC_EVENT_OUTPUT)
+		r = system_watch_output(fault->run->system, fault->spec->base, when->of, when->matches, &err);
+	else if (when->event == SPEC_EVENT_FILE)
+		r = system_watch_file(fault->run->system, fault->spec->base, when->of ? when->of : "**", &err);
+	return r ? run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text) : 0;
 }
 
 int fault_arm(struct run_fault *fault)
@@ -115,6 +216,8 @@ int fault_arm(struct run_fault *fault)
 	const char *target = "*";
 	struct error err;
 
+	if (is_counted(fault))
+		return arm_count(fault);
 	if (!when->hold)
 		return 0;
 	if (when->of)
@@ -247,7 +350,7 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 	for (i = 0; i < spec->arguments.count; i++)
 		if (set_param(fault, spec->arguments.items[i].name, spec->arguments.items[i].value))
 			return -1;
-	if (c->sweep_argument && (!c->sweep_fault || !strcmp(c->sweep_fault, spec->name)) &&
+	if (c->sweep_argument && (!c->sweep_fault || !strcmp(c->sweep_fault, spec->base)) &&
 	    set_param(fault, c->sweep_argument, c->sweep_value))
 		return -1;
 	if (plugin_locate(spec->plugin, path, sizeof path, &err) || plugin_info_load(&fault->info, path, &err))
@@ -263,7 +366,7 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
 		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s is pathological and needs --pathological",
 		    run->x->file, spec->line, spec->column, spec->name);
-	if (fault->info->capabilities & TRITONE_CAP_ERRNO)
+	if (fault->info->capabilities & TRITONE_CAP_ERRNO || spec->when.event == SPEC_EVENT_SYNC)
 		run->syscall_filter = true;
 	return 0;
 }
@@ -301,6 +404,8 @@ int fault_start(struct run_fault *fault)
 	if (plugin_params_check(fault->info, (const char *const *)fault->params, NULL, fault->param_count, &err))
 		return bad_file(fault, &err);
 	options.param_count = fault->param_count;
+	if (watch_for(fault))
+		return -1;
 	if (runner_start(&fault->runner, &options, &err))
 		return run_fail(run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);
 	if (runner_check(fault->runner, &err)) {
@@ -461,6 +566,11 @@ uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
 	if (fault->state == FAULT_WAITING && fault->spec->when.event == SPEC_EVENT_NONE) {
 		fault->state = FAULT_DUE;
 		fault->due_us = fault->run->began_us + delay_us(fault, &fault->spec->when);
+	}
+	if (fault->state == FAULT_WAITING && is_counted(fault)) {
+		take_count(fault, now_us);
+		if (fault->state == FAULT_WAITING)
+			return now_us + COUNT_GAP_US;
 	}
 	if (fault->state == FAULT_DUE) {
 		if (too_late(fault)) {

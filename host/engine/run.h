@@ -79,6 +79,7 @@ struct run_fault {
 	size_t param_count;
 	enum fault_state state;
 	uint64_t when_seen, until_seen; /* matching events so far */
+	uint64_t occurred;              /* those too that probability has left out */
 	uint64_t due_us;
 	uint64_t end_us; /* UINT64_MAX until known */
 	uint64_t proof_until_us, next_verify_us, verify_gap_us;

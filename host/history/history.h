@@ -48,6 +48,8 @@ enum op_type {
  *             a temporary file left over (detail)
  *  WAL        a check of the system's own log. actor = "verify" | "replay" | "recover-twice"; ok (value = records) or fail (detail)
  *  PROBE      a steady-state probe. actor = name; ok = within tolerance, fail (detail)
+ *  OUTPUT     a line of output that a fault waits for, always ok. actor = process, key = whose trigger it is, detail = the line
+ *  FILE       a file below the state directory was written that a fault waits for, always ok. actor = path, key = whose trigger it is
  *  STAGE      the experiment's life. actor = stage name; invoke = begins, ok = ends, fail (detail)
  */
 enum op_kind {
@@ -67,6 +69,8 @@ enum op_kind {
 	OP_WAL,
 	OP_PROBE,
 	OP_STAGE,
+	OP_OUTPUT,
+	OP_FILE,
 };
 
 #define OP_NONE UINT64_MAX

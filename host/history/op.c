@@ -28,6 +28,8 @@ static const struct kind_words {
     [OP_WAL] = {"wal", NULL, "records", NULL, false},
     [OP_PROBE] = {"probe", NULL, NULL, "current", false},
     [OP_STAGE] = {"stage", NULL, NULL, NULL, false},
+    [OP_OUTPUT] = {"output", NULL, NULL, NULL, false},
+    [OP_FILE] = {"file", NULL, NULL, NULL, false},
 };
 
 #define KIND_COUNT (sizeof kind_words / sizeof *kind_words)

@@ -90,9 +90,8 @@ int spec_describe(FILE *out, const char *what, struct error *err)
 	static const struct {
 		const char *name;
 		const struct node_table *table;
-	} kinds[] = {
-	    {"manifest", &spec_manifest_table}, {"experiment", &spec_experiment_table}, {"suite", &spec_suite_table},
-	    {"script", &spec_script_table}};
+	} kinds[] = {{"manifest", &spec_manifest_table}, {"experiment", &spec_experiment_table},
+	    {"suite", &spec_suite_table}, {"script", &spec_script_table}};
 	const struct check *check = check_find(what);
 	size_t i;
 
@@ -107,8 +106,8 @@ int spec_describe(FILE *out, const char *what, struct error *err)
 		return 0;
 	}
 	if (!check)
-		return error_set(
-		    err, EINVAL, "expected manifest, experiment, suite, script, policy or an invariant, found '%s'", what);
+		return error_set(err, EINVAL,
+		    "expected manifest, experiment, suite, script, policy or an invariant, found '%s'", what);
 	fprintf(out, "Holds when: %s.\n\n", check->summary);
 	describe_policy(out, check->name);
 	return 0;

@@ -35,6 +35,21 @@ static int check_name(const struct spec_manifest *m, const struct spec_experimen
 	return fail(x, when, err, what, m->file);
 }
 
+static int check_process(
+    const struct spec_manifest *m, const struct spec_experiment *x, const struct spec_when *when, struct error *err)
+{
+	char what[200];
+	size_t i;
+
+	for (i = 0; when->of && i < m->process_count; i++)
+		if (!strcmp(m->processes[i].name, when->of))
+			return 0;
+	if (!when->of)
+		return 0;
+	snprintf(what, sizeof what, "there is no process named '%.40s'", when->of);
+	return fail(x, when, err, what, m->file);
+}
+
 static int check(
     const struct spec_manifest *m, const struct spec_experiment *x, const struct spec_when *when, struct error *err)
 {
@@ -47,6 +62,12 @@ static int check(
 	case SPEC_EVENT_COMMIT:
 		return spec_has_ledger(m) ? 0
 					  : fail(x, when, err, "the event never comes: there is no ledger", m->file);
+	case SPEC_EVENT_OUTPUT:
+		return check_process(m, x, when, err);
+	case SPEC_EVENT_POINT:
+		return check_name(m, x, when, "fault point", &m->faultpoints, err);
+	case SPEC_EVENT_FILE:
+	case SPEC_EVENT_SYNC:
 	case SPEC_EVENT_NONE:
 	case SPEC_EVENT_ACCEPT:
 	case SPEC_EVENT_FAULT: /* of faults in the same file: their names have been looked at */

@@ -369,7 +369,8 @@ static int experiment_finish(struct node_file *file, yaml_node_t *node, void *ou
 
 	if (system && spec_find_system(file, system, &experiment->system, &experiment->system_problem) != 0)
 		return -1;
-	if (experiment->fault_count && spec_faults_finish(file, node_get(file, node, "faults"), experiment) != 0)
+	if (experiment->fault_count && (spec_faults_finish(file, node_get(file, node, "faults"), experiment) != 0 ||
+					   spec_faults_unroll(file, node_get(file, node, "faults"), experiment) != 0))
 		return -1;
 	if (graph_finish(file, node_get(file, node, "workload"), experiment) != 0 ||
 	    sweep_finish(file, node_get(file, node, "sweep"), experiment) != 0)

@@ -8,7 +8,7 @@
 #define WHEN_IN(member_)  .offset = offsetof(struct spec_when, member_)
 
 static const char *const event_names[] = {"provider-request", "provider-reply", "commit", "notify", "accept", "fault",
-    "revert", "restart", NULL}; /* in the order of enum spec_event, from 1 on */
+    "revert", "restart", "output", "file", "sync", "point", NULL}; /* in the order of enum spec_event, from 1 on */
 
 static int read_event(struct node_file *file, yaml_node_t *node, void *out)
 {
@@ -29,7 +29,8 @@ static int read_event(struct node_file *file, yaml_node_t *node, void *out)
 
 static int when_finish(struct node_file *file, yaml_node_t *node, void *out)
 {
-	static const char *const with_event[] = {"nth", "hold", "of", "after", NULL};
+	static const char *const with_event[] = {
+	    "nth", "hold", "of", "after", "matches", "every", "times", "probability", NULL};
 	yaml_node_t *of = node_get(file, node, "of");
 	struct spec_when *when = out;
 	size_t i;
@@ -52,7 +53,13 @@ static int when_finish(struct node_file *file, yaml_node_t *node, void *out)
 	    (when->event == SPEC_EVENT_COMMIT || when->event == SPEC_EVENT_ACCEPT || when->event == SPEC_EVENT_RESTART))
 		return node_fail(file, node_get(file, node, "of"), "the event %s is not of anything in particular",
 		    event_names[when->event - 1]);
-	return 0;
+	if (when->matches && when->event != SPEC_EVENT_OUTPUT)
+		return node_fail(file, node_get(file, node, "matches"), "'matches' is about the event output");
+	if (when->event == SPEC_EVENT_POINT && !when->of)
+		return node_fail(file, node, "'of' is missing: which point?");
+	if (when->hold && when->probability > 0)
+		return node_fail(file, node, "'hold' and 'probability' exclude each other");
+	return spec_pattern(file, node_get(file, node, "matches"), when->matches, NULL);
 }
 
 static int until_finish(struct node_file *file, yaml_node_t *node, void *out)
@@ -63,6 +70,10 @@ static int until_finish(struct node_file *file, yaml_node_t *node, void *out)
 		return node_fail(file, node, "expected an 'event'; how long a fault lasts is said by 'duration'");
 	if (until->hold)
 		return node_fail(file, node_get(file, node, "hold"), "'hold' has no meaning for the end of a fault");
+	if (until->event >= SPEC_EVENT_OUTPUT || until->probability > 0 || until->times > 1)
+		return node_fail(file, node,
+		    "a fault cannot end at the event %s, nor by probability, nor several times; it can begin so",
+		    event_names[until->event - 1]);
 	return when_finish(file, node, out);
 }
 
@@ -72,10 +83,16 @@ static const struct node_field when_fields[] = {
 	.type = NODE_CUSTOM,
 	WHEN_IN(event),
 	.read = read_event,
-	.form = "provider-request, provider-reply, commit, notify, accept, fault, revert or restart",
+	.form = "provider-request, provider-reply, commit, notify, accept, fault, revert, restart, output, file, sync "
+		"or point",
 	.help =
 	    "What the harness sees happen: a call to a model provider or its answer, a line in the ledger, a request "
-	    "at a sink, an accepted submission, another fault felt or undone, the system ready again."},
+	    "at a sink, an accepted submission, another fault felt or undone, the system ready again, a line of "
+	    "output, a file "
+	    "written below *${state}* or put there by rename, one made durable (fsync; under the system-call filter), "
+	    "a fault "
+	    "point "
+	    "passed."},
     {.key = "nth",
 	.type = NODE_UINT,
 	WHEN_IN(nth),
@@ -88,7 +105,38 @@ static const struct node_field when_fields[] = {
 	WHEN_IN(hold),
 	.fallback = "false",
 	.help = "The request stays unanswered until the fault is injected: no race. For provider-request and notify."},
-    {.key = "of", .type = NODE_TEXT, WHEN_IN(of), .help = "Only of this provider, sink, or fault (by its name)."},
+    {.key = "of",
+	.type = NODE_TEXT,
+	WHEN_IN(of),
+	.help = "Only of this provider, sink, fault (by its name), or process; of files, a glob below *${state}*; of a "
+		"sync, a path "
+		"there; of a point, its name."},
+    {.key = "matches",
+	.type = NODE_TEXT,
+	WHEN_IN(matches),
+	.help = "Only lines of output that match this regular expression (PCRE2)."},
+    {.key = "every",
+	.type = NODE_UINT,
+	WHEN_IN(every),
+	.fallback = "1",
+	.min = 1,
+	.max = 1e9,
+	.help = "With _times_: after the n-th, again at each so many."},
+    {.key = "times",
+	.type = NODE_UINT,
+	WHEN_IN(times),
+	.fallback = "1",
+	.min = 1,
+	.max = 16,
+	.help = "So often at most, as NAME, NAME-2, ...: those that do not come before the work is done, or find "
+		"nothing to break, are "
+		"no failure."},
+    {.key = "probability",
+	.type = NODE_DOUBLE,
+	WHEN_IN(probability),
+	.min = 0,
+	.max = 1,
+	.help = "Each event counts only with this probability, drawn from the seed."},
     {.key = "after", .type = NODE_DURATION, WHEN_IN(after_ms), .help = "So long after the event."},
     {.key = "within",
 	.type = NODE_DURATION,
@@ -237,5 +285,51 @@ int spec_faults_finish(struct node_file *file, yaml_node_t *list, const struct s
 	for (i = 0; i < experiment->fault_count; i++)
 		if (check_cycle(file, experiment, &experiment->faults[i]) != 0)
 			return -1;
+	return 0;
+}
+
+#define FAULTS_MAX 16
+
+int spec_faults_unroll(struct node_file *file, yaml_node_t *list, struct spec_experiment *experiment)
+{
+	struct spec_fault *all;
+	size_t count = 0, i, at = 0;
+	uint64_t k;
+
+	for (i = 0; i < experiment->fault_count; i++) {
+		struct spec_fault *fault = &experiment->faults[i];
+
+		fault->base = fault->name;
+		count += fault->when.times > 1 ? fault->when.times : 1;
+	}
+	if (count == experiment->fault_count)
+		return 0;
+	if (count > FAULTS_MAX)
+		return node_fail(
+		    file, list, "%zu faults with their repetitions, at most %d are possible", count, FAULTS_MAX);
+	all = arena_alloc(file->arena, count * sizeof *all);
+	if (!all)
+		return node_no_memory(file);
+	for (i = 0; i < experiment->fault_count; i++) {
+		const struct spec_fault *fault = &experiment->faults[i];
+
+		for (k = 0; k == 0 || k < fault->when.times; k++, at++) {
+			all[at] = *fault;
+			if (k == 0)
+				continue;
+			all[at].again = true;
+			all[at].when.nth = fault->when.nth + k * fault->when.every;
+			all[at].name = arena_format(file->arena, "%.60s-%llu", fault->name, (unsigned long long)k + 1);
+			if (!all[at].name)
+				return node_no_memory(file);
+		}
+	}
+	for (i = 0; i < count; i++) /* a repetition may have got a name that is taken */
+		for (k = 0; k < i; k++)
+			if (!strcmp(all[i].name, all[k].name))
+				return node_fail(file, list,
+				    "two faults would be named '%s': give one a 'name' of its own", all[i].name);
+	experiment->faults = all;
+	experiment->fault_count = count;
 	return 0;
 }

@@ -27,7 +27,7 @@ static int one_of(struct node_file *file, yaml_node_t *node, const char *what, c
 }
 
 /* A pattern that compiles, and has the group if one is wanted. */
-static int pattern(struct node_file *file, const yaml_node_t *node, const char *text, const char *group)
+int spec_pattern(struct node_file *file, const yaml_node_t *node, const char *text, const char *group)
 {
 	PCRE2_UCHAR why[160];
 	PCRE2_SIZE at;
@@ -222,7 +222,7 @@ static int agents_finish(struct node_file *file, yaml_node_t *node, void *out)
 	if (manifest->agents.task_environment && !manifest->agents.pattern)
 		return node_fail(
 		    file, node_get(file, node, "task-environment"), "'task-environment' goes with 'pattern'");
-	return pattern(file, node_get(file, node, "pattern"), manifest->agents.pattern, NULL);
+	return spec_pattern(file, node_get(file, node, "pattern"), manifest->agents.pattern, NULL);
 }
 const struct node_table spec_agents_table = {.fields = agents_fields, .finish = agents_finish};
 
@@ -271,7 +271,7 @@ static int commits_finish(struct node_file *file, yaml_node_t *node, void *out)
 		return node_fail(file, node, "the key 'pattern' is missing");
 	if (manifest->commits.pattern && !manifest->commits.file)
 		return node_fail(file, node_get(file, node, "pattern"), "'pattern' goes with 'file'");
-	return pattern(file, node_get(file, node, "pattern"), manifest->commits.pattern, "task");
+	return spec_pattern(file, node_get(file, node, "pattern"), manifest->commits.pattern, "task");
 }
 const struct node_table spec_commits_table = {.fields = commits_fields, .finish = commits_finish};
 

@@ -153,13 +153,20 @@ enum spec_event {
 	SPEC_EVENT_FAULT,    /* fault: another fault of this experiment (by its name) is felt */
 	SPEC_EVENT_REVERT,   /* revert: another fault of this experiment was undone */
 	SPEC_EVENT_RESTART,  /* restart: the system is ready again */
+	SPEC_EVENT_OUTPUT,   /* output: a process has written a line */
+	SPEC_EVENT_FILE,     /* file: a file below the state directory was written */
+	SPEC_EVENT_SYNC,     /* sync: one was made durable; needs the system-call filter */
+	SPEC_EVENT_POINT,    /* point: a fault point was passed */
 };
 
 struct spec_when {
 	enum spec_event event;
 	uint64_t nth;          /* 1-based; 1 by default */
 	bool hold;             /* the request stays unanswered until the fault is injected */
-	char *of;              /* provider, sink or fault name that the event is about; NULL: any */
+	char *of;              /* provider, sink, fault, process, path or point that the event is about; NULL: any */
+	char *matches;         /* output: a pattern; NULL: any line */
+	uint64_t every, times; /* and again at each `every`-th after the n-th, `times` in all; unrolled by the loader */
+	double probability;    /* only this part of the events counts, by the seed; 0: all */
 	int64_t after_ms;      /* since the workload began (SPEC_EVENT_NONE), or since the event */
 	int64_t within_ms;     /* and a random part of this, by the run's seed */
 	unsigned line, column; /* of `of` when it is there, else of all this */
@@ -167,6 +174,8 @@ struct spec_when {
 
 struct spec_fault {
 	char *name;                  /* unique in the file; the plugin's name by default */
+	char *base;                  /* of a repetition, the name of the first; else its own */
+	bool again;                  /* a repetition: it need not come */
 	char *plugin;                /* a name, or a module's path, resolved (in the file: relative to it) */
 	struct spec_pairs arguments; /* for the plugin */
 	struct spec_when when;

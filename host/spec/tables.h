@@ -27,6 +27,10 @@ int spec_check_pattern(struct node_file *file, yaml_node_t *node, const char *pa
 int spec_read_variables(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
 /* What the faults in `list` say of each other. */
 int spec_faults_finish(struct node_file *file, yaml_node_t *list, const struct spec_experiment *experiment);
+/* Is it a regular expression, with the group if one is wanted? NULL is fine. */
+int spec_pattern(struct node_file *file, const yaml_node_t *node, const char *text, const char *group);
+/* Each fault that comes several times becomes several. */
+int spec_faults_unroll(struct node_file *file, yaml_node_t *list, struct spec_experiment *experiment);
 /* Loads an experiment from an open file. */
 int spec_experiment_read(struct node_file *file, struct spec_experiment *experiment);
 

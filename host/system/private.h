@@ -18,6 +18,7 @@
 #include "system/processes.h"
 #include "system/statefiles.h"
 #include "system/system.h"
+#include "system/triggers.h"
 #include "system/variables.h"
 #include "system/watch.h"
 
@@ -38,6 +39,7 @@ struct system {
 	struct keeper *keeper;
 	struct http *http;
 	struct exits *exits;
+	struct triggers *triggers;
 
 	/* set by system_start: the observer's, and nobody else's while it runs */
 	struct watch *watch;

@@ -91,6 +91,7 @@ int system_create(struct system **ret_system, const struct system_options *optio
 		err) != 0 ||
 	    faultpoints_create(&system->faultpoints, points, err) != 0 || http_create(&system->http, err) != 0 ||
 	    exits_create(&system->exits, err) != 0 ||
+	    triggers_create(&system->triggers, system->history, system->state_dir, system->log_dir, err) != 0 ||
 	    keeper_start(
 		&system->keeper, &(struct keeper_options){.log_dir = system->log_dir, .seed = options->seed}, err) != 0)
 		goto failed;
@@ -271,8 +272,8 @@ static int start_observers(struct system *system, struct error *err)
 	struct observer *observer;
 
 	if (watch_create(&system->watch, err) != 0 || create_ledger(system, err) != 0 ||
-	    create_lines(system, err) != 0 || create_claims(system, err) != 0 || create_statefiles(system, err) != 0 ||
-	    create_agents(system, err) != 0)
+	    create_lines(system, err) != 0 || triggers_watch(system->triggers, system->watch, err) != 0 ||
+	    create_claims(system, err) != 0 || create_statefiles(system, err) != 0 || create_agents(system, err) != 0)
 		return -1;
 	if (processes_create(&system->processes,
 		&(struct processes_options){.manifest = system->manifest,
@@ -321,6 +322,17 @@ int system_start(struct system *system, struct error *err)
 	if (start_observers(system, err) != 0)
 		return -1;
 	return processes_start(system->processes, err);
+}
+
+int system_watch_output(
+    struct system *system, const char *id, const char *process, const char *pattern, struct error *err)
+{
+	return triggers_output(system->triggers, id, process, pattern, err);
+}
+
+int system_watch_file(struct system *system, const char *id, const char *glob, struct error *err)
+{
+	return triggers_file(system->triggers, id, glob, err);
 }
 
 int system_observe(struct system *system, struct error *err)
@@ -428,6 +440,7 @@ void system_destroy(struct system *system)
 	watch_destroy(system->watch);
 	http_destroy(system->http);
 	exits_destroy(system->exits);
+	triggers_destroy(system->triggers);
 	faultpoints_destroy(system->faultpoints);
 	variables_destroy(system->variables);
 	pthread_mutex_destroy(&system->looking);

@@ -40,6 +40,13 @@ struct system_options {
 /* Variables: ${run} ${state} ${bin} (the program's directory) ${manifest} (the manifest's) ${install} ${gateway} ${seed}
  * ${port.NAME} (a free port, the same in every use). */
 int system_create(struct system **ret_system, const struct system_options *options, struct error *err);
+/*
+ * What faults wait for beside what is always seen; before system_start. An id again is the same. OUTPUT operations: lines of a process (NULL:
+ * any) that match a pattern (NULL: any). FILE operations: a file below ${state} that a glob matches is written.
+ */
+int system_watch_output(
+    struct system *system, const char *id, const char *process, const char *pattern, struct error *err);
+int system_watch_file(struct system *system, const char *id, const char *glob, struct error *err);
 /* Installs what is not yet, runs `prepare`, starts the processes in order, waits for each to be ready, starts the observers.
  */
 int system_start(struct system *system, struct error *err);

@@ -23,6 +23,7 @@ static const char spooler[] =
     "    grep -q \"task=$t \" ledger 2>/dev/null || echo \"commit task=$t attempt=1 id=c-$t\" >>ledger\n"
     "    echo \"note about $t\" >>ledger\n"
     "    touch \"out/$t\"\n"
+    "    echo \"did $t\"\n"
     "    rm \"$f\"\n"
     "  done\n"
     "  sleep 0.05\n"
@@ -161,6 +162,56 @@ static void test_helpers_and_readiness(void **state)
 	world_quiet(world);
 }
 
+/* ---- faults on events ---- */
+
+/* The worker dies when it says so, when its ledger grows, and at random commits: again and again, until the work is done. */
+static void test_faults_on_events(void **state)
+{
+	static const char *const whens[] = {
+	    "{event: output, of: spooler, matches: '^did t', nth: 2, every: 2, times: 4}",
+	    "{event: file, of: ledger, nth: 2, every: 3, times: 4}",
+	    "{event: commit, probability: 0.4, times: 4}",
+	};
+	struct world *world = *state;
+	const char *file = spool_manifest(world, SPOOL, "{done-file: \"${state}/out/${task}\"}");
+	size_t i;
+
+	for (i = 0; i < sizeof whens / sizeof *whens; i++) {
+		struct ran *ran = tritone(world, "test", "-v", "--seed", "5", "--system", file,
+		    world_write(world, "x.yaml",
+			"title: x\nworkload: {tasks: 9, tail: 0}\n"
+			"faults: [{name: die, plugin: process-kill, arguments: {process: spoo*, scope: group}, when: "
+			"%s}]\n"
+			"invariants: [no-duplicate-commit, no-lost-task]\n",
+			whens[i]),
+		    NULL);
+
+		ran_status(ran, 0);
+		ran_has(ran, "fault die: felt: spooler (pid ");
+		ran_has(ran, "fault die-2: felt: spooler (pid ");
+		ran_has(ran, "9 tasks, 9 commits, 0 duplicates");
+	}
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* A moment that never comes is no fault that was felt, and its repetitions are none at all. */
+static void test_a_moment_that_never_comes(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran =
+	    tritone(world, "test", "--system", spool_manifest(world, SPOOL, "{done-file: \"${state}/out/${task}\"}"),
+		world_write(world, "x.yaml",
+		    "title: x\nworkload: {tasks: 3, tail: 0}\n"
+		    "faults: [{plugin: process-stop, arguments: {process: nonesuch*}, when: {event: commit}, duration: "
+		    "1s}]\n"),
+		NULL);
+
+	ran_status(ran, 4);
+	ran_has(ran, "no process of the manifest whose name matches 'nonesuch*' runs at the moment");
+	world_quiet(world);
+}
+
 /* ---- what is installed ---- */
 
 static void test_install_once(void **state)
@@ -277,6 +328,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_a_command_that_lists, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_command_that_refuses, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_moment_that_never_comes, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_once, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_that_fails, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_ledger_of_garbage, world_create, world_destroy),
