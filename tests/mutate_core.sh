@@ -63,13 +63,13 @@ one() { # WORK FILE LINE BECOMES
 	(cd "$build" && sh -c "$(cat "$tmp/compile-$name") -w -O1 -I$source/$(dirname "$2") -o $1/mutant.o -c $1/mutant.c") >/dev/null 2>&1 &&
 		linked "$1" mutant || { echo "compiler"; return; }
 	code=0
-	(ulimit -t 40 -c 0; exec "$1/mutant" "$seeds" tests/sim/*.json) >"$1/out" 2>/dev/null || code=$?
+	(ulimit -c 0; ulimit -t 40; exec "$1/mutant" "$seeds" tests/sim/*.json) >"$1/out" 2>/dev/null || code=$?
 	if [ -s "$1/out" ]; then
 		printf 'invariant\t%s\t%s\n' "$(head -n 1 "$1/out")" "$(sed -n 2p "$1/out")"
 	elif [ $code -eq 0 ]; then
 		for test in $unit; do
 			linked "$1" "test_$test" || continue
-			if ! (ulimit -t 40 -c 0; CMOCKA_MESSAGE_OUTPUT=TAP exec "$1/test_$test") >/dev/null 2>&1; then
+			if ! (ulimit -c 0; ulimit -t 20; CMOCKA_MESSAGE_OUTPUT=TAP exec "$1/test_$test") >/dev/null 2>&1; then
 				printf 'unit\t%s\n' "$test"
 				return
 			fi

@@ -197,7 +197,7 @@ static void bugs_are_found_and_shrunk(void **state)
 		bool found = false;
 
 		aim.sim = create(bug_table[bug].name);
-		while (!found && ++seed <= 20000) {
+		while (!found && ++seed <= 60000) {
 			plan_draw(&f->plan, seed);
 			found = violates(&aim, &f->plan, &events);
 		}
