@@ -60,7 +60,7 @@ linked() { # WORK PROGRAM: with the mutant
 one() { # WORK FILE LINE BECOMES
 	name=$(echo "$2" | tr / -)
 	BECOMES=$4 awk -v n="$3" -f "$here/mistaken.awk" "$2" >"$1/mutant.c"
-	(cd "$build" && sh -c "$(cat "$tmp/compile-$name") -w -O1 -I$source/$(dirname "$2") -o $1/mutant.o -c $1/mutant.c") >/dev/null 2>&1 &&
+	(cd "$build" && sh -c "$(cat "$tmp/compile-$name") -Wno-error -Werror=return-type -O1 -I$source/$(dirname "$2") -o $1/mutant.o -c $1/mutant.c") >/dev/null 2>&1 &&
 		linked "$1" mutant || { echo "compiler"; return; }
 	code=0
 	(ulimit -c 0; ulimit -t 40; exec "$1/mutant" "$seeds" tests/sim/*.json) >"$1/out" 2>/dev/null || code=$?
