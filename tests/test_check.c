@@ -144,6 +144,7 @@ static void test_defaults(void **state)
 	    .throttle_grace_us = 250000,
 	    .notify_limit_us = 5000000,
 	    .progress_limit_us = 5000000,
+	    .graph_slack_us = 1000000,
 	    .slo_window_us = 500000,
 	    .slo_blast_radius = 1,
 	    .slo_budget_cost = 1,
