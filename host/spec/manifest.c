@@ -225,6 +225,12 @@ static const struct node_field manifest_fields[] = {
 	.help = "What has to be there before any run: done once, below *${install}*, and again only when one of "
 		"_inputs_ or "
 		"the commands have changed."},
+    {.key = "ports",
+	.type = NODE_STRINGS,
+	IN(ports),
+	.help = "Fixed TCP ports of 127.0.0.1 that the system will use, and that have to be free before it starts. "
+		"Those in _ready_, "
+		"_submit.url_ and _outcome.url_ are looked at without being named here."},
     {.key = "processes",
 	.type = NODE_LIST,
 	.required = true,

@@ -72,6 +72,15 @@ static const struct node_field process_fields[] = {
 	PROCESS_IN(restart),
 	.fallback = "true",
 	.help = "false: it is not started again, whatever _restart_ says of the others."},
+    {.key = "output-max",
+	.type = NODE_UINT,
+	PROCESS_IN(output_max_mib),
+	.fallback = "256",
+	.min = 1,
+	.max = 1048576,
+	.help = "MiB. Who writes more to its standard output and error is ended, and not started again. Of a long "
+		"output only "
+		"the beginning and the end are kept."},
     {.key = "ready",
 	.type = NODE_MAP,
 	.table = &ready_table,

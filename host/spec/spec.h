@@ -39,10 +39,11 @@ struct spec_process {
 	char *name;
 	struct spec_strings command;
 	struct spec_pairs environment;
-	char *directory; /* NULL: ${state} */
-	bool helper;     /* stands beside the system: never "the orchestrator" */
-	bool restart;    /* as the manifest's restart says; else never */
-	struct {         /* each that is given has to hold; NULL: not asked */
+	char *directory;         /* NULL: ${state} */
+	bool helper;             /* stands beside the system: never "the orchestrator" */
+	bool restart;            /* as the manifest's restart says; else never */
+	uint64_t output_max_mib; /* 256 */
+	struct {                 /* each that is given has to hold; NULL: not asked */
 		char *http, *file, *port, *output;
 		struct spec_strings command;
 		int64_t timeout_ms; /* 10 s */
@@ -57,6 +58,7 @@ struct spec_manifest {
 		size_t command_count; /* 0: nothing to install */
 		int64_t timeout_ms;
 	} install;
+	struct spec_strings ports;    /* fixed ones that have to be free */
 	struct spec_strings *prepare; /* commands that run once, before the first start */
 	size_t prepare_count;
 	struct spec_process *processes; /* started in this order, at least one */

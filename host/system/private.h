@@ -15,6 +15,7 @@
 #include "system/keeper.h"
 #include "system/ledger.h"
 #include "system/observe.h"
+#include "system/output.h"
 #include "system/processes.h"
 #include "system/statefiles.h"
 #include "system/system.h"
@@ -49,6 +50,7 @@ struct system {
 	struct statefiles *statefiles;
 	struct agents *agents; /* agents_each from any thread */
 	struct processes *processes;
+	struct output *output;
 	bool started, stopped;
 	bool crash_kept; /* by the thread that restarts the first process; read after the stop */
 
@@ -63,6 +65,9 @@ struct system {
 
 /* services.c: waits until all that has happened by now was seen. 1: there is no observer; from any thread. */
 int system_look(struct system *system, struct error *err);
+
+/* ports.c: EADDRINUSE when a fixed port of the manifest is taken. */
+int system_check_ports(struct system *system, struct error *err);
 
 /* outcome.c: a command of the manifest while the observer runs; its output goes to `output`, or (NULL) to logs/NAME.log. */
 int system_command(struct system *system, const char *name, const struct spec_strings *words, spec_lookup_fn lookup,

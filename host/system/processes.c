@@ -43,6 +43,7 @@ struct process {
 	uint64_t op; /* of its start */
 	uint64_t restarts;
 	bool launching;
+	bool overflowed; /* it has written too much: killed, and not started again */
 	int last_status; /* as from waitpid, of the last one that has ended */
 	struct keeper_event early;
 };
@@ -382,6 +383,12 @@ static int bring_up(struct process *process, const char *why, struct error *err)
 	return ready == 1 ? 1 : error_set(err, error.code, "%s", error.text);
 }
 
+static void flood(const struct process *process, char *ret, size_t size)
+{
+	snprintf(ret, size, "it has written more than %" PRIu64 " MiB of output, and was killed",
+	    process->spec->output_max_mib);
+}
+
 static void refuse(struct process *process, const char *why)
 {
 	history_append(process->all->options.history,
@@ -417,6 +424,37 @@ static bool wait_for_death(struct process *process)
 	}
 }
 
+void processes_overflow(struct processes *processes, size_t index)
+{
+	struct process *process = &processes->items[index];
+	bool first;
+	pid_t pid;
+
+	pthread_mutex_lock(&processes->lock);
+	first = !process->overflowed;
+	process->overflowed = true;
+	pid = process->pid;
+	pthread_mutex_unlock(&processes->lock);
+	if (pid)
+		keeper_signal(processes->options.keeper, pid, SIGKILL, NULL);
+	if (first) {
+		char why[128];
+
+		flood(process, why, sizeof why);
+		refuse(process, why);
+	}
+}
+
+static bool is_overflowed(struct process *process)
+{
+	bool is;
+
+	pthread_mutex_lock(&process->all->lock);
+	is = process->overflowed;
+	pthread_mutex_unlock(&process->all->lock);
+	return is;
+}
+
 static void *restart_thread(void *arg)
 {
 	struct process *process = arg;
@@ -426,6 +464,8 @@ static void *restart_thread(void *arg)
 		struct error error = {0};
 		char why[128];
 
+		if (is_overflowed(process))
+			break;
 		if (max && process->restarts >= max) {
 			snprintf(why, sizeof why, "died again after %" PRIu64 " restarts: the limit", max);
 			refuse(process, why);
@@ -448,6 +488,10 @@ static int early_end(struct process *process, struct error *err)
 	pthread_mutex_lock(&process->all->lock);
 	status = process->last_status;
 	pthread_mutex_unlock(&process->all->lock);
+	if (is_overflowed(process)) {
+		flood(process, how, sizeof how);
+		return error_set(err, EFBIG, "process %s: %s", process->spec->name, how);
+	}
 	command_status(status, how, sizeof how);
 	last_words(process, words, sizeof words);
 	/* Whoever daemonizes ends well, at once, and leaves somebody behind. */

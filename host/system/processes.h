@@ -43,6 +43,8 @@ void processes_destroy(struct processes *processes); /* NULL is fine; after proc
 int processes_start(struct processes *processes, struct error *err);
 /* From the observer: a process that the keeper had spawned has ended. */
 void processes_died(struct processes *processes, const struct keeper_event *event);
+/* From the observer: the process of that number in the manifest has written too much. It is killed, and not started again. */
+void processes_overflow(struct processes *processes, size_t index);
 /* No restarts from here on: deaths are expected. Returns once the restarting threads have ended. Idempotent. */
 void processes_no_more(struct processes *processes);
 

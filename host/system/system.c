@@ -293,6 +293,9 @@ static int start_observers(struct system *system, struct error *err)
 		    .crashed_arg = system},
 		err) != 0)
 		return -1;
+	if (output_create(&system->output, system->manifest, system->log_dir, system->processes, err) != 0 ||
+	    output_watch(system->output, system->watch, err) != 0)
+		return -1;
 	if (observer_start(&observer,
 		&(struct observer_parts){.keeper = system->keeper,
 		    .watch = system->watch,
@@ -319,7 +322,7 @@ int system_start(struct system *system, struct error *err)
 	for (size_t i = 0; i < system->manifest->prepare_count; i++)
 		if (prepare_one(system, i, err) != 0)
 			return -1;
-	if (start_observers(system, err) != 0)
+	if (system_check_ports(system, err) != 0 || start_observers(system, err) != 0)
 		return -1;
 	return processes_start(system->processes, err);
 }
@@ -430,6 +433,7 @@ void system_destroy(struct system *system)
 	if (!system)
 		return;
 	system_stop(system, 0, NULL);
+	output_destroy(system->output);
 	processes_destroy(system->processes);
 	keeper_destroy(system->keeper);
 	agents_destroy(system->agents);

@@ -2,10 +2,13 @@
 /* `tritone system`: a manifest written, a system gone through; and every way in which a stranger's system does not work. */
 #include "e2e.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -200,6 +203,77 @@ static void test_contract(void **state)
 	nothing_is_left(world);
 }
 
+/* ---- what strangers do ---- */
+
+static void test_a_flood_of_output(void **state)
+{
+	struct world *world = *state;
+	struct stat st;
+	char log[512];
+	struct ran *ran = check(
+	    world, stranger(world, "echo hello; exec head -c 1073741824 /dev/zero",
+		       "file: \"${state}/ready\", timeout: 60s}\n    output-max: 100\n    environment: {A: b", ""));
+
+	ran_status(ran, 3);
+	ran_has(ran, "ready FAILED after ");
+	ran_has(ran, "process server: it has written more than 100 MiB of output, and was killed");
+	ran_has(ran, "the last lines of its output:\n  server: ???");
+	/* What was between the beginning and the end was given back. */
+	assert_int_equal(world_matches(world_path(world, "state/runs/*/logs/server.log"), log, sizeof log), 1);
+	assert_int_equal(stat(log, &st), 0);
+	assert_true(st.st_size > 100 << 20);
+	assert_true(st.st_blocks * 512 < st.st_size / 2);
+	nothing_is_left(world);
+}
+
+static void test_a_port_that_is_taken(void **state)
+{
+	struct world *world = *state;
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof address;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const char *file;
+	struct ran *ran;
+	char text[96];
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	snprintf(text, sizeof text, "http: \"http://localhost:%d/ready\"", ntohs(address.sin_port));
+	file = stranger(world, "exec sleep 1000", text, "");
+	ran = check(world, file);
+	ran_status(ran, 3);
+	snprintf(text, sizeof text, "starts FAILED after ");
+	ran_has(ran, text);
+	snprintf(text, sizeof text, "port %d (ready.http) is taken already", ntohs(address.sin_port));
+	ran_has(ran, text);
+	snprintf(text, sizeof text, "ports: [%d]\n", ntohs(address.sin_port));
+	ran = check(world, stranger(world, "exec sleep 1000", "timeout: 1s", text));
+	ran_status(ran, 3);
+	ran_has(ran, "(ports) is taken already");
+	close(fd);
+	/* Free now: what is not ready is the system. */
+	ran = check(world, stranger(world, "exec sleep 1000", "file: \"${state}/ready\", timeout: 300ms", text));
+	ran_status(ran, 3);
+	ran_has(ran, "ready FAILED");
+	nothing_is_left(world);
+}
+
+static void test_it_points_nowhere(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "system", "check", world_path(world, "nonesuch.yaml"), NULL);
+
+	ran_status(ran, 2);
+	ran_has(ran, "nonesuch.yaml");
+	ran = check(world, stranger(world, "exit 0",
+			       "timeout: 1s}\n    directory: \"${state}/nonesuch\"\n    environment: {A: b", ""));
+	ran_status(ran, 3);
+	ran_has(ran, "starts FAILED");
+	ran_has(ran, "state/nonesuch: No such file or directory");
+	nothing_is_left(world);
+}
+
 static void test_interrupted(void **state)
 {
 	struct world *world = *state;
@@ -223,6 +297,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_it_ends_before_it_is_ready, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_forks_away, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_ignores_sigterm, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_flood_of_output, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_port_that_is_taken, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_it_points_nowhere, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_contract, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_interrupted, world_create, world_destroy),
 	};
