@@ -9,6 +9,8 @@
 
 #include "core_world.h"
 
+#include "core/record.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -85,6 +87,63 @@ static void attempts_are_bounded(void **state)
 	assert_string_equal(world_state(w, "b"), "failed");
 	assert_int_equal(w->agents[w->agent_count - 1].attempt, 5);
 	assert_int_equal(world_records(w, CORE_RECORD_GIVE_UP), 1);
+}
+
+/* Once is an accident: at once. From the second time on it waits, twice as long each time, half of it by chance. */
+static void pauses_grow(void **state)
+{
+	struct world *w = *state;
+	uint64_t pauses[4] = {0}, base_us, max_us;
+	unsigned count = 0;
+
+	w->options.policy.attempts_max = 5;
+	base_us = core_policy(w->core)->backoff_base_ms * 1000;
+	max_us = core_policy(w->core)->backoff_max_ms * 1000;
+	w->call_ms = 100000;
+	world_submit(w, 1, "a", "write", NULL);
+	for (int i = 0; i < 4; i++) {
+		world_pass(w, 400 * WORLD_MS);
+		world_die(w, (int)w->agent_count - 1, 139);
+		world_pass(w, 20 * WORLD_MS);
+	}
+	for (uint64_t lsn = 1; lsn <= w->durable && count < 4; lsn++) {
+		const struct world_record *r = &w->log[lsn - 1];
+		struct record record;
+
+		if (r->kind != CORE_RECORD_FAIL)
+			continue;
+		assert_int_equal(core_record_decode(&record, r->kind, r->payload, r->size, NULL), 0);
+		pauses[count++] = record.until_us ? record.until_us - record.time_us : 0;
+	}
+	assert_int_equal(count, 4);
+	assert_int_equal(pauses[0], 0);
+	for (unsigned i = 1; i < count; i++) {
+		uint64_t most = base_us << (i - 1) < max_us ? base_us << (i - 1) : max_us;
+
+		assert_in_range(pauses[i], most / 2, most);
+	}
+}
+
+/* What is said again is not recorded again: a checkpoint does not go back, an action is not counted twice. */
+static void steps_said_again_are_not_taken(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "a");
+	for (int i = 0; i < 2000 && world_records(w, CORE_RECORD_STEP) < 2; i++)
+		world_run(w, WORLD_MS);
+	assert_int_equal(world_records(w, CORE_RECORD_STEP), 2);
+	for (uint32_t step = 1; step <= 2; step++)
+		world_step(w, (struct core_event){.kind = CORE_STEPPED,
+				  .task = "a",
+				  .attempt = 1,
+				  .epoch = w->agents[0].epoch,
+				  .step = step,
+				  .action = 77,
+				  .digest = "again"});
+	world_run(w, 5 * SECOND);
+	assert_string_equal(world_state(w, "a"), "done");
+	assert_int_equal(world_records(w, CORE_RECORD_STEP), 4); /* as many as it has calls */
 }
 
 static void lease_fences_and_ends(void **state)
@@ -476,6 +535,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(death_resumes_at_the_checkpoint, setup, teardown),
 	    cmocka_unit_test_setup_teardown(attempts_are_bounded, setup, teardown),
+	    cmocka_unit_test_setup_teardown(pauses_grow, setup, teardown),
+	    cmocka_unit_test_setup_teardown(steps_said_again_are_not_taken, setup, teardown),
 	    cmocka_unit_test_setup_teardown(lease_fences_and_ends, setup, teardown),
 	    cmocka_unit_test_setup_teardown(beats_keep_the_lease, setup, teardown),
 	    cmocka_unit_test_setup_teardown(own_stall_costs_no_lease, setup, teardown),

@@ -161,6 +161,25 @@ static uint32_t agents(const struct world *w)
 	return s.agents_max;
 }
 
+/* Two are halved, too; one is left. */
+static void the_last_agent_is_left(void **state)
+{
+	struct core_options options;
+	struct world *w;
+
+	(void)state;
+	for (uint32_t limit = 1; limit <= 3; limit++) {
+		world_options(&options);
+		options.policy.slo_window = 16;
+		options.policy.agents = limit;
+		w = world_create(&options);
+		run_tasks(w, "a", 3, true);
+		assert_string_equal(report(w).status, "red");
+		assert_int_equal(agents(w), 1);
+		world_destroy(w);
+	}
+}
+
 static void remediation_and_incidents(void **state)
 {
 	struct world *w = make(16, NULL);
@@ -275,6 +294,7 @@ int main(void)
 	    cmocka_unit_test(undelivered_counts_until_delivered),
 	    cmocka_unit_test(the_file_comes_true),
 	    cmocka_unit_test(latency_and_recovery),
+	    cmocka_unit_test(the_last_agent_is_left),
 	    cmocka_unit_test(remediation_and_incidents),
 	    cmocka_unit_test(window_slides_with_time),
 	    cmocka_unit_test(quiet_when_nothing_changes),
