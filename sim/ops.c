@@ -79,6 +79,8 @@ void ops_claims(struct world *w, const struct claim *claim)
 /* What the orchestrator says when it is asked; each end once, what is open only at the last. */
 void ops_outcomes(struct world *w, bool last)
 {
+	if (last && w->live)
+		w->result->tasks += (uint32_t)core_retired_count(w->core);
 	for (size_t i = 0; w->live && i < core_task_count(w->core); i++) {
 		struct core_task_view view;
 		struct op op = {.kind = OP_OUTCOME, .type = OP_INFO};

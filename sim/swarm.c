@@ -291,6 +291,8 @@ void plan_draw(struct sim_plan *plan, uint64_t seed)
 	draw_spans(plan, &rng);
 	draw_faults(plan, &rng);
 	plan->checkpoint_records = (uint32_t)ONE_OF(&rng, 0, 20, 100);
+	plan->policy.retain_tasks = ONE_OF(&rng, 0, 2, 10);
+	plan->policy.retain_ms = ONE_OF(&rng, 500, 1500);
 	plan->faults_end_us = 8 * SIM_SECOND;
 	plan_settle(plan);
 }

@@ -343,6 +343,7 @@ int sim_create(struct sim **ret_sim, const char *bug, struct error *err)
 	policy_init(&sim->options.policy);
 	sim->options.policy.slo_window = 64;
 	sim->options.tasks_max = SIM_TASKS_MAX + 32;
+	sim->options.retired_max = SIM_TASKS_MAX;
 	sim->options.agents_max = 32;
 	sim->options.prompt_bytes = 1 << 16;
 	if (bug && *bug && bugs_add(&sim->options.bugs, bug, err) != 0) {
