@@ -64,6 +64,14 @@ static void test_rate_limit(void **state)
 	p->fake.failing = "clear";
 	plugin_failed(p, try(p, p->fault->revert), EIO, "clear f-1");
 
+	plugin_use(p, "rate-limit", "says=7", NULL);
+	life(p);
+	assert_string_equal(p->fake.gateway.text, "7");
+	assert_int_equal(p->fake.gateway.retry_after_ms, 7000);
+	plugin_use(p, "rate-limit", "says=soon", NULL);
+	life(p);
+	assert_int_equal(p->fake.gateway.retry_after_ms, -1);
+
 	plugin_use(p, "rate-limit", "header=false", NULL);
 	p->fake.failing = "gateway";
 	plugin_failed(p, try(p, p->fault->inject), EIO, "gateway f-1");
@@ -78,7 +86,11 @@ static void test_provider_error(void **state)
 		uint32_t action;
 	} kinds[] = {{"kind=status", TRITONE_GATEWAY_ANSWER}, {"kind=delay", TRITONE_GATEWAY_DELAY},
 	    {"kind=hang", TRITONE_GATEWAY_HANG}, {"kind=reset", TRITONE_GATEWAY_RESET},
-	    {"kind=malformed", TRITONE_GATEWAY_MALFORMED}, {"kind=truncated", TRITONE_GATEWAY_TRUNCATED}};
+	    {"kind=malformed", TRITONE_GATEWAY_MALFORMED}, {"kind=truncated", TRITONE_GATEWAY_TRUNCATED},
+	    {"kind=slow", TRITONE_GATEWAY_SLOW}, {"kind=broken-stream", TRITONE_GATEWAY_BROKEN_STREAM},
+	    {"kind=wrong-content", TRITONE_GATEWAY_WRONG_CONTENT}, {"kind=wrong-usage", TRITONE_GATEWAY_WRONG_USAGE},
+	    {"kind=wrong-tool", TRITONE_GATEWAY_WRONG_TOOL}, {"kind=wrong-arguments", TRITONE_GATEWAY_WRONG_ARGUMENTS},
+	    {"kind=context", TRITONE_GATEWAY_TOO_LONG}};
 	struct plugin *p = *state;
 	size_t i;
 
@@ -94,6 +106,22 @@ static void test_provider_error(void **state)
 	proofs(p, "2 of 5 requests to qwen were made to fail", "nobody has called qwen");
 	plugin_revert(p);
 	plugin_revert(p);
+}
+
+static void test_key_rotation(void **state)
+{
+	struct plugin *p = *state;
+
+	plugin_use(p, "key-rotation", "key=sk-2", "provider=qwen", NULL);
+	life(p);
+	assert_int_equal(p->fake.gateway.action, TRITONE_GATEWAY_KEY);
+	assert_string_equal(p->fake.gateway.text, "sk-2");
+	assert_string_equal(p->fake.target, "qwen");
+	proofs(p, "2 of 5 requests to qwen were refused for its key", "nobody has called qwen");
+	plugin_revert(p);
+	plugin_revert(p);
+	plugin_use(p, "key-rotation", "key=", NULL);
+	plugin_failed(p, p->fault->plan(&p->call, p->undo, &p->error), EINVAL, "the new key has 0 bytes");
 }
 
 /* To a rule 0 means always: nobody who writes it means that. */
@@ -325,6 +353,7 @@ int main(int argc, char **argv)
 #define T(name) cmocka_unit_test_setup_teardown(name, plugin_setup, plugin_teardown)
 	    T(test_rate_limit),
 	    T(test_provider_error),
+	    T(test_key_rotation),
 	    T(test_a_probability_of_nothing_is_refused),
 	    T(test_keys_do_not_collide),
 	    T(test_disk_full),

@@ -34,9 +34,13 @@ static struct reply completion_reply(struct request *request, const char *id, bo
 		plan_complete(gateway->seed, &request->asked, &completion);
 	else
 		completion_count(&completion, &request->asked);
-	if (!reply.body)
+	if (!reply.body) {
+		wrong_completion(request->verdict.action, request->verdict.text, &request->asked, &completion);
 		reply = request->asked.wire->encode(gateway->seed, &request->asked, &completion);
+	}
 	completion_free(&completion);
+	if (reply.ends)
+		wrong_stream(request->verdict.action, request->asked.wire, &reply);
 	return reply;
 }
 
@@ -50,25 +54,40 @@ static struct reply usual(struct request *request, bool counts)
 	return request->route == ROUTE_SINK ? sink_ok() : completion_reply(request, id, counts);
 }
 
-static enum MHD_Result act(struct request *request)
+static struct reply error_of(const struct request *request)
 {
 	const struct verdict *verdict = &request->verdict;
-	struct manner manner = {.retry_after_ms = -1};
+	const enum family family = request_family(request);
 	char id[REQUEST_ID_SIZE];
 
 	request_id(request, id);
+	if (verdict->action == TRITONE_GATEWAY_TOO_LONG)
+		return error_too_long(family, (int64_t)request->asked.size / 4, id);
+	return error_reply(family, verdict->action == TRITONE_GATEWAY_KEY ? 401 : verdict->status,
+	    verdict->retry_after_ms, request->key, id);
+}
+
+static enum MHD_Result act(struct request *request)
+{
+	const struct verdict *verdict = &request->verdict;
+	struct manner manner = {.retry_after_ms = verdict->retry_after_ms, .pace_ms = verdict->pace_ms};
+
 	switch (verdict->action) {
 	case TRITONE_GATEWAY_ANSWER:
-		manner.retry_after_ms = verdict->retry_after_ms;
-		return send_reply(request,
-		    error_reply(request_family(request), verdict->status, verdict->retry_after_ms, request->key, id),
-		    &manner);
+	case TRITONE_GATEWAY_KEY:
+	case TRITONE_GATEWAY_TOO_LONG:
+		return send_reply(request, error_of(request), &manner);
 	case TRITONE_GATEWAY_RESET:
 		return reset(request, "reset");
 	case TRITONE_GATEWAY_HANG:
 		return reset(request, "never answered");
 	case TRITONE_GATEWAY_MALFORMED:
-		return send_reply(request, error_malformed(), &manner);
+		if (!request->asked.stream || request->bad)
+			return send_reply(request, error_malformed(), &manner);
+		return send_reply(request, usual(request, false), &manner);
+	case TRITONE_GATEWAY_BROKEN_STREAM:
+		request->lost = "error in the stream";
+		return send_reply(request, usual(request, false), &manner);
 	case TRITONE_GATEWAY_TRUNCATED:
 		manner.half = true;
 		return send_reply(request, usual(request, false), &manner);
@@ -118,15 +137,22 @@ static enum MHD_Result judge(struct request *request)
 {
 	struct gateway *gateway = request->gateway;
 	struct verdict *verdict = &request->verdict;
+	const bool model = request->route == ROUTE_CALL && !request->bad;
+	const struct rules_shown shown = {.target = request->target,
+	    .provider = request->route == ROUTE_CALL,
+	    .spends = model && request->asked.wire != &wire_count_tokens,
+	    .talks = model && request->asked.wire->talks,
+	    .stream = request->asked.stream,
+	    .api_key = request->api_key};
 	int64_t now = park_now_us(), wait_ms;
 	bool parked = false, closed;
 
 	pthread_mutex_lock(&gateway->lock);
 	closed = park_closed(gateway->park);
-	gateway_rules_judge(gateway->rules, request->target, request->route == ROUTE_CALL, now, verdict);
+	gateway_rules_judge(gateway->rules, &shown, now, verdict);
 	wait_ms = verdict->delay_ms;
-	if (request->route == ROUTE_CALL && !request->bad && verdict->action != TRITONE_GATEWAY_ANSWER &&
-	    verdict->action != TRITONE_GATEWAY_RESET)
+	if (model && verdict->action != TRITONE_GATEWAY_ANSWER && verdict->action != TRITONE_GATEWAY_RESET &&
+	    verdict->action != TRITONE_GATEWAY_KEY && verdict->action != TRITONE_GATEWAY_TOO_LONG)
 		wait_ms += gateway->latency_ms;
 	if (verdict->action == TRITONE_GATEWAY_HANG) {
 		request->stage = STAGE_HUNG;

@@ -40,6 +40,9 @@ int gateway_rule_set(struct gateway *gateway, const struct tritone_gateway_rule 
 
 	if (check_target(gateway, rule->target, err) < 0)
 		return -1;
+	if (gateway_rules_for_models(rule->action) && known(gateway->sinks, rule->target))
+		return error_set(
+		    err, EINVAL, "the action 0x%x is for models, and %s is a sink", rule->action, rule->target);
 	pthread_mutex_lock(&gateway->lock);
 	r = gateway_rules_set(gateway->rules, rule, ++gateway->tags, park_now_us(), &replaced, err);
 	park_end(gateway->park, replaced);

@@ -28,11 +28,17 @@ __attribute__((format(printf, 3, 4))) static void add(
 	MHD_add_response_header(response, name, value);
 }
 
+/* A Retry-After of the rule's own words, such as one that makes no sense: nothing else contradicts it. */
+static bool says_otherwise(const struct request *request)
+{
+	return request->verdict.action == TRITONE_GATEWAY_ANSWER && *request->verdict.text;
+}
+
 /* When the limits are full again. Unknown to the client (false) when the provider throttles without a word on it. */
 static bool reset_ms(const struct request *request, int64_t *ret_ms)
 {
 	*ret_ms = request->status == 429 ? request->retry_after_ms : 6;
-	return *ret_ms >= 0;
+	return *ret_ms >= 0 && !says_otherwise(request);
 }
 
 static void openai(struct MHD_Response *response, const struct request *request, bool throttled)
@@ -84,7 +90,9 @@ void headers_add(struct MHD_Response *response, const struct request *request)
 	bool throttled = request->status == 429;
 	char id[REQUEST_ID_SIZE], seconds[SECONDS_SIZE];
 
-	if (request->retry_after_ms >= 0) {
+	if (says_otherwise(request)) {
+		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, request->verdict.text);
+	} else if (request->retry_after_ms >= 0) {
 		seconds_text(request->retry_after_ms, seconds);
 		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
 	}
@@ -93,7 +101,7 @@ void headers_add(struct MHD_Response *response, const struct request *request)
 		    response, MHD_HTTP_HEADER_ALLOW, request->route == ROUTE_MODELS ? "GET" : "POST");
 	if (request->route == ROUTE_SINK || request->route == ROUTE_NONE)
 		return;
-	if (request->retry_after_ms >= 0)
+	if (request->retry_after_ms >= 0 && !says_otherwise(request))
 		add(response, "retry-after-ms", "%" PRId64, request->retry_after_ms);
 	request_id(request, id);
 	if (request_family(request) == FAMILY_ANTHROPIC) {

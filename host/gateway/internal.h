@@ -69,6 +69,7 @@ struct request {
 	struct asked asked;
 	const char *task, *key; /* key: the model, or the deduplication key */
 	int64_t attempt;
+	const char *api_key; /* "": none */
 	char numbers[2][32];
 	char found_task[128]; /* in the conversation */
 	int bad;              /* status with which the request itself is refused; 0: it is well-formed */
@@ -105,8 +106,14 @@ void headers_add(struct MHD_Response *response, const struct request *request);
 struct manner {
 	int64_t retry_after_ms; /* -1: none */
 	bool half;              /* the body breaks off half way */
+	int64_t pace_ms;        /* between its pieces: a stream's events, or eighths; 0: none */
 };
 enum MHD_Result send_reply(struct request *request, struct reply reply, const struct manner *manner);
+
+/* wrong.c: what an action makes of what a model says, and of a stream; text "" is the action's own. */
+void wrong_completion(uint32_t action, const char *text, const struct asked *asked, struct completion *completion);
+/* The first half of the events, and one that is an error, or not JSON. */
+void wrong_stream(uint32_t action, const struct wire *wire, struct reply *reply);
 
 /* answer.c: what becomes of a request whose body has arrived, or whose wait is over. */
 enum MHD_Result answer(struct request *request);

@@ -55,6 +55,16 @@ static bool parse(struct request *request)
 	return !request->bad;
 }
 
+static const char *api_key(const struct request *request)
+{
+	static const char bearer[] = "Bearer ";
+	const char *value = header(request, "Authorization");
+
+	if (!strncasecmp(value, bearer, sizeof bearer - 1))
+		return value + sizeof bearer - 1;
+	return header(request, "x-api-key");
+}
+
 /* ---- the task, where no header names it ---- */
 
 #define STEPS_MAX 200000 /* of the matcher in one text */
@@ -138,6 +148,7 @@ void request_read_call(struct request *request)
 
 	request->task = header(request, gateway->task_header);
 	request->attempt = header_number(request, gateway->attempt_header);
+	request->api_key = api_key(request);
 	asked->provider = request->target;
 	asked->task = request->task;
 	asked->role = header(request, "X-Role");
@@ -190,7 +201,7 @@ void request_read_sink(struct request *request)
 	const struct gateway *gateway = request->gateway;
 	const json_t *attempt;
 
-	request->task = request->key = "";
+	request->task = request->key = request->api_key = "";
 	if (!parse(request))
 		return;
 	request->task = member(request, gateway->sink_task, request->numbers[0]);

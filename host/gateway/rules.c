@@ -16,7 +16,7 @@
 struct rule {
 	struct rule *next;
 	struct tritone_gateway_rule rule; /* its strings point below */
-	char key[RULES_KEY_SIZE], target[NAME_MAX_];
+	char key[RULES_KEY_SIZE], target[NAME_MAX_], text[RULES_TEXT_SIZE];
 	uint64_t tag, hits, seen;
 	int64_t ends_us; /* -1: when it is cleared */
 };
@@ -82,11 +82,41 @@ static void drop_expired(struct rules *rules, int64_t now_us)
 	}
 }
 
+bool gateway_rules_for_models(uint32_t action)
+{
+	return action == TRITONE_GATEWAY_WRONG_CONTENT || action == TRITONE_GATEWAY_WRONG_USAGE ||
+	       action == TRITONE_GATEWAY_WRONG_TOOL || action == TRITONE_GATEWAY_WRONG_ARGUMENTS ||
+	       action == TRITONE_GATEWAY_TOO_LONG || action == TRITONE_GATEWAY_KEY ||
+	       action == TRITONE_GATEWAY_BROKEN_STREAM;
+}
+
 static bool known_action(uint32_t action)
 {
 	return action == TRITONE_GATEWAY_ANSWER || action == TRITONE_GATEWAY_DELAY || action == TRITONE_GATEWAY_HANG ||
 	       action == TRITONE_GATEWAY_RESET || action == TRITONE_GATEWAY_MALFORMED ||
-	       action == TRITONE_GATEWAY_TRUNCATED;
+	       action == TRITONE_GATEWAY_TRUNCATED || action == TRITONE_GATEWAY_SLOW ||
+	       gateway_rules_for_models(action);
+}
+
+/* The text of a rule; NULL: it has none, or its plugin knows of none. */
+static const char *text_of(const struct tritone_gateway_rule *rule)
+{
+	return rule->struct_size >= offsetof(struct tritone_gateway_rule, text) + sizeof rule->text ? rule->text : NULL;
+}
+
+static int check_text(const struct tritone_gateway_rule *rule, struct error *err)
+{
+	const char *text = text_of(rule), *c;
+
+	if (rule->action == TRITONE_GATEWAY_KEY && (!text || !*text))
+		return error_set(err, EINVAL, "gateway rule %s: needs the key that is accepted", rule->key);
+	if (text && strlen(text) >= RULES_TEXT_SIZE)
+		return error_set(
+		    err, EINVAL, "gateway rule %s: its text is over %d bytes", rule->key, RULES_TEXT_SIZE - 1);
+	for (c = text; c && *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return error_set(err, EINVAL, "gateway rule %s: its text holds a control character", rule->key);
+	return 0;
 }
 
 static int check(const struct tritone_gateway_rule *rule, struct error *err)
@@ -111,7 +141,8 @@ static int check(const struct tritone_gateway_rule *rule, struct error *err)
 	    (rule->retry_after_ms < -1 || rule->retry_after_ms > DURATION_MAX))
 		return error_set(err, EINVAL, "gateway rule %s: retry_after_ms is %lld, expected -1 (none) or more",
 		    rule->key, (long long)rule->retry_after_ms);
-	if (rule->action == TRITONE_GATEWAY_DELAY && (rule->delay_ms < 0 || rule->delay_ms > DURATION_MAX))
+	if ((rule->action == TRITONE_GATEWAY_DELAY || rule->action == TRITONE_GATEWAY_SLOW) &&
+	    (rule->delay_ms < 0 || rule->delay_ms > DURATION_MAX))
 		return error_set(err, EINVAL, "gateway rule %s: delay_ms is %lld, expected 0 to a year", rule->key,
 		    (long long)rule->delay_ms);
 	if (!(rule->probability >= 0 && rule->probability <= 1))
@@ -120,7 +151,7 @@ static int check(const struct tritone_gateway_rule *rule, struct error *err)
 	if (rule->lifetime_ms < 0 || rule->lifetime_ms > DURATION_MAX)
 		return error_set(err, EINVAL, "gateway rule %s: lifetime_ms is %lld, expected 0 (none) to a year",
 		    rule->key, (long long)rule->lifetime_ms);
-	return 0;
+	return check_text(rule, err);
 }
 
 int gateway_rules_set(struct rules *rules, const struct tritone_gateway_rule *rule, uint64_t tag, int64_t now_us,
@@ -142,6 +173,9 @@ int gateway_rules_set(struct rules *rules, const struct tritone_gateway_rule *ru
 	memcpy(&fresh->rule, rule, sizeof fresh->rule < rule->struct_size ? sizeof fresh->rule : rule->struct_size);
 	memcpy(fresh->key, rule->key, strlen(rule->key));
 	memcpy(fresh->target, rule->target, strlen(rule->target));
+	if (text_of(rule))
+		memcpy(fresh->text, text_of(rule), strlen(text_of(rule)));
+	fresh->rule.text = fresh->text;
 	fresh->rule.key = fresh->key;
 	fresh->rule.target = fresh->target;
 	fresh->tag = tag;
@@ -211,17 +245,36 @@ static bool acts(const struct rules *rules, struct rule *rule)
 	return true;
 }
 
+static bool concerns(const struct rule *rule, const struct rules_shown *shown)
+{
+	if (strcmp(rule->target, shown->target) != 0 && !(shown->provider && !strcmp(rule->target, "*")))
+		return false;
+	switch (rule->rule.action) {
+	case TRITONE_GATEWAY_WRONG_CONTENT:
+	case TRITONE_GATEWAY_WRONG_TOOL:
+	case TRITONE_GATEWAY_WRONG_ARGUMENTS:
+		return shown->talks;
+	case TRITONE_GATEWAY_WRONG_USAGE:
+	case TRITONE_GATEWAY_TOO_LONG:
+		return shown->spends;
+	case TRITONE_GATEWAY_BROKEN_STREAM:
+		return shown->talks && shown->stream;
+	case TRITONE_GATEWAY_KEY:
+		return shown->provider && strcmp(shown->api_key, rule->text) != 0;
+	default:
+		return true;
+	}
+}
+
 void gateway_rules_judge(
-    struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict)
+    struct rules *rules, const struct rules_shown *shown, int64_t now_us, struct verdict *ret_verdict)
 {
 	struct verdict v = {.retry_after_ms = -1, .until_us = -1};
 	struct rule *rule;
 
 	drop_expired(rules, now_us);
 	for (rule = rules->first; rule && !v.action; rule = rule->next) {
-		if (strcmp(rule->target, target) != 0 && !(provider && !strcmp(rule->target, "*")))
-			continue;
-		if (!acts(rules, rule))
+		if (!concerns(rule, shown) || !acts(rules, rule))
 			continue;
 		if (rule->rule.action == TRITONE_GATEWAY_DELAY) {
 			if (rule->rule.delay_ms > v.delay_ms) {
@@ -232,8 +285,10 @@ void gateway_rules_judge(
 			v.action = rule->rule.action;
 			v.status = rule->rule.status;
 			v.retry_after_ms = rule->rule.action == TRITONE_GATEWAY_ANSWER ? rule->rule.retry_after_ms : -1;
+			v.pace_ms = rule->rule.action == TRITONE_GATEWAY_SLOW ? rule->rule.delay_ms : 0;
 			v.until_us = rule->ends_us;
 			v.tag = rule->tag;
+			memcpy(v.text, rule->text, sizeof v.text);
 		}
 		memcpy(v.key, rule->key, sizeof v.key);
 	}

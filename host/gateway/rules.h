@@ -15,7 +15,8 @@
 #include "tritone/fault.h"
 #include "wal/error.h"
 
-#define RULES_KEY_SIZE 64 /* bytes, with the final NUL */
+#define RULES_KEY_SIZE  64  /* bytes, with the final NUL */
+#define RULES_TEXT_SIZE 256 /* the same */
 
 struct rules;
 
@@ -26,8 +27,20 @@ struct verdict {
 	int64_t retry_after_ms;   /* -1: none */
 	int64_t until_us;         /* HANG: when it ends by itself; -1: when it is cleared */
 	int64_t delay_ms;         /* before the action; 0: none */
+	int64_t pace_ms;          /* SLOW: between the pieces */
 	uint64_t tag, delay_tag;  /* of the rule that acts, and of the one that delays; 0: none */
 	char key[RULES_KEY_SIZE]; /* of the rule that acts (or else delays), "" if none */
+	char text[RULES_TEXT_SIZE];
+};
+
+/* What rules may want to know of a request. */
+struct rules_shown {
+	const char *target;
+	bool provider; /* not a sink */
+	bool spends;   /* it is for a model, well-formed, and its answer tells of tokens */
+	bool talks;    /* and a model says something */
+	bool stream;   /* as a stream */
+	const char *api_key;
 };
 
 int gateway_rules_create(struct rules **ret_rules, uint64_t seed, struct error *err);
@@ -43,8 +56,11 @@ int gateway_rules_hits(
 /* Returns the tag of what was cleared, or 0. */
 uint64_t gateway_rules_clear(struct rules *rules, const char *key);
 
-/* Shows one request to the rules. */
+/* Shows one request to the rules. One that a rule cannot act on (no stream to be broken off, the right key) is not seen
+ * by it. */
 void gateway_rules_judge(
-    struct rules *rules, const char *target, bool provider, int64_t now_us, struct verdict *ret_verdict);
+    struct rules *rules, const struct rules_shown *shown, int64_t now_us, struct verdict *ret_verdict);
+/* Whether the action is one for models only. */
+bool gateway_rules_for_models(uint32_t action);
 
 #endif

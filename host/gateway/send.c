@@ -1,27 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handing an answer to the HTTP server: whole, or broken off half way; with its length, or as a stream of events. */
+/* Handing an answer to the HTTP server: whole, or broken off half way; at once, or piece by piece; with its length, or
+ * as a stream of events. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/internal.h"
 
+#define PIECES 8 /* of a body that is no stream */
+
 struct sender {
+	struct request *request; /* the response is never read once that is gone */
 	struct reply reply;
-	size_t size; /* so much of the body is sent */
-	bool whole;  /* the body ends there; otherwise it breaks off */
+	size_t size;       /* so much of the body is sent */
+	bool whole;        /* the body ends there; otherwise it breaks off */
+	int64_t pace_us;   /* 0: all at once */
+	size_t waited_for; /* the wait before this place is over or has begun; only with a pace */
 };
+
+/* Where the piece ends that `position` lies in. */
+static size_t piece_end(const struct sender *sender, size_t position)
+{
+	const struct reply *reply = &sender->reply;
+	size_t i, piece;
+
+	for (i = 0; i < reply->end_count; i++)
+		if (reply->ends[i] > position)
+			return reply->ends[i] < sender->size ? reply->ends[i] : sender->size;
+	piece = sender->size / PIECES + 1;
+	position += piece - position % piece;
+	return position < sender->size ? position : sender->size;
+}
+
+/* Between two pieces. Returns true when it waits, or when there is nobody left to wait for (*ret_gone). */
+static bool pace(struct sender *sender, size_t position, bool *ret_gone)
+{
+	struct request *request = sender->request;
+	struct gateway *gateway = request->gateway;
+	struct park_slot *slot = &request->slot;
+	bool parked = false;
+
+	pthread_mutex_lock(&gateway->lock);
+	if (sender->waited_for == position) {
+		*ret_gone = slot->why == PARK_GONE || slot->why == PARK_CLOSED;
+		if (slot->why == PARK_CLOSED)
+			request->lost = "the gateway was stopped";
+		if (slot->why == PARK_ENDED) /* the rule: the rest comes at once */
+			sender->pace_us = 0;
+	} else {
+		sender->waited_for = position;
+		parked = park_put(
+		    gateway->park, slot, request->connection, park_now_us() + sender->pace_us, request->verdict.tag);
+		*ret_gone = !parked;
+	}
+	pthread_mutex_unlock(&gateway->lock);
+	return parked || *ret_gone;
+}
 
 static ssize_t sender_read(void *arg, uint64_t position, char *buf, size_t size)
 {
-	const struct sender *sender = arg;
-	size_t left;
+	struct sender *sender = arg;
+	size_t from = (size_t)position, left;
+	bool gone = false;
 
-	if (position >= sender->size)
+	if (from >= sender->size)
 		return sender->whole ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
-	left = sender->size - (size_t)position;
+	/* a piece begins where the one before it ends */
+	if (sender->pace_us && from && piece_end(sender, from - 1) == from && pace(sender, from, &gone))
+		return gone ? MHD_CONTENT_READER_END_WITH_ERROR : 0;
+	left = (sender->pace_us ? piece_end(sender, from) : sender->size) - from;
 	if (left > size)
 		left = size;
-	memcpy(buf, sender->reply.body + position, left);
+	memcpy(buf, sender->reply.body + from, left);
+	sender->request->sent_us = park_now_us();
 	return (ssize_t)left;
 }
 
@@ -34,15 +84,17 @@ static void sender_free(void *arg)
 }
 
 /* A stream has no length, and an answer that breaks off announces the whole one. Takes `reply`. */
-static struct MHD_Response *from_sender(struct reply *reply, const struct manner *manner)
+static struct MHD_Response *from_sender(struct request *request, struct reply *reply, const struct manner *manner)
 {
 	struct sender *sender = calloc(1, sizeof *sender);
 	struct MHD_Response *response;
 
 	if (!sender)
 		return NULL;
+	sender->request = request;
 	sender->reply = *reply;
 	sender->whole = !manner->half;
+	sender->pace_us = manner->pace_ms * 1000;
 	sender->size = !manner->half ? reply->size : reply->ends ? reply->ends[reply->end_count / 2] : reply->size / 2;
 	response = MHD_create_response_from_callback(
 	    reply->ends ? MHD_SIZE_UNKNOWN : reply->size, 4096, sender_read, sender, sender_free);
@@ -53,14 +105,14 @@ static struct MHD_Response *from_sender(struct reply *reply, const struct manner
 	return response;
 }
 
-static struct MHD_Response *response_of(struct reply *reply, const struct manner *manner)
+static struct MHD_Response *response_of(struct request *request, struct reply *reply, const struct manner *manner)
 {
 	struct MHD_Response *response;
 
 	if (!reply->body)
 		return NULL;
-	if (reply->ends || manner->half)
-		return from_sender(reply, manner);
+	if (reply->ends || manner->half || manner->pace_ms)
+		return from_sender(request, reply, manner);
 	response = MHD_create_response_from_buffer(reply->size, reply->body, MHD_RESPMEM_MUST_FREE);
 	if (response)
 		reply->body = NULL;
@@ -76,7 +128,7 @@ enum MHD_Result send_reply(struct request *request, struct reply reply, const st
 	request->status = reply.status;
 	request->tokens = manner->half ? 0 : reply.tokens;
 	request->retry_after_ms = manner->retry_after_ms;
-	response = response_of(&reply, manner);
+	response = response_of(request, &reply, manner);
 	if (!response) {
 		reply_free(&reply);
 		request->status = 0;

@@ -317,10 +317,13 @@ int service_targets(struct service_client *client, uint32_t kind, tritone_target
 
 int service_gateway_rule(struct service_client *client, const struct tritone_gateway_rule *rule, struct error *err)
 {
+	/* a plugin of the ABI's first version has none */
+	const size_t known = offsetof(struct tritone_gateway_rule, text) + sizeof rule->text;
+	const char *text = rule->struct_size >= known && rule->text && *rule->text ? rule->text : NULL;
 	msgpack_sbuffer request;
 	msgpack_packer pk;
 
-	begin(client, &pk, &request, "gateway_rule", 10);
+	begin(client, &pk, &request, "gateway_rule", text ? 11 : 10);
 	frame_put_str(&pk, "key", rule->key);
 	frame_put_str(&pk, "target", rule->target);
 	frame_put_uint(&pk, "action", rule->action);
@@ -331,6 +334,8 @@ int service_gateway_rule(struct service_client *client, const struct tritone_gat
 	frame_put_uint(&pk, "count", rule->count);
 	frame_put_double(&pk, "probability", rule->probability);
 	frame_put_int(&pk, "lifetime_ms", rule->lifetime_ms);
+	if (text)
+		frame_put_str(&pk, "text", text);
 	return end_plain(client, &request, err);
 }
 

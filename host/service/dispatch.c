@@ -177,12 +177,15 @@ static int targets(
 static int gateway_rule(
     const struct service_backend *backend, const msgpack_object *request, msgpack_sbuffer *reply, struct error *err)
 {
-	char key[SERVICE_KEY_SIZE], target[SERVICE_TARGET_SIZE];
+	char key[SERVICE_KEY_SIZE], target[SERVICE_TARGET_SIZE], text[TRITONE_TEXT_SIZE];
 	struct tritone_gateway_rule rule = {
 	    .struct_size = sizeof rule, .key = key, .target = target, .retry_after_ms = -1};
 
 	if (!backend->gateway_rule)
 		return missing(err, "gateway", backend->missing_gateway);
+	if (frame_get(request, "text") && need_str(request, "text", text, sizeof text, err) < 0)
+		return -1;
+	rule.text = frame_get(request, "text") ? text : NULL;
 	if (need_str(request, "key", key, sizeof key, err) < 0 ||
 	    need_str(request, "target", target, sizeof target, err) < 0 ||
 	    get_u32(request, "action", &rule.action, err) < 0 || get_i32(request, "status", &rule.status, err) < 0 ||

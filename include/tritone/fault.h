@@ -126,6 +126,16 @@ enum tritone_gateway_action {
 	TRITONE_GATEWAY_RESET = 0x40,     /* close the connection without an answer */
 	TRITONE_GATEWAY_MALFORMED = 0x50, /* 200 with a body that is not JSON */
 	TRITONE_GATEWAY_TRUNCATED = 0x60, /* 200 with a body that ends half way */
+	/* Newer than the ABI's first version, as is `text`; a host that does not know one refuses it. Those from
+	 * WRONG_CONTENT on are for models, not for sinks. */
+	TRITONE_GATEWAY_SLOW = 0x70,            /* answer as usual, the pieces of the body delay_ms apart */
+	TRITONE_GATEWAY_WRONG_CONTENT = 0x80,   /* the model says `text` (NULL: that it cannot help), calls no tools */
+	TRITONE_GATEWAY_WRONG_USAGE = 0x90,     /* the tokens that the answer tells of cannot be */
+	TRITONE_GATEWAY_WRONG_TOOL = 0xa0,      /* it calls the tool `text` (NULL: one that was not offered) */
+	TRITONE_GATEWAY_WRONG_ARGUMENTS = 0xb0, /* it calls a tool with arguments that are not whole */
+	TRITONE_GATEWAY_TOO_LONG = 0xc0,        /* answer 400: the prompt is longer than the model's context */
+	TRITONE_GATEWAY_KEY = 0xd0,             /* answer 401 to whoever has another API key than `text` */
+	TRITONE_GATEWAY_BROKEN_STREAM = 0xe0,   /* a stream ends half way, with an event that says error */
 };
 
 struct tritone_gateway_rule {
@@ -137,11 +147,12 @@ struct tritone_gateway_rule {
 	int32_t reserved;
 	int64_t retry_after_ms; /* ANSWER: -1 none; sent in seconds with decimals as the providers
 				   do when below one second */
-	int64_t delay_ms;       /* DELAY */
+	int64_t delay_ms;       /* DELAY, SLOW */
 	uint64_t first;         /* leave this many matching requests alone first */
 	uint64_t count;         /* then act on this many; 0: on all */
 	double probability;     /* 0 and 1: always */
 	int64_t lifetime_ms;    /* the rule ends by itself after this; 0: when it is cleared */
+	const char *text;       /* <= 255 bytes, printable; ANSWER: what Retry-After says instead; NULL: none */
 };
 
 enum tritone_call_set {           /* which system calls a rule speaks of; OR them */

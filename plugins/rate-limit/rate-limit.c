@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model provider answers 429, with or without Retry-After. Proven by a 429 that was really sent. */
+#include <stdlib.h>
+
 #include "plugins/gateway.h"
 
 static const struct tritone_param params[] = {
@@ -25,15 +27,34 @@ static const struct tritone_param params[] = {
 	.min = 0.0001,
 	.max = 1,
 	.help = "of each request"},
+    {.name = "says",
+	.type = TRITONE_PARAM_STRING,
+	.fallback = "",
+	.help = "what the Retry-After header says instead, as it is: 'soon', -5, 1e9, a date"},
 };
-enum { PROVIDER, RETRY_AFTER, HEADER, COUNT, PROBABILITY };
+enum { PROVIDER, RETRY_AFTER, HEADER, COUNT, PROBABILITY, SAYS };
+
+/* In milliseconds, as the invariants count a window: -1 where the header says nothing that could be one. */
+static int64_t window(const struct tritone_value *v)
+{
+	const char *says = v[SAYS].string;
+	char *end;
+	long seconds;
+
+	if (!*says)
+		return v[HEADER].integer ? v[RETRY_AFTER].integer : -1;
+	seconds = strtol(says, &end, 10);
+	return *end || seconds < 0 || seconds > 86400 ? -1 : (int64_t)seconds * 1000;
+}
 
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
 	const struct tritone_value *v = call->values;
 	char share[96], header[48] = "no Retry-After";
 
-	if (v[HEADER].integer)
+	if (*v[SAYS].string)
+		snprintf(header, sizeof header, "Retry-After '%.24s'", v[SAYS].string);
+	else if (v[HEADER].integer)
 		snprintf(header, sizeof header, "Retry-After %g s", (double)v[RETRY_AFTER].integer / 1e3);
 	gateway_share((uint64_t)v[COUNT].integer, v[PROBABILITY].number, share, sizeof share);
 	if (gateway_plan(
@@ -51,10 +72,11 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	    .key = rule_key(call, "", key),
 	    .target = call->values[PROVIDER].string,
 	    .status = 429,
-	    .retry_after_ms = call->values[HEADER].integer ? call->values[RETRY_AFTER].integer : -1,
+	    .retry_after_ms = window(call->values),
 	    .count = (uint64_t)call->values[COUNT].integer,
 	    .probability = call->values[PROBABILITY].number,
 	    .lifetime_ms = call->duration_ms,
+	    .text = call->values[SAYS].string,
 	};
 
 	(void)undo;
@@ -75,7 +97,7 @@ static const struct tritone_fault fault = {
     .blast = TRITONE_BLAST_GATEWAY,
     .capabilities = TRITONE_CAP_GATEWAY,
     .name = "rate-limit",
-    .version = "1.0",
+    .version = "1.1",
     .summary = "a model provider answers 429 Too Many Requests",
     .params = params,
     .param_count = sizeof params / sizeof params[0],
