@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -28,16 +29,18 @@ struct worker {
 };
 
 struct shared {
-	_Atomic uint64_t next;  /* offset of the next chunk */
-	_Atomic uint64_t limit; /* offset of the lowest seed that deviates */
+	_Atomic uint64_t next;   /* offset of the next chunk */
+	_Atomic uint64_t limit;  /* offset of the lowest seed that deviates */
+	_Atomic uint64_t cpu_us; /* that all of them have used */
+	_Atomic bool stop;
 	struct worker workers[CAMPAIGN_JOBS_MAX];
 };
 
-static double now_s(void)
+static double now_s(clockid_t id)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(id, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
@@ -116,13 +119,30 @@ static void take(
 
 /* ---- in a worker ---- */
 
+/* May another chunk be begun? The first may. *cpu_s: the processor time that was counted so far. */
+static bool goes_on(struct shared *shared, const struct campaign_options *options, double until_s, double *cpu_s)
+{
+	double used_s = now_s(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t us = (uint64_t)((used_s - *cpu_s) * 1e6);
+	bool first = *cpu_s <= 0;
+
+	*cpu_s = used_s;
+	if (first)
+		return true;
+	if (options->cpu_ms && atomic_fetch_add(&shared->cpu_us, us) + us > options->cpu_ms * 1000)
+		return false;
+	return until_s <= 0 || now_s(CLOCK_MONOTONIC) <= until_s;
+}
+
 static void work(struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s)
 {
 	struct sim_plan plan;
 	struct sim_result result;
 	struct sim *sim;
 	struct error err;
+	double cpu_s = 0;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (sim_create(&sim, options->bug, &err) != 0)
 		_exit(3);
 	me->sum.memory = sim_memory(sim);
@@ -131,10 +151,10 @@ static void work(struct shared *shared, struct worker *me, const struct campaign
 			me->at = atomic_fetch_add(&shared->next, CHUNK);
 			me->end = me->at + CHUNK < options->count ? me->at + CHUNK : options->count;
 			watch_time();
-			if (me->at >= options->count || (until_s > 0 && now_s() > until_s))
+			if (me->at >= options->count || !goes_on(shared, options, until_s, &cpu_s))
 				break;
 		}
-		if (me->at > atomic_load(&shared->limit))
+		if (me->at > atomic_load(&shared->limit) || atomic_load(&shared->stop))
 			break;
 		plan_draw(&plan, options->first + me->at);
 		sim_run(sim, &plan, &result, &me->sum.coverage);
@@ -188,36 +208,55 @@ static struct worker *worker_of(struct shared *shared, unsigned jobs, pid_t pid)
 	return NULL;
 }
 
-static int wait_for_all(
-    struct shared *shared, const struct campaign_options *options, double until_s, struct error *err)
+static int ended(struct shared *shared, struct worker *w, const struct campaign_options *options, double until_s,
+    int status, struct error *err)
 {
-	unsigned running = options->jobs;
+	w->pid = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+		return error_set(err, ENOMEM, "no memory for a simulation");
+	if (!WIFSIGNALED(status))
+		return 0;
+	if (WTERMSIG(status) == SIGKILL)
+		return error_set(err, EINTR, "a process of the simulation was ended from outside");
+	died(shared, w, options, WTERMSIG(status));
+	return begin_worker(shared, w, options, until_s, err);
+}
 
-	while (running > 0) {
-		struct worker *w;
-		int status;
-		pid_t pid = waitpid(-1, &status, 0);
+/* Looks at those that have ended. 1: none is left. */
+static int reap(struct shared *shared, const struct campaign_options *options, double until_s, struct error *err)
+{
+	unsigned running = 0;
+	int status;
+	pid_t pid;
 
-		if (pid < 0 && errno == EINTR)
-			continue;
-		if (pid < 0)
-			return error_set(err, errno, "waiting for the simulation: %s", strerror(errno));
-		w = worker_of(shared, options->jobs, pid);
-		if (!w)
-			continue;
-		running--;
-		if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
-			return error_set(err, ENOMEM, "no memory for a simulation");
-		if (!WIFSIGNALED(status))
-			continue;
-		if (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGKILL)
-			return error_set(err, EINTR, "a process of the simulation was ended from outside");
-		died(shared, w, options, WTERMSIG(status));
-		if (begin_worker(shared, w, options, until_s, err) != 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct worker *w = worker_of(shared, options->jobs, pid);
+
+		if (w && ended(shared, w, options, until_s, status, err) != 0)
 			return -1;
-		running++;
 	}
-	return 0;
+	for (unsigned i = 0; i < options->jobs; i++)
+		running += shared->workers[i].pid > 0;
+	return running == 0;
+}
+
+/* With these signals blocked. */
+static int wait_for_all(struct shared *shared, const struct campaign_options *options, double until_s,
+    const sigset_t *signals, int *ret_interrupted, struct error *err)
+{
+	int r;
+
+	while ((r = reap(shared, options, until_s, err)) == 0) {
+		int number = sigwaitinfo(signals, NULL);
+
+		if (number < 0 || number == SIGCHLD)
+			continue;
+		if (*ret_interrupted)
+			return error_set(err, EINTR, "interrupted again");
+		*ret_interrupted = number;
+		atomic_store(&shared->stop, true);
+	}
+	return r < 0 ? -1 : 0;
 }
 
 static void merge(struct campaign *all, const struct campaign *one)
@@ -256,27 +295,34 @@ static double children_cpu_s(void)
 
 int campaign_run(struct campaign *campaign, const struct campaign_options *options, struct error *err)
 {
-	double from_s = now_s(), cpu_s = children_cpu_s();
+	double from_s = now_s(CLOCK_MONOTONIC), cpu_s = children_cpu_s();
 	double until_s = options->budget_ms ? from_s + (double)options->budget_ms / 1e3 : 0;
 	struct shared *shared;
+	sigset_t signals, before;
 	int r = 0;
 
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGCHLD);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
 	memset(campaign, 0, sizeof *campaign);
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return error_set(err, errno, "memory for the simulation: %s", strerror(errno));
 	atomic_store(&shared->limit, UINT64_MAX);
 	fflush(NULL);
+	sigprocmask(SIG_BLOCK, &signals, &before);
 	for (unsigned i = 0; r == 0 && i < options->jobs; i++)
 		r = begin_worker(shared, &shared->workers[i], options, until_s, err);
 	if (r == 0)
-		r = wait_for_all(shared, options, until_s, err);
+		r = wait_for_all(shared, options, until_s, &signals, &campaign->interrupted, err);
 	for (unsigned i = 0; i < options->jobs; i++) {
-		if (r != 0 && shared->workers[i].pid > 0)
-			kill(shared->workers[i].pid, SIGKILL);
+		if (r != 0 && shared->workers[i].pid > 0 && kill(shared->workers[i].pid, SIGKILL) == 0)
+			waitpid(shared->workers[i].pid, NULL, 0);
 		merge(campaign, &shared->workers[i].sum);
 	}
-	campaign->wall_s = now_s() - from_s;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	campaign->wall_s = now_s(CLOCK_MONOTONIC) - from_s;
 	campaign->cpu_s = children_cpu_s() - cpu_s;
 	munmap(shared, sizeof *shared);
 	return r;

@@ -15,6 +15,7 @@ struct campaign_options {
 	const char *bug;
 	uint64_t first, count; /* seeds first, first + 1, ... */
 	uint64_t budget_ms;    /* 0: until all seeds were run */
+	uint64_t cpu_ms;       /* the same, of processor time, all processes together */
 	unsigned jobs;
 	/* A check's number, or -1. With one the campaign ends at the lowest seed that violates it, and what other checks find
 	 * is only counted. */
@@ -33,12 +34,14 @@ struct campaign {
 	uint64_t trace;                /* of all seeds, whichever order they were run in */
 	uint64_t by_check[SIM_CHECKS]; /* seeds */
 	double wall_s, cpu_s;
-	size_t memory; /* of one process */
+	int interrupted; /* 0, or the signal (SIGINT, SIGTERM) at which it ended early */
+	size_t memory;   /* of one process */
 	struct coverage coverage;
 	uint32_t found_count; /* in the order of the seeds; the lowest are kept */
 	struct campaign_found found[CAMPAIGN_FOUND_MAX];
 };
 
+/* SIGINT and SIGTERM end it after the seeds that are being run; a second one at once (EINTR). */
 int campaign_run(struct campaign *campaign, const struct campaign_options *options, struct error *err);
 
 /* One plan in a process of its own: which checks it violates, and how many events it took. */

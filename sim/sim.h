@@ -23,12 +23,13 @@ struct sim_simulate {
 	const char *bug;       /* NULL: none. With one it ends at the first seed that deviates */
 	uint64_t first, count; /* seeds first, first + 1, ... */
 	uint64_t budget_ms;    /* 0: until all of them were run */
+	uint64_t cpu_ms;       /* the same, of processor time, all processes together */
 	unsigned jobs;
 	const char *output; /* directory for shrunk schedules; "": here */
 	bool no_shrink, verbose;
 };
-/* Prints its figures and findings on standard output; returns the exit status, or -1 when it could not be run (EINVAL: there
- * is no such bug). */
+/* Prints its figures and findings on standard output; returns the exit status, 128 + the signal when it was interrupted, or -1 when
+ * it could not be run (EINVAL: there is no such bug). */
 int sim_simulate(const struct sim_simulate *options, struct error *err);
 
 struct sim_replay {

@@ -88,29 +88,30 @@ static void tell(struct aim *aim, const struct sim_plan *plan)
 static int shrink_found(const struct sim_simulate *s, const struct campaign_found *found, struct error *err)
 {
 	struct aim aim = {.bug = s->bug, .check = check_of(found->checks, s->bug), .apart = found->signal != 0};
+	const char *with = s->bug ? " --bug " : "", *bug = s->bug ? s->bug : "";
 	struct shrink_figures figures;
 	struct sim_plan plan;
+	struct error why;
 	char path[4096];
-	int r = -1;
 
 	if (sim_create(&aim.sim, s->bug, err) != 0)
 		return -1;
 	plan_draw(&plan, found->seed);
 	shrink(&plan, violates, &aim, &figures);
-	snprintf(path, sizeof path, "%s%s%" PRIu64 ".min.json", s->output, *s->output ? "/" : "", found->seed);
-	if (schedule_write(&plan, s->bug, check_name(aim.check), path, err) != 0)
-		goto out;
 	printf("seed %" PRIu64 " deviated %s; shrunk from %" PRIu64 " events, %u faults and %u tasks to %" PRIu64
 	       " events, %u faults and %u tasks in %u runs\n",
 	    found->seed, check_name(aim.check), figures.events_before, figures.faults_before, figures.tasks_before,
 	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs);
 	tell(&aim, &plan);
-	printf("reproduce: tritone replay --seed %" PRIu64 "%s%s --schedule %s\n", found->seed, s->bug ? " --bug " : "",
-	    s->bug ? s->bug : "", path);
-	r = 0;
-out:
+	snprintf(path, sizeof path, "%s%s%" PRIu64 ".min.json", s->output, *s->output ? "/" : "", found->seed);
+	if (schedule_write(&plan, s->bug, check_name(aim.check), path, &why) == 0)
+		printf(
+		    "reproduce: tritone replay --seed %" PRIu64 "%s%s --schedule %s\n", found->seed, with, bug, path);
+	else
+		printf("the schedule could not be kept: %s\n", why.text);
+	printf("reproduce all of it: tritone replay --seed %" PRIu64 "%s%s\n", found->seed, with, bug);
 	sim_destroy(aim.sim);
-	return r;
+	return 0;
 }
 
 /* ---- the report ---- */
@@ -155,6 +156,7 @@ int sim_simulate(const struct sim_simulate *s, struct error *err)
 	    .first = s->first,
 	    .count = s->count,
 	    .budget_ms = s->budget_ms,
+	    .cpu_ms = s->cpu_ms,
 	    .jobs = s->jobs,
 	    .aim = aim_of(s->bug)};
 	struct sim *sim;
@@ -165,18 +167,23 @@ int sim_simulate(const struct sim_simulate *s, struct error *err)
 	printf("seeds from %" PRIu64 "\n", s->first);
 	if (campaign_run(&c, &options, err) != 0)
 		return -1;
+	if (c.interrupted)
+		printf("interrupted: what was run until then\n");
 	report(s, &c);
 	for (uint32_t i = 0; i < c.found_count; i++) {
 		const struct campaign_found *found = &c.found[i];
 
-		if (!s->no_shrink && i < SHRINK_MAX) {
+		if (!s->no_shrink && !c.interrupted && i < SHRINK_MAX) {
 			if (shrink_found(s, found, err) != 0)
 				return -1;
 		} else {
-			printf("seed %" PRIu64 " deviated %s: %s\n", found->seed,
-			    check_name(check_of(found->checks, s->bug)), found->text);
+			printf("seed %" PRIu64 " deviated %s: %s\nreproduce: tritone replay --seed %" PRIu64 "%s%s\n",
+			    found->seed, check_name(check_of(found->checks, s->bug)), found->text, found->seed,
+			    s->bug ? " --bug " : "", s->bug ? s->bug : "");
 		}
 	}
+	if (c.interrupted)
+		return 128 + c.interrupted;
 	if (c.deviated)
 		return SIM_DEVIATED;
 	return c.seeds && coverage_any(&c.coverage) ? SIM_HELD : SIM_VACUOUS;

@@ -302,6 +302,12 @@ static void test_a_failure_that_nobody_heard_of(void **state)
 	SAY(s, 100, AGENT, OK, .task = "b", .actor = "b"); /* and dies all the same */
 	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
 	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->ops[1].attempt = 1; /* another attempt at the task tells nothing of it */
+	s->ops[death].attempt = 2;
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[1].attempt = 2;
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->ops[1].attempt = 0;
 	s->count = 3;
 	SAY(s, 100, AGENT, OK, .task = "b", .actor = "b");
 	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
@@ -312,6 +318,13 @@ static void test_a_failure_that_nobody_heard_of(void **state)
 	s->count--;
 	SAY(s, 850, CALL, FAIL, .task = "a", .actor = "claude", .status = 500); /* now there are three */
 	SAY(s, 1300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+	s->count = 3; /* a throttle between changes nothing of that */
+	SAY(s, 50, CALL, FAIL, .task = "a", .actor = "claude", .status = 429, .number = 0);
+	SAY(s, 100, AGENT, OK, .task = "b", .actor = "b");
+	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[4].task = "c";
 	expect(JUDGE("bounded-effort"), DEVIATED);
 	trial = open_and_try(f);
 	ENDS(f, 1100, FAIL, trial, .status = 500, .task = "b"); /* open again, if that was told */

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,30 @@ static void campaigns_do_not_depend_on_their_processes(void **state)
 	assert_memory_equal(&one.coverage, &two.coverage, sizeof one.coverage);
 }
 
+/* A budget ends it without a word; a signal ends it with what was run until then. */
+static void campaigns_end_early(void **state)
+{
+	struct campaign_options options = {.first = 1, .count = UINT64_C(1) << 40, .jobs = 2, .aim = -1, .cpu_ms = 20};
+	static struct campaign c;
+	sigset_t interrupt, before;
+	struct error err;
+
+	(void)state;
+	if (campaign_run(&c, &options, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_true(c.seeds > 0 && c.events > 0 && c.interrupted == 0);
+	options.cpu_ms = 0;
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupt, &before);
+	raise(SIGINT); /* taken by the campaign */
+	if (campaign_run(&c, &options, &err) != 0)
+		fail_msg("%s", err.text);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	assert_int_equal(c.interrupted, SIGINT);
+	assert_int_equal(c.deviated, 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +327,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_violation_stays_one, setup, teardown),
 	    cmocka_unit_test(campaigns_do_not_depend_on_their_processes),
+	    cmocka_unit_test(campaigns_end_early),
 	};
 
 	schedules = argv + 1;

@@ -150,13 +150,15 @@ static void well(struct breaker *b, const struct op *op, uint64_t begun_us)
 {
 	bool trial = is_trial(b, op);
 
-	b->failures = b->unheard = b->recent_count = 0;
+	b->failures = b->unheard = 0;
 	if (trial || begun_us >= b->doubt_until_us)
 		b->doubt_until_us = 0;
 	if (trial)
 		b->tripped_at = OP_NONE;
 	else if (op->type == OP_OK)
 		doubt(b);
+	if (b->tripped_at == OP_NONE)
+		b->recent_count = 0; /* else whoever saw what has opened it may still die */
 }
 
 static void note_failure(struct breaker *b, const struct op *op)
@@ -215,7 +217,8 @@ static void note_caller(
 	for (i = 0; i < b->recent_count; i++) {
 		const struct op *failure = &view->ops[b->recent[i]];
 
-		if (strcmp(failure->task, op->task) != 0)
+		if (strcmp(failure->task, op->task) != 0 ||
+		    (failure->attempt && op->attempt && failure->attempt != op->attempt))
 			b->recent[kept++] = b->recent[i];
 		else if (op->kind == OP_AGENT && op->time_us <= failure->time_us + config->throttle_grace_us)
 			take_back(b, failure->index, config);

@@ -20,7 +20,7 @@ struct provider_state {
 	bool failed;              /* one did, and none has succeeded that its breaker let pass after that */
 	uint64_t failed_us;       /* when, last */
 	uint64_t well_us;         /* since when it has not: news that may take the grace */
-	const char *well_by;      /* the task whose call has shown it, or NULL */
+	const struct op *well_by; /* the end of the call that has shown it, or NULL */
 };
 
 /* A 429 of which it is not known yet whether anybody lived to tell of it. */
@@ -219,18 +219,24 @@ static void wait_again(struct cascade *cascade, uint64_t now_us, const struct ch
 			later(&cascade->places[i].failed_until_us, now_us + cascade->places[i].reason_us);
 }
 
-/* Of that a provider is well again, too. */
-static void forget_well(struct cascade *cascade, const char *task, uint64_t now_us, const struct check_config *config)
+/* Of one task, and of one attempt at it as far as that is known. */
+static bool same_caller(const struct op *a, const struct op *b)
+{
+	return !strcmp(a->task, b->task) && (!a->attempt || !b->attempt || a->attempt == b->attempt);
+}
+
+/* Of that a provider is well again, too. `death` is the caller's or the system's. */
+static void forget_well(struct cascade *cascade, const struct op *death, const struct check_config *config)
 {
 	size_t i;
 
 	for (i = 0; i < config->provider_count; i++) {
 		struct provider_state *p = &cascade->providers[i];
 
-		if (!p->well_by || (task && strcmp(p->well_by, task) != 0))
+		if (!p->well_by || (death->kind == OP_AGENT && !same_caller(p->well_by, death)))
 			continue;
 		p->well_by = NULL;
-		if (now_us > p->well_us + config->throttle_grace_us)
+		if (death->time_us > p->well_us + config->throttle_grace_us)
 			continue;
 		p->failed = true;
 		p->well_us = 0;
@@ -238,12 +244,12 @@ static void forget_well(struct cascade *cascade, const char *task, uint64_t now_
 }
 
 /* Who goes on has told of what it was answered. */
-static void told(struct cascade *cascade, const char *task, const struct check_config *config)
+static void told(struct cascade *cascade, const struct op *call, const struct check_config *config)
 {
 	size_t i;
 
 	for (i = 0; i < config->provider_count; i++)
-		if (cascade->providers[i].well_by && !strcmp(cascade->providers[i].well_by, task))
+		if (cascade->providers[i].well_by && same_caller(cascade->providers[i].well_by, call))
 			cascade->providers[i].well_by = NULL;
 }
 
@@ -252,13 +258,13 @@ static void note_life(struct cascade *cascade, const struct op *op, const struct
 {
 	if (op->kind == OP_AGENT && op->type == OP_OK && op->task[0]) {
 		forget(cascade, op->task);
-		forget_well(cascade, op->task, op->time_us, config);
+		forget_well(cascade, op, config);
 	}
 	if (op->kind != OP_SYSTEM)
 		return;
 	if (op->type == OP_INFO) {
 		forget(cascade, NULL);
-		forget_well(cascade, NULL, op->time_us, config);
+		forget_well(cascade, op, config);
 	}
 	if (op->type == OP_OK && cascade->down)
 		wait_again(cascade, op->time_us, config);
@@ -379,7 +385,7 @@ static void judge_call(struct cascade *cascade, size_t provider, const struct op
 	struct provider_state *p = &cascade->providers[provider];
 
 	if (op->type == OP_INVOKE) {
-		told(cascade, op->task, config);
+		told(cascade, op, config);
 		settle(cascade, op->time_us, provider, config, result);
 		judge_window(p, op, config, result);
 		judge_order(cascade, provider, op, config, result);
@@ -397,7 +403,7 @@ static void judge_call(struct cascade *cascade, size_t provider, const struct op
 	} else if (p->failed && begun_us >= p->failed_us + config->breaker_reset_us) {
 		p->failed = false;
 		p->well_us = op->time_us;
-		p->well_by = op->task;
+		p->well_by = op;
 	}
 }
 

@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tritone simulate: many seeds of the reference orchestrator in virtual time; what deviates is shrunk. */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/options.h"
 #include "cli/verb.h"
 #include "sim/sim.h"
 #include "spec/spec.h"
 
-#define JOBS_MAX 64u
+#define JOBS_MAX  64u
+#define COUNT_MAX (UINT64_C(1) << 40)
 
 static const struct option long_options[] = {
     {"seeds", required_argument, NULL, 's'},
     {"count", required_argument, NULL, 'n'},
     {"budget", required_argument, NULL, 't'},
+    {"cpu", required_argument, NULL, 'c'},
     {"jobs", required_argument, NULL, 'j'},
     {"bug", required_argument, NULL, 'b'},
     {"output", required_argument, NULL, 'o'},
@@ -36,13 +41,15 @@ static int help(void)
 	      "  --seeds A..B        these; or one number or word (a commit id), from which on --count seeds are run\n"
 	      "  -n, --count N       so many seeds (1000)\n"
 	      "      --budget TIME   as many as fit, e.g. 5m\n"
+	      "      --cpu TIME      as many as fit into so much processor time, all processes together\n"
 	      "  -j, --jobs N        processes (1)\n"
 	      "      --bug NAME      with a seeded bug (`conductor bugs`); ends at the first seed that deviates\n"
 	      "  -o, --output DIR    where shrunk schedules go (.)\n"
 	      "      --no-shrink     only say which seeds deviate\n"
-	      "  -v, --verbose       each seed's plan, and what was never exercised\n\n"
-	      "Ends with 0 when all held, 1 when a seed deviated, 4 when nothing was exercised. See "
-	      "tritone-simulate(1).\n",
+	      "  -v, --verbose       names what was never exercised\n\n"
+	      "Ends with 0 when all held, 1 when a seed deviated, 2 when it could not be run, 4 when nothing was "
+	      "exercised, "
+	      "130 or 143\nafter a signal (with the figures until then). See tritone-simulate(1).\n",
 	    stdout);
 	return 0;
 }
@@ -53,19 +60,21 @@ static int help(void)
 static int parse_seeds(struct sim_simulate *o, const char *text)
 {
 	const char *dots = strstr(text, "..");
+	uint64_t last;
 	char *end;
 
 	if (!dots) {
 		o->first = cli_seed(text);
-		return 0;
+		return *text ? 0 : -1;
 	}
+	errno = 0;
 	o->first = strtoull(text, &end, 0);
-	if (end != dots)
+	if (!isdigit((unsigned char)text[0]) || end != dots)
 		return -1;
-	o->count = strtoull(dots + 2, &end, 0);
-	if (*end || end == dots + 2 || o->count < o->first)
+	last = strtoull(dots + 2, &end, 0);
+	if (!isdigit((unsigned char)dots[2]) || *end || errno || last < o->first || last - o->first >= COUNT_MAX)
 		return -1;
-	o->count = o->count - o->first + 1;
+	o->count = last - o->first + 1;
 	return 0;
 }
 
@@ -73,16 +82,43 @@ static int parse_number(const char *text, uint64_t max, uint64_t *ret)
 {
 	char *end;
 
+	errno = 0;
 	*ret = strtoull(text, &end, 10);
-	return *text < '0' || *text > '9' || *end || *ret == 0 || *ret > max ? -1 : 0;
+	return errno || *text < '0' || *text > '9' || *end || *ret == 0 || *ret > max ? -1 : 0;
+}
+
+/* --budget, --cpu */
+static int parse_time(const char *text, uint64_t *ret_ms)
+{
+	struct error err;
+	int64_t ms;
+
+	if (spec_duration(text, &ms, &err) != 0 || ms <= 0)
+		return -1;
+	*ret_ms = (uint64_t)ms;
+	return 0;
+}
+
+/* Better before the first seed than after the last. */
+static int check_output(const char *dir)
+{
+	struct stat st;
+
+	if (!*dir)
+		return 0;
+	if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (access(dir, W_OK | X_OK) == 0)
+		return 0;
+	fprintf(stderr, "tritone simulate: --output %s: %s\n", dir, strerror(errno));
+	return -1;
 }
 
 int verb_simulate(int argc, char **argv)
 {
 	struct sim_simulate s = {.count = 1000, .jobs = 1, .output = ""};
 	const char *seeds = NULL;
-	uint64_t number;
-	int64_t budget_ms;
+	uint64_t number, counted = 0;
 	struct error err;
 	int c, status;
 
@@ -92,14 +128,16 @@ int verb_simulate(int argc, char **argv)
 			seeds = optarg;
 			break;
 		case 'n':
-			if (parse_number(optarg, UINT64_C(1) << 40, &s.count))
+			if (parse_number(optarg, COUNT_MAX, &counted))
 				return cli_usage("simulate", "--count %s: expected a whole number", optarg);
 			break;
 		case 't':
-			if (spec_duration(optarg, &budget_ms, &err) != 0 || budget_ms <= 0)
+			if (parse_time(optarg, &s.budget_ms))
 				return cli_usage("simulate", "--budget %s: expected a duration, e.g. 5m", optarg);
-			s.budget_ms = (uint64_t)budget_ms;
-			s.count = UINT64_C(1) << 40;
+			break;
+		case 'c':
+			if (parse_time(optarg, &s.cpu_ms))
+				return cli_usage("simulate", "--cpu %s: expected a duration, e.g. 5m", optarg);
 			break;
 		case 'j':
 			if (parse_number(optarg, JOBS_MAX, &number))
@@ -126,13 +164,21 @@ int verb_simulate(int argc, char **argv)
 	}
 	if (optind < argc)
 		return cli_usage("simulate", "unexpected '%s'", argv[optind]);
+	if (s.budget_ms || s.cpu_ms)
+		s.count = COUNT_MAX;
+	if (counted)
+		s.count = counted;
 	if (seeds && parse_seeds(&s, seeds))
 		return cli_usage("simulate", "--seeds %s: expected A..B, a number or a word", seeds);
 	if (!seeds)
 		s.first = cli_seed(NULL);
+	if (counted && seeds && strstr(seeds, ".."))
+		return cli_usage("simulate", "--count goes with the first seed only, not with --seeds A..B");
+	if (check_output(s.output) != 0)
+		return 2;
 	status = sim_simulate(&s, &err);
 	if (status >= 0)
 		return status;
 	fprintf(stderr, "tritone simulate: %s\n", err.text);
-	return err.code == EINVAL ? 2 : 5;
+	return 2;
 }
