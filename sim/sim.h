@@ -65,7 +65,7 @@ void sim_destroy(struct sim *sim);
 /* Bytes that a seed may use, all taken at the beginning. */
 size_t sim_memory(const struct sim *sim);
 
-/* Runs a seed, with the plan that it stands for, or with `plan`. Never allocates. */
+/* Runs a seed by its plan. What happens in it allocates nothing; the checkers take a few blocks to judge it. */
 void sim_run(struct sim *sim, const struct sim_plan *plan, struct sim_result *result, struct coverage *coverage);
 /* One operation of the last run, as a line. */
 void sim_operation(const struct sim *sim, uint64_t index, char *buf, size_t size);
