@@ -17,6 +17,7 @@
 #include "skip.h"
 #include "system/copytree.h"
 #include "system/keeper.h"
+#include "system/metrics.h"
 #include "system/pathglob.h"
 #include "system/system.h"
 
@@ -623,6 +624,40 @@ static void test_no_filter_no_rule(void **state)
 	assert_int_equal(system_rule_clear(fixture->system, "full", &err), 0);
 }
 
+static void test_metrics(void **state)
+{
+	static const char text[] = "# HELP ok tasks\n# TYPE ok gauge\nok_total 3\n"
+				   "ok{queue=\"a,b\",zone=\"x\"} 0.95 1700000000\nok{queue=\"b\"} 0.5\nbad NaN\n";
+	static const struct {
+		const char *condition;
+		bool found, holds;
+	} rows[] = {
+	    {"ok >= 0.9", true, true},
+	    {"ok{queue=\"b\"} >= 0.9", true, false},
+	    {"ok{zone=\"x\", queue=\"a,b\"} == 0.95", true, true},
+	    {"ok{queue=\"c\"} > 0", false, false},
+	    {"ok{queue=\"\"} > 0", false, false},
+	    {"ok_total != 3", true, false},
+	    {"ok_total < 4", true, true},
+	    {"o > 0", false, false},
+	};
+	static const char *const wrong[] = {"", "ok", "ok >", "ok > many", "ok{a=\"b\" > 3", "> 3", "ok => 3"};
+	struct metrics_condition condition;
+	struct error err;
+	double value;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+		assert_int_equal(metrics_condition(&condition, rows[i].condition, &err), 0);
+		assert_int_equal(metrics_find(text, &condition, &value), rows[i].found);
+		if (rows[i].found)
+			assert_int_equal(metrics_holds(&condition, value), rows[i].holds);
+	}
+	for (i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		assert_int_equal(metrics_condition(&condition, wrong[i], &err), -1);
+}
+
 static void test_globs(void **state)
 {
 	char text[64];
@@ -675,6 +710,7 @@ int main(int argc, char **argv)
 	    SYSTEM_TEST(test_kill_at_a_point_counts_and_restarts),
 	    SYSTEM_TEST(test_system_calls_fail_when_they_are_to),
 	    SYSTEM_TEST(test_no_filter_no_rule),
+	    cmocka_unit_test(test_metrics),
 	    cmocka_unit_test(test_globs),
 	};
 

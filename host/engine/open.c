@@ -16,6 +16,7 @@ static int make_gateway(struct run *run, struct error *err)
 	    .attempt_header = m->gateway.attempt_header,
 	    .sink_task = m->gateway.sink_task,
 	    .sink_key = m->gateway.sink_key,
+	    .ledger_sink = m->commits.sink,
 	    .latency_ms = m->gateway.latency_ms,
 	    .script = m->gateway.script,
 	    .task_pattern = m->gateway.task_pattern,

@@ -40,8 +40,10 @@ struct gateway_options {
 	const char *attempt_header; /* e.g. "X-Attempt"; NULL: none */
 	const char *sink_task;      /* JSON member of a sink's body with the task, e.g. "task" */
 	const char *sink_key;       /* JSON member with the deduplication key, e.g. "key" */
-	int64_t latency_ms;         /* each provider reply takes so long */
-	const char *script;         /* file of scripted replies, see script.h; NULL: the built-in plan, see reply.h */
+	const char
+	    *ledger_sink;   /* what this sink takes (a 2xx, heard of or not) is a commit, too: OP_COMMIT; NULL: none */
+	int64_t latency_ms; /* each provider reply takes so long */
+	const char *script; /* file of scripted replies, see script.h; NULL: the built-in plan, see reply.h */
 	/* Where a request has no task header: a pattern of PCRE2 that is looked for in the user's last message, then in the
 	 * system prompt; its first group is the task. NULL: none. */
 	const char *task_pattern;

@@ -23,6 +23,8 @@ struct gateway {
 	int64_t latency_ms;
 	char *providers[GATEWAY_NAMES_MAX + 1], *sinks[GATEWAY_NAMES_MAX + 1]; /* NULL-terminated, owned */
 	char *task_header, *attempt_header, *sink_task, *sink_key;             /* NULL: none */
+	char *ledger_sink;                                                     /* NULL: none */
+	uint64_t landed;                                                       /* there; the server's thread only */
 	struct script *script;                                                 /* NULL: the built-in plan */
 	struct finder *task_finder;                                            /* NULL: none */
 	char url[64];

@@ -148,6 +148,25 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
 	return answer(request);
 }
 
+/* The sink has it, whether its sender has heard of that or not. */
+static void record_landing(struct request *request)
+{
+	struct gateway *gateway = request->gateway;
+	char key[32];
+
+	if (!gateway->ledger_sink || strcmp(request->target, gateway->ledger_sink) != 0)
+		return;
+	snprintf(key, sizeof key, "post %" PRIu64, gateway->landed + 1);
+	history_append(gateway->history, &(struct op){.kind = OP_COMMIT,
+					     .type = OP_OK,
+					     .pair = OP_NONE,
+					     .task = request->task,
+					     .key = request->key && *request->key ? request->key : key,
+					     .attempt = request->attempt,
+					     .value = (int64_t)gateway->landed});
+	gateway->landed++;
+}
+
 static void record_completion(struct request *request, bool sent)
 {
 	struct op op = {.pair = request->invoke,
@@ -176,6 +195,8 @@ static void record_completion(struct request *request, bool sent)
 		snprintf(detail, sizeof detail, "%s", what);
 	op.detail = detail;
 	history_complete(request->gateway->history, request->invoke, &op);
+	if (request->route == ROUTE_SINK && !request->lost && request->status >= 200 && request->status < 300)
+		record_landing(request);
 }
 
 /* The HTTP server is through with it: only now is it known whether the answer was handed over. */
@@ -265,7 +286,8 @@ static int configure(struct gateway *gateway, const struct gateway_options *opti
 	    copy_text(&gateway->task_header, options->task_header, err) < 0 ||
 	    copy_text(&gateway->attempt_header, options->attempt_header, err) < 0 ||
 	    copy_text(&gateway->sink_task, options->sink_task, err) < 0 ||
-	    copy_text(&gateway->sink_key, options->sink_key, err) < 0)
+	    copy_text(&gateway->sink_key, options->sink_key, err) < 0 ||
+	    copy_text(&gateway->ledger_sink, options->ledger_sink, err) < 0)
 		return -1;
 	if (options->task_pattern && finder_create(&gateway->task_finder, options->task_pattern, err) < 0)
 		return -1;
@@ -351,6 +373,7 @@ void gateway_destroy(struct gateway *gateway)
 	free(gateway->attempt_header);
 	free(gateway->sink_task);
 	free(gateway->sink_key);
+	free(gateway->ledger_sink);
 	free(gateway);
 }
 

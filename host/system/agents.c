@@ -2,8 +2,11 @@
 /* The agents of the system under test, seen through their pid files. */
 #include "system/agents.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <pcre2.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +31,11 @@ struct agent {
 
 struct agents {
 	struct history *history;
-	char *pid_files, *task_files, *worktree_files; /* absolute globs; the last two may be NULL */
+	char *pid_files, *task_files, *worktree_files; /* absolute globs, each may be NULL */
+	pcre2_code *code;                              /* NULL: no pattern */
+	pcre2_match_data *match;
+	char *task_environment;
+	struct keeper *keeper;
 	int epoll;
 	pthread_mutex_t lock; /* of what follows; only the watching thread writes */
 	struct agent **items;
@@ -40,6 +47,22 @@ static int absolute(char **ret, const char *state_dir, const char *glob)
 	if (!glob)
 		return 0;
 	return asprintf(ret, "%s%s%s", glob[0] == '/' ? "" : state_dir, glob[0] == '/' ? "" : "/", glob) < 0 ? -1 : 0;
+}
+
+static int set_pattern(struct agents *agents, const struct agents_options *options, struct error *err)
+{
+	PCRE2_SIZE at;
+	int code;
+
+	agents->keeper = options->keeper;
+	agents->code = pcre2_compile((PCRE2_SPTR)options->pattern, PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
+	if (!agents->code)
+		return error_set(err, EINVAL, "'%.100s' is no pattern", options->pattern);
+	agents->match = pcre2_match_data_create_from_pattern(agents->code, NULL);
+	agents->task_environment = options->task_environment ? strdup(options->task_environment) : NULL;
+	if (!agents->match || (options->task_environment && !agents->task_environment))
+		return error_set(err, ENOMEM, "no memory for the agents");
+	return 0;
 }
 
 int agents_create(struct agents **ret_agents, const struct agents_options *options, struct error *err)
@@ -63,6 +86,10 @@ int agents_create(struct agents **ret_agents, const struct agents_options *optio
 		agents_destroy(agents);
 		return error_set(err, ENOMEM, "no memory for the agents");
 	}
+	if (options->pattern && set_pattern(agents, options, err) != 0) {
+		agents_destroy(agents);
+		return -1;
+	}
 	*ret_agents = agents;
 	return 0;
 }
@@ -79,6 +106,11 @@ void agents_destroy(struct agents *agents)
 	free(agents->pid_files);
 	free(agents->task_files);
 	free(agents->worktree_files);
+	free(agents->task_environment);
+	if (agents->match)
+		pcre2_match_data_free(agents->match);
+	if (agents->code)
+		pcre2_code_free(agents->code);
 	if (agents->epoll >= 0)
 		close(agents->epoll);
 	pthread_mutex_destroy(&agents->lock);
@@ -155,39 +187,151 @@ static int add(struct agents *agents, struct agent *agent)
 	return result;
 }
 
-/* A pid file: an agent, unless it is known, or dead before anybody could see it alive. */
+/* An agent, unless it is known, or dead before anybody could see it alive. NULL then. */
+static struct agent *adopt(struct agents *agents, const char *id, pid_t pid)
+{
+	struct agent *agent;
+	uint64_t start_time;
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return NULL;
+	if (textfile_start_time(pid, &start_time, NULL) != 0 || known(agents, id, pid, start_time) ||
+	    !(agent = calloc(1, sizeof *agent))) {
+		close(fd);
+		return NULL;
+	}
+	snprintf(agent->id, sizeof agent->id, "%s", id);
+	agent->pid = pid;
+	agent->start_time = start_time;
+	agent->pidfd = fd;
+	agent->op = OP_NONE;
+	return agent;
+}
+
+static void welcome(struct agents *agents, struct agent *agent)
+{
+	if (add(agents, agent) != 0) {
+		close(agent->pidfd);
+		free(agent);
+		return;
+	}
+	announce(agents, agent, false);
+}
+
+/* A pid file. */
 static void meet(struct agents *agents, const char *path, const char *id)
 {
 	struct agent *agent;
 	char line[32], *end;
-	uint64_t start_time;
 	long pid;
-	int fd;
 
 	if (textfile_line(path, line, sizeof line, NULL) != 0)
 		return;
 	pid = strtol(line, &end, 10);
 	if (end == line || *end || pid <= 1 || pid > INT_MAX)
 		return;
-	fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-	if (fd < 0)
-		return;
-	if (textfile_start_time((pid_t)pid, &start_time, NULL) != 0 || known(agents, id, (pid_t)pid, start_time) ||
-	    !(agent = calloc(1, sizeof *agent))) {
-		close(fd);
-		return;
+	agent = adopt(agents, id, (pid_t)pid);
+	if (agent)
+		welcome(agents, agent);
+}
+
+/* ---- by their command lines ---- */
+
+#define SCAN_MS      100
+#define WORDS_SIZE   8192u
+#define ENVIRON_SIZE 65536u
+
+/* /proc/PID/NAME, whole as far as it fits; the NULs between its words become `between`. */
+static size_t read_words(pid_t pid, const char *name, char *ret, size_t size, char between)
+{
+	char path[64];
+	size_t used = 0;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && used + 1 < size) {
+		ssize_t got = read(fd, ret + used, size - 1 - used);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		used += (size_t)got;
 	}
-	snprintf(agent->id, sizeof agent->id, "%s", id);
-	agent->pid = (pid_t)pid;
-	agent->start_time = start_time;
-	agent->pidfd = fd;
-	agent->op = OP_NONE;
-	if (add(agents, agent) != 0) {
+	if (fd >= 0)
 		close(fd);
-		free(agent);
+	while (used && !ret[used - 1])
+		used--;
+	for (size_t i = 0; i < used; i++)
+		if (!ret[i])
+			ret[i] = between;
+	ret[used] = '\0';
+	return used;
+}
+
+static void group(const struct agents *agents, const char *name, char *ret, size_t size)
+{
+	PCRE2_SIZE length = size;
+
+	if (pcre2_substring_copy_byname(agents->match, (PCRE2_SPTR)name, (PCRE2_UCHAR *)ret, &length) != 0)
+		ret[0] = '\0';
+}
+
+static void task_of(const struct agents *agents, pid_t pid, char *ret, size_t size)
+{
+	char *text = malloc(ENVIRON_SIZE), *line, *save = NULL;
+	size_t length = strlen(agents->task_environment);
+
+	if (!text)
 		return;
-	}
-	announce(agents, agent, false);
+	read_words(pid, "environ", text, ENVIRON_SIZE, '\n');
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (!strncmp(line, agents->task_environment, length) && line[length] == '=')
+			snprintf(ret, size, "%s", line + length + 1);
+	free(text);
+}
+
+static int look_at(void *arg, const struct keeper_node *node)
+{
+	struct agents *agents = arg;
+	char words[WORDS_SIZE], id[ID_SIZE], path[64];
+	struct agent *agent;
+	size_t size;
+	ssize_t length;
+
+	for (size_t i = 0; i < agents->count; i++)
+		if (agents->items[i]->pid == node->pid && agents->items[i]->start_time == node->start_time)
+			return 0;
+	size = read_words(node->pid, "cmdline", words, sizeof words, ' ');
+	if (!size || pcre2_match(agents->code, (PCRE2_SPTR)words, size, 0, 0, agents->match, NULL) < 0)
+		return 0;
+	group(agents, "id", id, sizeof id);
+	if (!id[0])
+		snprintf(id, sizeof id, "pid-%d", node->pid);
+	agent = adopt(agents, id, node->pid);
+	if (!agent)
+		return 0;
+	group(agents, "task", agent->task, sizeof agent->task);
+	if (!agent->task[0] && agents->task_environment)
+		task_of(agents, node->pid, agent->task, sizeof agent->task);
+	snprintf(path, sizeof path, "/proc/%d/cwd", node->pid);
+	length = readlink(path, agent->worktree, sizeof agent->worktree - 1);
+	agent->worktree[length > 0 ? length : 0] = '\0';
+	welcome(agents, agent);
+	return 0;
+}
+
+void agents_scan(struct agents *agents)
+{
+	if (agents->code)
+		keeper_tree(agents->keeper, look_at, agents, NULL);
+}
+
+int agents_scan_ms(const struct agents *agents)
+{
+	return agents->code ? SCAN_MS : -1;
 }
 
 static void on_event(void *arg, const char *path, uint32_t mask)

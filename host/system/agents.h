@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "history/history.h"
+#include "system/keeper.h"
 #include "system/watch.h"
 #include "wal/error.h"
 
@@ -22,11 +23,18 @@ struct agents_options {
 	struct history *history;
 	const char *state_dir;                               /* what relative globs are below */
 	const char *pid_files, *task_files, *worktree_files; /* the last two may be NULL */
+	const char *
+	    pattern; /* instead of pid_files: PCRE2 over command lines, with the groups id and task if there are such */
+	const char *task_environment; /* the variable that names the task; may be NULL */
+	struct keeper *keeper;        /* with a pattern: whose descendants are looked at */
 };
 
 int agents_create(struct agents **ret_agents, const struct agents_options *options, struct error *err);
 void agents_destroy(struct agents *agents); /* NULL is fine */
 int agents_watch(struct agents *agents, struct watch *watch, struct error *err);
+/* With a pattern: who is there now? How often that has to be asked in milliseconds; -1: never. */
+void agents_scan(struct agents *agents);
+int agents_scan_ms(const struct agents *agents);
 int agents_fd(const struct agents *agents); /* readable when an agent has died */
 void agents_dispatch(struct agents *agents);
 

@@ -58,38 +58,44 @@ static bool is_met(const json_t *slo)
 	return strcasecmp(text_of(slo, "status"), "red") != 0;
 }
 
-static void record(struct claims *claims, const char *name, double number, bool met, const char *status)
+void claims_record(struct history *history, const char *name, double number, bool met, const char *status)
 {
-	history_append(claims->history, &(struct op){.kind = OP_CLAIM,
-					    .type = OP_OK,
-					    .pair = OP_NONE,
-					    .actor = name,
-					    .number = number,
-					    .value = met,
-					    .detail = status});
+	history_append(history, &(struct op){.kind = OP_CLAIM,
+				    .type = OP_OK,
+				    .pair = OP_NONE,
+				    .actor = name,
+				    .number = number,
+				    .value = met,
+				    .detail = status});
+}
+
+void claims_take(struct history *history, const char *text, size_t size)
+{
+	json_t *root = json_loadb(text, size, 0, NULL), *slo, *budget;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, "slos"), i, slo)
+	{
+		claims_record(history, text_of(slo, "name"), json_number_value(json_object_get(slo, "current")),
+		    is_met(slo), text_of(slo, "status"));
+	}
+	budget = json_object_get(root, "error_budget");
+	if (json_is_object(budget))
+		claims_record(history, "error_budget", json_number_value(json_object_get(budget, "budget_fraction")),
+		    !json_is_true(json_object_get(budget, "is_depleted")), text_of(budget, "status"));
+	json_decref(root);
 }
 
 /* A file that does not parse claims nothing; that it does not is for statefiles.c to say. */
 static void read_claims(struct claims *claims)
 {
-	json_t *root, *slo, *budget;
 	char *text;
-	size_t size, i;
+	size_t size;
 
 	if (textfile_read(&text, &size, claims->file, NULL) != 0)
 		return;
-	root = json_loadb(text, size, 0, NULL);
+	claims_take(claims->history, text, size);
 	free(text);
-	json_array_foreach(json_object_get(root, "slos"), i, slo)
-	{
-		record(claims, text_of(slo, "name"), json_number_value(json_object_get(slo, "current")), is_met(slo),
-		    text_of(slo, "status"));
-	}
-	budget = json_object_get(root, "error_budget");
-	if (json_is_object(budget))
-		record(claims, "error_budget", json_number_value(json_object_get(budget, "budget_fraction")),
-		    !json_is_true(json_object_get(budget, "is_depleted")), text_of(budget, "status"));
-	json_decref(root);
 }
 
 static void on_event(void *arg, const char *path, uint32_t mask)

@@ -59,8 +59,10 @@ static void look_around(struct observer *observer)
 		fail(observer, &error);
 	if (observer->parts.ledger && ledger_follow(observer->parts.ledger, &error) != 0)
 		fail(observer, &error);
-	if (observer->parts.agents)
+	if (observer->parts.agents) {
 		agents_dispatch(observer->parts.agents);
+		agents_scan(observer->parts.agents);
+	}
 }
 
 static uint64_t tickets(struct observer *observer, bool *ret_stop)
@@ -102,7 +104,7 @@ static void *observe(void *arg)
 		uint64_t drawn, ignored;
 		bool stop;
 
-		if (poll(fds, 4, -1) < 0 && errno != EINTR) {
+		if (poll(fds, 4, observer->parts.agents ? agents_scan_ms(observer->parts.agents) : -1) < 0 && errno != EINTR) {
 			struct error error;
 
 			error_set(&error, errno, "observer: poll: %s", strerror(errno));

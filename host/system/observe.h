@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The observer: one thread that waits for inotify, for the keeper's events and for the deaths of
- * agents, and lets the part concerned look. It never polls.
+ * agents, and lets the part concerned look. It polls only for agents that are found by their command lines.
  */
 #ifndef TRITONE_SYSTEM_OBSERVE_H
 #define TRITONE_SYSTEM_OBSERVE_H

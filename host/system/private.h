@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "system/agents.h"
+#include "system/asker.h"
 #include "system/claims.h"
 #include "system/commands.h"
 #include "system/exits.h"
@@ -51,6 +52,7 @@ struct system {
 	struct agents *agents; /* agents_each from any thread */
 	struct processes *processes;
 	struct output *output;
+	struct asker *asker;
 	bool started, stopped;
 	bool crash_kept; /* by the thread that restarts the first process; read after the stop */
 

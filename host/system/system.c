@@ -248,12 +248,15 @@ static int create_agents(struct system *system, struct error *err)
 {
 	const struct spec_manifest *manifest = system->manifest;
 
-	if (!manifest->agents.pid_files)
+	if (!spec_has_agents(manifest))
 		return 0;
 	if (agents_create(&system->agents,
 		&(struct agents_options){.history = system->history,
 		    .state_dir = system->state_dir,
 		    .pid_files = manifest->agents.pid_files,
+		    .pattern = manifest->agents.pattern,
+		    .task_environment = manifest->agents.task_environment,
+		    .keeper = system->keeper,
 		    .task_files = manifest->agents.task_files,
 		    .worktree_files = manifest->agents.worktree_files},
 		err) != 0)
@@ -324,7 +327,11 @@ int system_start(struct system *system, struct error *err)
 			return -1;
 	if (system_check_ports(system, err) != 0 || start_observers(system, err) != 0)
 		return -1;
-	return processes_start(system->processes, err);
+	if (processes_start(system->processes, err) != 0)
+		return -1;
+	if (!spec_has_claims(system->manifest) || system->manifest->slo.file)
+		return 0;
+	return asker_start(&system->asker, system, err);
 }
 
 int system_watch_output(
@@ -410,6 +417,8 @@ int system_stop(struct system *system, int64_t grace_ms, struct error *err)
 
 	if (system->stopped || !system->keeper)
 		return 0;
+	asker_stop(system->asker);
+	system->asker = NULL;
 	if (system->processes)
 		processes_no_more(system->processes);
 	result = keeper_stop(system->keeper, grace_ms, &killed, err);

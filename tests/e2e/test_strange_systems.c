@@ -162,6 +162,67 @@ static void test_helpers_and_readiness(void **state)
 	world_quiet(world);
 }
 
+/* ---- agents by their command lines, claims by a command, commits at a sink ---- */
+
+/* Each task is a process of its own, which sends its result to a sink and then stays for a little. */
+static const char sender[] = "state=$1 url=${2#http://}\n"
+			     "host=${url%:*} port=${url#*:}\n"
+			     "cd \"$state\"; mkdir -p in; echo started\n"
+			     "post() {\n"
+			     "  b=\"{\\\"task\\\": \\\"$1\\\"}\"\n"
+			     "  exec 3<>/dev/tcp/$host/$port\n"
+			     "  printf 'POST /sink/results HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: "
+			     "%d\\r\\nConnection: close\\r\\n\\r\\n%s' ${#b} \"$b\" >&3\n"
+			     "  read -r line <&3; echo \"$1: $line\"\n"
+			     "}\n"
+			     "if [ \"$3\" = agent ]; then post \"$WORK\"; rm \"in/$WORK\"; exec sleep 1; fi\n"
+			     "while :; do\n"
+			     "  for f in in/*; do\n"
+			     "    [ -e \"$f\" ] && WORK=${f#in/} bash \"$0\" \"$state\" \"$2\" agent\n"
+			     "  done\n"
+			     "  sleep 0.05\n"
+			     "done\n";
+
+static void test_a_sink_as_ledger(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+	const char *file;
+
+	world_write(world, "sender.sh", "%s", sender);
+	world_write(world, "slo.sh", "%s",
+	    "echo '{\"slos\": [{\"name\": \"all-well\", \"current\": 1.0, \"met\": true, \"status\": \"green\"}]}'\n");
+	file = world_write(world, "sender.yaml",
+	    "name: sender\n"
+	    "processes:\n"
+	    "  - name: sender\n"
+	    "    command: [bash, \"${manifest}/sender.sh\", \"${state}\", \"${gateway}\"]\n"
+	    "    ready: {output: started}\n"
+	    "restart: {on-crash: true, delay: 10ms}\n"
+	    "submit: {file: \"${state}/in/${task}\", body: x, accepted: {taken: true}, timeout: 20s}\n"
+	    "gateway: {providers: [], sinks: [results], sink-task: task}\n"
+	    "commits: {sink: results}\n"
+	    "agents: {pattern: 'sender[.]sh .* agent$|^sleep 1$', task-environment: WORK}\n"
+	    "slo: {command: [sh, \"${manifest}/slo.sh\"], every: 100ms}\n");
+	ran = tritone(world, "system", "check", "--limit", "30s", file, NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "commits seen ok ");
+	ran_has(ran, "agents seen ok ");
+	ran_has(ran, "claims seen ok ");
+	/* The agent of the event is the one of its task. */
+	ran = tritone(world, "test", "-v", "--system", file,
+	    world_write(world, "x.yaml",
+		"title: x\nworkload: {tasks: 2, tail: 0, roles: [work]}\n"
+		"faults: [{plugin: agent-kill, arguments: {signal: KILL}, when: {event: commit}}]\n"
+		"invariants: [no-duplicate-commit, no-lost-task]\n"),
+	    NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "fault agent-kill: felt: agent pid-");
+	ran_has(ran, "2 tasks, 2 commits, 0 duplicates");
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* ---- faults on events ---- */
 
 /* The worker dies when it says so, when its ledger grows, and at random commits: again and again, until the work is done. */
@@ -330,6 +391,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_moment_that_never_comes, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_sink_as_ledger, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_once, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_that_fails, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_ledger_of_garbage, world_create, world_destroy),
