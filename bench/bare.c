@@ -215,8 +215,7 @@ int client_ended(struct http *http, const char *url, size_t *ret_ended, size_t *
 	free(reply.body);
 	if (!root)
 		return error_set(err, EPROTO, "%s: no JSON", url);
-	json_array_foreach(json_object_get(root, "tasks"), i, task)
-	{
+	json_array_foreach (json_object_get(root, "tasks"), i, task) {
 		const char *state = json_string_value(json_object_get(task, "state"));
 
 		done += state && strcmp(state, "done") == 0;

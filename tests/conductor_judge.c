@@ -274,8 +274,7 @@ static bool repository_is_whole(struct trial *trial)
 		good = git_says_no(trial, "opening");
 	else
 		good = head_is_main(trial, repo) && walk_main(trial, repo, seen);
-	json_object_foreach(trial->tasks, task, value)
-	{
+	json_object_foreach (trial->tasks, task, value) {
 		if (good && is_committed(json_string_value(value)) && !json_object_get(seen, task))
 			good = no(trial, CRASH_LOST, "task %s is '%s', and main has no commit of it", task,
 			    json_string_value(value));
@@ -332,7 +331,8 @@ static size_t count_open(const struct trial *trial)
 	const char *task;
 	json_t *value;
 
-	json_object_foreach(trial->tasks, task, value) open += strcmp(json_string_value(value), "done") != 0;
+	json_object_foreach (trial->tasks, task, value)
+		open += strcmp(json_string_value(value), "done") != 0;
 	return open;
 }
 

@@ -341,8 +341,7 @@ static enum MHD_Result listed(struct MHD_Connection *connection)
 	enum MHD_Result result;
 	char *text;
 
-	json_object_foreach(replay.tasks, task, state)
-	{
+	json_object_foreach (replay.tasks, task, state) {
 		json_array_append_new(list, json_pack("{s:s, s:O}", "id", task, "state", state));
 	}
 	root = json_pack("{s:o}", "tasks", list);

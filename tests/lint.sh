@@ -12,7 +12,7 @@ clang-format --dry-run -Werror $files || status=1
 # assertion does not return, and its process ends.
 # shellcheck disable=SC2086
 cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
-	--suppress=missingIncludeSystem '--suppress=memleak:tests/*' --suppress=varFuncNullUB -I. -Iinclude -Ihost -j 2 $(git ls-files '*.c') || status=1
+	--suppress=missingIncludeSystem '--suppress=memleak:tests/*' --suppress=varFuncNullUB --library=tests/cppcheck.cfg -I. -Iinclude -Ihost -j 2 $(git ls-files '*.c') || status=1
 
 if [ ! -f build-clang/build.ninja ]; then
 	CC=clang meson setup build-clang . >/dev/null || exit 1

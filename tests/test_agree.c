@@ -79,8 +79,9 @@ static json_t *result_of(const char *name)
 	json_t *result;
 	size_t i;
 
-	json_array_foreach(agree.results, i,
-	    result) if (strcmp(json_string_value(json_object_get(result, "name")), name) == 0) return result;
+	json_array_foreach (agree.results, i, result)
+		if (strcmp(json_string_value(json_object_get(result, "name")), name) == 0)
+			return result;
 	fail_msg("%s was not run on the real system", name);
 	return NULL;
 }
@@ -90,8 +91,9 @@ static const json_t *real_check(const json_t *result, const char *invariant)
 	json_t *check;
 	size_t i;
 
-	json_array_foreach(json_object_get(result, "checks"), i,
-	    check) if (strcmp(json_string_value(json_object_get(check, "invariant")), invariant) == 0) return check;
+	json_array_foreach (json_object_get(result, "checks"), i, check)
+		if (strcmp(json_string_value(json_object_get(check, "invariant")), invariant) == 0)
+			return check;
 	fail_msg("%s was not judged on the real system: %s: %s", invariant,
 	    json_string_value(json_object_get(result, "verdict")),
 	    json_string_value(json_object_get(result, "reason")));
@@ -194,9 +196,9 @@ static void both_worlds_say_the_same(void **state)
 		fail_msg("%s", c->problem ? c->problem : err.text);
 	trouble = simulate(c->experiment, &simulated);
 	result = result_of(c->name);
-	json_array_foreach(
-	    json_object_get(result, "faults"), i, fault) if (!json_is_true(json_object_get(fault, "felt"))) trouble =
-	    json_string_value(json_object_get(fault, "proof"));
+	json_array_foreach (json_object_get(result, "faults"), i, fault)
+		if (!json_is_true(json_object_get(fault, "felt")))
+			trouble = json_string_value(json_object_get(fault, "proof"));
 	wrong = trouble ? 1 : compare(x, &simulated, result);
 	spec_experiment_free(x);
 	if (trouble)

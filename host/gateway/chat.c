@@ -27,8 +27,7 @@ static int read_chat(struct asked *asked, struct error *err)
 	if (!json_array_size(messages))
 		return error_set(err, EINVAL, "'messages' is a required property: a list of at least one message");
 	asked->turn = 1;
-	json_array_foreach(messages, i, message)
-	{
+	json_array_foreach (messages, i, message) {
 		const char *role = json_string_value(json_object_get(message, "role"));
 
 		if (role && !strcmp(role, "assistant"))
@@ -45,8 +44,7 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 	const json_t *messages = json_object_get(asked->body, "messages"), *message;
 	size_t i;
 
-	json_array_foreach(messages, i, message)
-	{
+	json_array_foreach (messages, i, message) {
 		const char *role = json_string_value(json_object_get(message, "role"));
 		const json_t *content = json_object_get(message, "content");
 

@@ -55,8 +55,9 @@ static int read_embeddings(struct asked *asked, struct error *err)
 	if (several(input) ? json_array_size(input) > INPUTS_MAX || !json_array_size(input) : !is_input(input))
 		return error_set(err, EINVAL, "'$.input' is invalid. Please check the API reference.");
 	if (several(input))
-		json_array_foreach(input, i, one) if (!is_input(one)) return error_set(
-		    err, EINVAL, "'$.input' is invalid. Please check the API reference.");
+		json_array_foreach (input, i, one)
+			if (!is_input(one))
+				return error_set(err, EINVAL, "'$.input' is invalid. Please check the API reference.");
 	if (dimensions && (!json_is_integer(dimensions) || json_integer_value(dimensions) < 1 ||
 			      json_integer_value(dimensions) > DIMENSIONS_MAX))
 		return error_set(err, EINVAL, "'$.dimensions' is invalid: expected 1 to %d.", DIMENSIONS_MAX);
@@ -145,7 +146,8 @@ static struct reply encode(uint64_t seed, const struct asked *asked, const struc
 	size_t i;
 
 	if (several(input))
-		json_array_foreach(input, i, one) add(data, seed, asked, one);
+		json_array_foreach (input, i, one)
+			add(data, seed, asked, one);
 	else
 		add(data, seed, asked, input);
 	return reply_json(200,

@@ -29,8 +29,7 @@ static int read_count(struct asked *asked, struct error *err)
 	if (!json_array_size(messages))
 		return error_set(err, EINVAL, "messages: at least one message is required");
 	asked->turn = 1;
-	json_array_foreach(messages, i, message)
-	{
+	json_array_foreach (messages, i, message) {
 		const char *role = json_string_value(json_object_get(message, "role"));
 
 		if (!role || (strcmp(role, "user") != 0 && strcmp(role, "assistant") != 0))
@@ -61,15 +60,15 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 	size_t i;
 
 	texts_add(&ret_texts->system, json_object_get(asked->body, "system"));
-	json_array_foreach(messages, i, message)
-	{
+	json_array_foreach (messages, i, message) {
 		const char *role = json_string_value(json_object_get(message, "role"));
 		const json_t *content = json_object_get(message, "content"), *part;
 		bool spoken = !json_is_array(content);
 		size_t j;
 
 		/* a message that has nothing but results of tools is not the user's words */
-		json_array_foreach(content, j, part) spoken = spoken || json_object_get(part, "text");
+		json_array_foreach (content, j, part)
+			spoken = spoken || json_object_get(part, "text");
 		if (role && !strcmp(role, "user") && spoken)
 			texts_set(&ret_texts->user, content);
 		texts_set(&ret_texts->last, content);

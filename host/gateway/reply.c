@@ -150,8 +150,7 @@ void texts_add(char **text, const json_t *content)
 		append(text, json_string_value(content));
 		return;
 	}
-	json_array_foreach(content, i, part)
-	{
+	json_array_foreach (content, i, part) {
 		const char *words = json_string_value(json_object_get(part, "text"));
 
 		/* the content of a tool's result, in a message of Anthropic's */

@@ -57,8 +57,7 @@ static int read_responses(struct asked *asked, struct error *err)
 		return error_set(err, EINVAL, "Missing required parameter: 'input'.");
 	asked->turn = 1 + turn_of(json_string_value(json_object_get(asked->body, "previous_response_id")));
 	/* Several items of the assistant's in a row are one turn. */
-	json_array_foreach(input, i, item)
-	{
+	json_array_foreach (input, i, item) {
 		if (by_assistant(item) && !assistant)
 			asked->turn++;
 		assistant = by_assistant(item);
@@ -75,8 +74,7 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 	texts_add(&ret_texts->system, json_object_get(asked->body, "instructions"));
 	texts_set(&ret_texts->user, json_is_string(input) ? input : NULL);
 	texts_set(&ret_texts->last, json_is_string(input) ? input : NULL);
-	json_array_foreach(input, i, item)
-	{
+	json_array_foreach (input, i, item) {
 		const char *role = json_string_value(json_object_get(item, "role"));
 		const json_t *content = json_object_get(item, "content");
 

@@ -235,13 +235,15 @@ static json_t *fill_json(json_t *value, struct asking *asking)
 	}
 	if (json_is_array(value)) {
 		out = json_array();
-		json_array_foreach(value, i, item) json_array_append_new(out, fill_json(item, asking));
+		json_array_foreach (value, i, item)
+			json_array_append_new(out, fill_json(item, asking));
 		return out;
 	}
 	if (!json_is_object(value))
 		return json_incref(value);
 	out = json_object();
-	json_object_foreach(value, key, item) json_object_set_new(out, key, fill_json(item, asking));
+	json_object_foreach (value, key, item)
+		json_object_set_new(out, key, fill_json(item, asking));
 	return out;
 }
 

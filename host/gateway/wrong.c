@@ -28,7 +28,8 @@ static void rename_calls(const char *name, json_t *calls)
 	json_t *call;
 	size_t i;
 
-	json_array_foreach(calls, i, call) json_object_set_new(call, "name", json_string(name));
+	json_array_foreach (calls, i, call)
+		json_object_set_new(call, "name", json_string(name));
 }
 
 /* Each breaks off in the middle, between two characters, and so is no JSON any more. */
@@ -37,8 +38,7 @@ static void cut_arguments(json_t *calls)
 	json_t *call;
 	size_t i;
 
-	json_array_foreach(calls, i, call)
-	{
+	json_array_foreach (calls, i, call) {
 		const char *text = json_string_value(json_object_get(call, "arguments"));
 		size_t size = text ? strlen(text) / 2 : 0;
 

@@ -136,8 +136,7 @@ static int64_t compare(struct audit *audit, json_t *last, json_t *tasks, char *d
 	int64_t compared = 0;
 
 	difference[0] = '\0';
-	json_object_foreach(last, task, said)
-	{
+	json_object_foreach (last, task, said) {
 		json_int_t type = json_integer_value(said);
 		const struct spec_strings *words = type == OP_OK ? &manifest->outcome.done : &manifest->outcome.failed;
 		const char *state = json_string_value(json_object_get(tasks, task));

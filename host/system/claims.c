@@ -74,8 +74,7 @@ void claims_take(struct history *history, const char *text, size_t size)
 	json_t *root = json_loadb(text, size, 0, NULL), *slo, *budget;
 	size_t i;
 
-	json_array_foreach(json_object_get(root, "slos"), i, slo)
-	{
+	json_array_foreach (json_object_get(root, "slos"), i, slo) {
 		claims_record(history, text_of(slo, "name"), json_number_value(json_object_get(slo, "current")),
 		    is_met(slo), text_of(slo, "status"));
 	}

@@ -104,7 +104,8 @@ static void *observe(void *arg)
 		uint64_t drawn, ignored;
 		bool stop;
 
-		if (poll(fds, 4, observer->parts.agents ? agents_scan_ms(observer->parts.agents) : -1) < 0 && errno != EINTR) {
+		if (poll(fds, 4, observer->parts.agents ? agents_scan_ms(observer->parts.agents) : -1) < 0 &&
+		    errno != EINTR) {
 			struct error error;
 
 			error_set(&error, errno, "observer: poll: %s", strerror(errno));

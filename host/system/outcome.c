@@ -44,8 +44,7 @@ static int record(struct system *system, const char *where, const char *text, si
 		return error_set(err, EPROTO, "%s: there is no list '%s' in it", where,
 		    manifest->outcome.list ? manifest->outcome.list : "");
 	}
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach (list, i, item) {
 		const char *state = member(item, manifest->outcome.state),
 			   *reason = member(item, manifest->outcome.reason);
 		enum op_type type = among(&manifest->outcome.done, state)     ? OP_OK

@@ -65,8 +65,8 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 	if (!alive) {
 		/* The point is armed for the one that is started in its place, too: a recovery is killed so. */
 		if (point[0] && !hits)
-			return proven(proof, TRITONE_UNEXERCISED, "%s (pid %d) died before it came to %s", u.id, u.pid,
-			    point);
+			return proven(
+			    proof, TRITONE_UNEXERCISED, "%s (pid %d) died before it came to %s", u.id, u.pid, point);
 		return proven(
 		    proof, TRITONE_FELT, "%s (pid %d) is gone%s%s", u.id, u.pid, point[0] ? ", at " : "", point);
 	}
