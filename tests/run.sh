@@ -99,10 +99,10 @@ if [ "$quick" = no ]; then
 	step lint ./dev lint
 	step simulation simulation
 	step simulation-canary canary
-	# 8 targets: two minutes at most, and what it takes to build them
-	# The same inputs each time: what guards main says the same of the same code. ./dev fuzz is for finding.
 	# LangGraph from npm, killed: 10 to 40 seconds, and two minutes the first time. Skipped where npm or its registry is missing, and says so.
 	step foreign fixtures/foreign/run.sh --ci
+	# 8 targets: two minutes at most, and what it takes to build them
+	# The same inputs each time: what guards main says the same of the same code. ./dev fuzz is for finding.
 	step fuzz env FUZZ_SEED=1 fuzz/run.sh 14
 	if [ ! -f build-asan/build.ninja ]; then
 		meson setup build-asan . -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
