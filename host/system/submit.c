@@ -328,7 +328,7 @@ static void remember(struct system *system, const char *task)
 
 int system_submit(struct system *system, const struct system_task *task)
 {
-	struct parts parts = {NULL};
+	struct parts parts = {0};
 	struct error error = {0};
 	struct op op = {.kind = OP_SUBMIT, .type = OP_INFO, .pair = OP_NONE};
 	char text[sizeof error.text] = "";
