@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checkpoints of wal/ that are damaged, missing, or another log's: each is named. */
+/* Checkpoints of wal/ that are damaged, missing, or another log's: each is named. And what a good one leaves: itself. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -195,6 +195,35 @@ static void test_checkpoint_of_another_log(void **state)
 	assert_non_null(strstr(f->err.text, "not of this chain"));
 }
 
+/* --- what is no damage: nothing of the checkpoint before is left --- */
+
+static int count_entries(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t expected)
+{
+	MDB_stat stat;
+	int rc = mdb_stat(txn, meta, &stat);
+
+	(void)log;
+	return rc ? rc : stat.ms_entries == expected ? 0 : EUCLEAN;
+}
+
+/* Larger and smaller ones in turn, in both places: there are the header and the parts of the last. */
+static void test_nothing_is_left(void **state)
+{
+	static const size_t sizes[] = {50000, 4081, 100000, 0, 1, 3000000, 12000, 4080};
+	struct fixture *f = *state;
+	size_t i;
+
+	reopen(f, NULL);
+	append_upto(f, 100);
+	for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		assert_int_equal(take_checkpoint(f->wal, 10 + i, sizes[i], &f->err), 0);
+		wal_close(f->wal);
+		f->wal = NULL;
+		vandalise(f, count_entries, 1 + (sizes[i] + 4079) / 4080);
+		reopen(f, NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +233,7 @@ int main(void)
 	    TEST(test_missing_header),
 	    TEST(test_missing_before_the_checkpoint),
 	    TEST(test_checkpoint_of_another_log),
+	    TEST(test_nothing_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
