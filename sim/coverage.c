@@ -52,7 +52,8 @@ static uint32_t possible(uint32_t kind, uint32_t fault_class)
 	    [CORE_RECORD_SLO] = S(NONE),
 	    [CORE_RECORD_REMEDIATE] = S(NONE),
 	    [CORE_RECORD_INCIDENT] = S(NONE),
-	    [CORE_RECORD_REFUSED] = ALL};
+	    [CORE_RECORD_REFUSED] = ALL,
+	    [CORE_RECORD_RETIRE] = S(NONE)};
 	static const uint32_t ended[CORE_CLASS_END] = {[CORE_CLASS_NETWORK] = S(SPAWNED),
 	    [CORE_CLASS_VALIDATION] = 0, /* of an agent's own failure; none of the simulated ones says so */
 	    [CORE_CLASS_WORKTREE] = S(SPAWNED),
@@ -117,8 +118,10 @@ static void pairs(const struct coverage *c, struct tally *t)
 	for (uint32_t p = 0; p < SIM_PLUGINS; p++) {
 		bool of_task =
 		    p == SIM_AGENT_KILL || p == SIM_AGENT_PAUSE || p == SIM_FILE_REMOVE || p == SIM_AGENT_BABBLE;
+		/* No seed swallows what a sink said: that would be a mistake, and found. */
+		uint32_t first = p == SIM_SWALLOWED_EXCEPTION ? EXCEPTION_SEEN : 0;
 
-		for (uint32_t k = 0; k < 8 && (k == 0 || sim_kind_name((enum sim_plugin)p, k)[0]); k++)
+		for (uint32_t k = first; k < 8 && (k == first || sim_kind_name((enum sim_plugin)p, k)[0]); k++)
 			for (uint32_t s = 0; s < SEEN_STATES; s++) {
 				if (!((of_task ? task_states : S(NONE)) >> s & 1))
 					continue;
@@ -136,9 +139,12 @@ static void modes(const struct coverage *c, struct tally *t)
 {
 	for (uint32_t p = 0; p < SIM_PLUGINS; p++)
 		for (uint32_t m = 0; m < MODES; m++) {
-			bool kills = p == SIM_ORCHESTRATOR_KILL || p == SIM_POWER_LOSS || p == SIM_ORCHESTRATOR_PAUSE;
+			/* What is down does not die, and neither it nor its agents write, or call anybody. */
+			bool none = p == SIM_ORCHESTRATOR_KILL || p == SIM_POWER_LOSS || p == SIM_ORCHESTRATOR_PAUSE ||
+				    p == SIM_DISK_FULL || p == SIM_GIT_TROUBLE || p == SIM_RATE_LIMIT ||
+				    p == SIM_PROVIDER_ERROR || p == SIM_PROVIDER_LIE;
 
-			if (kills && m == MODE_DOWN)
+			if (none && m == MODE_DOWN)
 				continue;
 			t->seen += c->modes[p][m] > 0;
 			t->all++;

@@ -13,6 +13,7 @@
 
 #include "check/check.h"
 #include "fixtures/conductor/policy/bugs.h"
+#include "fixtures/conductor/core/core.h"
 #include "fixtures/conductor/policy/policy.h"
 
 #define SIM_TASKS_MAX  96u /* those of the workload and those after it */
@@ -153,7 +154,7 @@ void sim_fault_name(const struct sim_fault *fault, char *buf, size_t size);
 #define SIM_POINT_GIT_BEFORE 3u
 #define SIM_POINT_GIT_AFTER  4u
 #define SIM_POINT_RECORDS    5u /* 2 x (record kind - 1) + after */
-#define SIM_POINTS           (SIM_POINT_RECORDS + 36u)
+#define SIM_POINTS           (SIM_POINT_RECORDS + 2u * (CORE_RECORD_END - 1u))
 #define SIM_POINT_NOW        SIM_POINTS /* wherever it is */
 /* "commit-intent.before"; "" for SIM_POINT_NOW. The buffer is used for the records' only. */
 const char *sim_point_name(uint32_t point, char *buf, size_t size);
