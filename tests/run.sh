@@ -101,6 +101,8 @@ if [ "$quick" = no ]; then
 	step simulation-canary canary
 	# LangGraph from npm, killed: 10 to 40 seconds, and two minutes the first time. Skipped where npm or its registry is missing, and says so.
 	step foreign fixtures/foreign/run.sh --ci
+	# The providers' own clients from npm, at the gateway: 10 to 20 seconds, and half a minute more the first time. Skipped likewise.
+	step clients tests/clients/run.sh build
 	# 8 targets: two minutes at most, and what it takes to build them
 	# The same inputs each time: what guards main says the same of the same code. ./dev fuzz is for finding.
 	step fuzz env FUZZ_SEED=1 fuzz/run.sh 14
