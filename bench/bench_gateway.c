@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The gateway's requests a second over keep-alive connections, against the simplest server that
- * libmicrohttpd can be (a fixed answer of the same size, the same clients), turn about in one run.
+ * The gateway's requests a second over 200 keep-alive connections, against the simplest server that
+ * libmicrohttpd can be (a fixed answer of the same size, the same clients), turn about in one run;
+ * and the memory of `tritone gateway`, which writes a line for each request, after 10^5 and after 10^6 requests.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,17 +17,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "gateway/gateway.h"
 
-enum { THREADS = 2, CONNECTIONS = 32, ROUNDS = 5 };
-#define REQUESTS 8000 /* a thread and round */
-#define PLAIN    700  /* bytes of the peer's answer: about a tool call's */
+enum { THREADS = 2, CONNECTIONS = 100 /* a thread */, ROUNDS = 5 };
+#define REQUESTS 8000    /* a thread and round */
+#define FEW      100000  /* requests, all in all */
+#define MANY     1000000 /* the same */
+#define PLAIN    700     /* bytes of the peer's answer: about a tool call's */
 
 #define BODY "{\"model\":\"opus\",\"messages\":[{\"role\":\"user\",\"content\":\"write it\"}],\"tools\":[]}"
 
 struct client {
 	pthread_t thread;
 	uint16_t port;
+	int requests;
 	char request[512];
 	size_t request_size;
 	int failed;
@@ -94,7 +100,7 @@ static void *drive(void *arg)
 			client->failed = 1;
 		sent++;
 	}
-	while (!client->failed && answered < REQUESTS) {
+	while (!client->failed && answered < client->requests) {
 		if (poll(polled, CONNECTIONS, 10000) <= 0) {
 			client->failed = 1;
 			break;
@@ -103,7 +109,7 @@ static void *drive(void *arg)
 			if (!polled[i].revents)
 				continue;
 			if (read_response(polled[i].fd) < 0 ||
-			    (sent < REQUESTS && send_request(polled[i].fd, client) < 0))
+			    (sent < client->requests && send_request(polled[i].fd, client) < 0))
 				client->failed = 1;
 			sent++;
 			answered++;
@@ -116,14 +122,14 @@ static void *drive(void *arg)
 }
 
 /* Requests a second, or -1. */
-static double measure(uint16_t port)
+static double measure(uint16_t port, int requests)
 {
 	struct client clients[THREADS];
 	int i, started = 0, failed = 0;
 	double begin = now();
 
 	for (i = 0; i < THREADS; i++) {
-		clients[i] = (struct client){.port = port};
+		clients[i] = (struct client){.port = port, .requests = requests / THREADS};
 		clients[i].request_size = (size_t)snprintf(clients[i].request, sizeof clients[i].request,
 		    "POST /claude/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 		    "X-Task-Id: task-%d\r\nX-Attempt: 1\r\nX-Role: write\r\nX-Step: 2\r\nContent-Length: %zu\r\n\r\n%s",
@@ -136,7 +142,7 @@ static double measure(uint16_t port)
 		pthread_join(clients[i].thread, NULL);
 		failed |= clients[i].failed;
 	}
-	return failed || started < THREADS ? -1 : THREADS * (double)REQUESTS / (now() - begin);
+	return failed || started < THREADS ? -1 : (double)requests / (now() - begin);
 }
 
 static enum MHD_Result hello(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
@@ -158,6 +164,61 @@ static int by_size(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
+}
+
+/* ---- memory ---- */
+
+/* Resident kilobytes of a process; 0: it is gone. */
+static long resident(pid_t pid)
+{
+	char path[64], line[128];
+	long kb = 0;
+	FILE *in;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	in = fopen(path, "re");
+	while (in && !kb && fgets(line, sizeof line, in))
+		(void)sscanf(line, "VmRSS: %ld", &kb);
+	if (in)
+		fclose(in);
+	return kb;
+}
+
+static int memory(int many)
+{
+	char path[4096], line[128] = "";
+	const char *const argv[] = {path, "gateway", "--providers", "claude", "--log", "/dev/null", NULL};
+	const struct child child = {.argv = argv, .log = "/dev/null"};
+	struct error err = {0};
+	double rate = -1;
+	long few_kb = 0, many_kb = 0;
+	uint16_t port = 0;
+	pid_t pid = 0;
+	int out = -1;
+
+	if (child_program(path, sizeof path, "tritone", &err) == 0 && child_start(&child, &pid, &out, &err) == 0 &&
+	    child_line(out, line, sizeof line, 30000, &err) == 0 && strrchr(line, ':'))
+		port = (uint16_t)atoi(strrchr(line, ':') + 1);
+	if (port && measure(port, FEW) > 0) {
+		few_kb = resident(pid);
+		rate = measure(port, many - FEW);
+		many_kb = resident(pid);
+	}
+	if (pid > 0) {
+		kill(pid, SIGTERM);
+		(void)child_wait(pid, 30000, NULL, &err);
+	}
+	if (out >= 0)
+		close(out);
+	if (rate < 0 || !few_kb || !many_kb) {
+		fprintf(stderr, "bench_gateway: `tritone gateway`: %s\n", *err.text ? err.text : "a request failed");
+		return 1;
+	}
+	printf(
+	    "gateway: %.1f MiB resident after %d requests, %.1f after %d: ratio %.2f (%.0f requests/s, each with its "
+	    "two lines)\n",
+	    (double)few_kb / 1024, FEW, (double)many_kb / 1024, many, (double)many_kb / (double)few_kb, rate);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -187,7 +248,7 @@ int main(int argc, char **argv)
 	ports[0] = MHD_get_daemon_info(peer, MHD_DAEMON_INFO_BIND_PORT)->port;
 	ports[1] = (uint16_t)atoi(strrchr(gateway_url(gateway), ':') + 1);
 	for (i = 0; i < rounds * 2; i++) {
-		rates[i % 2][i / 2] = measure(ports[i % 2]);
+		rates[i % 2][i / 2] = measure(ports[i % 2], THREADS * REQUESTS);
 		if (rates[i % 2][i / 2] < 0) {
 			fprintf(stderr, "bench_gateway: a request failed\n");
 			goto end;
@@ -200,7 +261,7 @@ int main(int argc, char **argv)
 	    "(%d connections, median of %d)\n",
 	    rates[1][rounds / 2], rates[0][rounds / 2], rates[1][rounds / 2] / rates[0][rounds / 2],
 	    THREADS * CONNECTIONS, rounds);
-	r = 0;
+	r = memory(rounds == 1 ? 3 * FEW : MANY);
 end:
 	gateway_destroy(gateway);
 	history_destroy(options.history);

@@ -140,6 +140,53 @@ static void *append_many(void *arg)
 	return NULL;
 }
 
+static bool count_seen(void *arg, const struct op *op)
+{
+	uint64_t *first_and_count = arg;
+
+	if (!first_and_count[1]++)
+		first_and_count[0] = op->index;
+	assert_int_equal(op->value, op->index); /* as it was appended */
+	assert_int_equal(atoi(op->task), op->pair == OP_NONE ? (int)op->index : (int)op->pair);
+	return false;
+}
+
+/* Forgotten from time to time, as who writes down all that happens does: the numbers go on, and what is left is whole. */
+static void test_forget(void **state)
+{
+	enum { OPS = 50000 };
+	struct history *history = *state;
+	struct op op = {.type = OP_INVOKE, .kind = OP_CALL, .pair = OP_NONE, .actor = "p", .key = "k"};
+	struct op end = {.type = OP_OK};
+	uint64_t seen[2] = {0}, i;
+	char task[96];
+
+	for (i = 0; i < OPS; i++) {
+		if (i % 2) {
+			end.value = (int64_t)i;
+			assert_int_equal(history_complete(history, i - 1, &end), i);
+		} else {
+			snprintf(task, sizeof task, "%d and what makes the strings fill more than one chunk", (int)i);
+			op.task = task;
+			op.value = (int64_t)i;
+			assert_int_equal(history_append(history, &op), i);
+		}
+		if (i % 1000 == 999)
+			history_forget(history, i - 100);
+	}
+	assert_int_equal(history_count(history), OPS);
+	history_scan(history, 0, count_seen, seen);
+	assert_in_range(seen[0], OPS - 1100, OPS - 101);
+	assert_int_equal(seen[0] + seen[1], OPS);
+	end.task = "late";
+	i = history_complete(history, 7, &end);
+	assert_int_equal(i, OPS);
+	history_forget(history, UINT64_MAX);
+	seen[1] = 0;
+	history_scan(history, 0, count_seen, seen);
+	assert_int_equal(seen[1], 0);
+}
+
 static void test_scan_stops(void **state)
 {
 	struct wanted wanted = {.value = 7, .next = 2};
@@ -406,6 +453,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_append_copies_and_orders, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_long_string_is_kept_whole, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_complete_inherits, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_forget, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_scan_stops, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait_sees_each_once_from_all_threads, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wait_old_ones_first_and_deadline, setup, teardown),

@@ -17,6 +17,7 @@
 #include "spec/spec.h"
 
 #define BATCH_SIZE (64u << 10) /* bytes of lines that are written at once */
+#define KEEP       20000       /* operations that are remembered behind the last line */
 
 struct arguments {
 	struct gateway_options gateway;
@@ -275,6 +276,9 @@ static int write_lines(struct history *history, FILE *out)
 			history_scan(history, batch->next, add_line, batch);
 			if (fwrite(batch->bytes, 1, batch->used, out) != batch->used || fflush(out))
 				r = -1;
+			/* what is still waited for is among the last ones, or has waited for long */
+			if (batch->next > KEEP)
+				history_forget(history, batch->next - KEEP);
 		} while (batch->used && r == 0);
 	}
 	free(batch);

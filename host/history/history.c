@@ -16,6 +16,7 @@
 struct history_chunk {
 	struct history_chunk *next;
 	size_t used, size;
+	size_t last; /* the last operation with a string of it */
 	char bytes[];
 };
 
@@ -86,6 +87,7 @@ static const char *keep(struct history *history, const char *text)
 	copy = chunk->bytes + chunk->used;
 	memcpy(copy, text, size);
 	chunk->used += size;
+	chunk->last = history->count;
 	return copy;
 }
 
@@ -138,29 +140,31 @@ void history_destroy(struct history *history)
 /* A free place at the end; the caller fills it before it lets go of the lock. */
 static struct op *grow(struct history *history)
 {
-	if (history->count == history->capacity) {
+	if (history->count - history->base == history->capacity) {
 		size_t capacity = history->capacity ? 2 * history->capacity : CAPACITY_FIRST;
 
 		history->ops = must(reallocarray(history->ops, capacity, sizeof *history->ops));
 		history->capacity = capacity;
 	}
-	return &history->ops[history->count];
+	return &history->ops[history->count - history->base];
 }
 
 static uint64_t append_locked(struct history *history, const struct op *op, const struct op *invoke)
 {
-	/* an inherited string is the history's own already and needs no copy */
-	bool own_task = invoke && !op->task, own_actor = invoke && !op->actor, own_key = invoke && !op->key;
+	/* an inherited string is the history's own already and needs no copy, unless it will be forgotten before */
+	bool kept = invoke && !history->base;
+	bool own_task = kept && !op->task, own_actor = kept && !op->actor, own_key = kept && !op->key;
 	struct op all = *op;
 	struct op *slot;
 	uint64_t now_us = (monotonic_ns() - history->born_ns) / 1000;
-	uint64_t last_us = history->ops && history->count ? history->ops[history->count - 1].time_us : 0;
+	size_t held = history->count - history->base;
+	uint64_t last_us = held ? history->ops[held - 1].time_us : 0;
 
 	all.index = history->count;
 	all.time_us = now_us > last_us ? now_us : last_us; /* a loaded history may be ahead */
-	all.task = own_task ? invoke->task : keep(history, op->task);
-	all.actor = own_actor ? invoke->actor : keep(history, op->actor);
-	all.key = own_key ? invoke->key : keep(history, op->key);
+	all.task = own_task ? invoke->task : keep(history, invoke && !op->task ? invoke->task : op->task);
+	all.actor = own_actor ? invoke->actor : keep(history, invoke && !op->actor ? invoke->actor : op->actor);
+	all.key = own_key ? invoke->key : keep(history, invoke && !op->key ? invoke->key : op->key);
 	all.detail = keep(history, op->detail);
 	if (invoke) {
 		all.pair = invoke->index;
@@ -169,6 +173,8 @@ static uint64_t append_locked(struct history *history, const struct op *op, cons
 		if (!all.kind)
 			all.kind = invoke->kind;
 	}
+	if (kept)
+		history->shared = history->count + 1;
 	slot = grow(history); /* may move the invoke: not used after this */
 	*slot = all;
 	history->count++;
@@ -193,10 +199,10 @@ uint64_t history_complete(struct history *history, uint64_t invoke, const struct
 	struct op unpaired = *op;
 	uint64_t index;
 
-	unpaired.pair = OP_NONE;
 	pthread_mutex_lock(&history->lock);
-	if (invoke < history->count)
-		index = append_locked(history, op, &history->ops[invoke]);
+	unpaired.pair = invoke < history->base ? invoke : OP_NONE;
+	if (invoke >= history->base && invoke < history->count)
+		index = append_locked(history, op, &history->ops[invoke - history->base]);
 	else
 		index = append_locked(history, &unpaired, NULL);
 	pthread_mutex_unlock(&history->lock);
@@ -239,13 +245,38 @@ size_t history_copy(struct history *history, uint64_t first, struct op *ops, siz
 	size_t n = 0;
 
 	pthread_mutex_lock(&history->lock);
-	if (first < history->count) {
+	if (first >= history->base && first < history->count) {
 		n = history->count - first;
 		n = n < max ? n : max;
-		memcpy(ops, history->ops + first, n * sizeof *ops);
+		memcpy(ops, history->ops + (first - history->base), n * sizeof *ops);
 	}
 	pthread_mutex_unlock(&history->lock);
 	return n;
+}
+
+void history_forget(struct history *history, uint64_t before)
+{
+	struct history_chunk **at, *gone;
+	size_t drop;
+
+	pthread_mutex_lock(&history->lock);
+	before = before < history->count ? before : history->count;
+	drop = before > history->base ? (size_t)before - history->base : 0;
+	/* by halves, so that each operation is moved once at most on the average */
+	if (!history->store && drop && drop * 2 >= history->count - history->base) {
+		memmove(history->ops, history->ops + drop, (history->count - before) * sizeof *history->ops);
+		history->base = (size_t)before;
+		for (at = &history->chunks; history->base >= history->shared && (gone = *at);) {
+			/* the newest is still being filled */
+			if (gone == history->chunks || gone->last >= history->base) {
+				at = &gone->next;
+				continue;
+			}
+			*at = gone->next;
+			free(gone);
+		}
+	}
+	pthread_mutex_unlock(&history->lock);
 }
 
 bool history_scan(struct history *history, uint64_t first, history_visit_fn visit, void *arg)
@@ -254,8 +285,8 @@ bool history_scan(struct history *history, uint64_t first, history_visit_fn visi
 	uint64_t i;
 
 	pthread_mutex_lock(&history->lock);
-	for (i = first; i < history->count && !found; i++)
-		found = visit(arg, &history->ops[i]);
+	for (i = first > history->base ? first : history->base; i < history->count && !found; i++)
+		found = visit(arg, &history->ops[i - history->base]);
 	pthread_mutex_unlock(&history->lock);
 	return found;
 }
@@ -270,8 +301,8 @@ int history_wait(
 
 	pthread_mutex_lock(&history->lock);
 	while (!history->interrupted) {
-		for (; next < history->count; next++) {
-			if (!visit(arg, &history->ops[next]))
+		for (next = next > history->base ? next : history->base; next < history->count; next++) {
+			if (!visit(arg, &history->ops[next - history->base]))
 				continue;
 			if (ret_index)
 				*ret_index = next;

@@ -146,6 +146,13 @@ void history_interrupt(struct history *history);
 /* Takes the interruption back, so that the clean-up may wait again. */
 void history_resume(struct history *history);
 
+/*
+ * Lets go of operations before `before`, some of them or all: for who writes them down as they come and runs for ever. What is
+ * forgotten is neither scanned nor viewed any more; a completion of a forgotten invoke keeps its pair, and inherits nothing. A
+ * history in a log forgets nothing.
+ */
+void history_forget(struct history *history, uint64_t before);
+
 /* Nothing may be appended while the view is in use: the observers have been stopped. */
 struct history_view history_view(struct history *history);
 

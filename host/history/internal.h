@@ -14,8 +14,10 @@ struct history {
 	pthread_mutex_t lock;
 	pthread_cond_t grown; /* an operation more, or interrupted */
 	uint64_t born_ns;
-	struct op *ops;
-	size_t count, capacity;
+	struct op *ops;               /* from `base` on */
+	size_t base;                  /* what came before is forgotten */
+	size_t shared;                /* the operations before this may share strings with older ones */
+	size_t count, capacity;       /* of all; of the room in `ops` */
 	struct history_chunk *chunks; /* the strings; they never move while the history lives */
 	bool interrupted;
 	struct store *store; /* NULL: memory only */
