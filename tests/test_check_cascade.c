@@ -210,6 +210,33 @@ static void test_a_window_that_nobody_heard_of(void **state)
 	expect(JUDGE("cascade-order"), DEVIATED);
 }
 
+/* On a busy machine a death is seen late: it is as old as the fault that it followed. */
+static void test_a_death_that_was_seen_late(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t felt, death;
+
+	SAY(s, 0, CALL, FAIL, .task = "a", .actor = "claude", .status = 429, .number = 5);
+	felt = SAY(s, 100, FAULT, OK, .actor = "kill");
+	SAY(s, 120, AGENT, OK, .task = "b", .actor = "b");
+	death = SAY(s, 400, SYSTEM, INFO, .actor = "main");
+	SAY(s, 500, SYSTEM, OK, .actor = "main");
+	SAY(s, 2000, CALL, INVOKE, .task = "c", .actor = "claude");
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[felt].time_us += 1; /* it was proven after the system had heard */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[felt].time_us -= 1;
+	s->ops[felt].type = OP_INFO; /* it was never felt */
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[felt].type = OP_OK;
+	s->ops[death].time_us = 1100001; /* it lived on for long */
+	s->ops[death + 1].time_us = 1100002;
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[death].time_us = 1100000;
+	expect(JUDGE("cascade-order"), HELD);
+}
+
 /* That a provider is well again is only known from an agent that lived to tell. */
 static void test_a_recovery_that_nobody_heard_of(void **state)
 {
@@ -418,6 +445,7 @@ int main(void)
 	    CASE(test_a_full_cascade),
 	    CASE(test_a_window_that_nobody_heard_of),
 	    CASE(test_a_recovery_that_nobody_heard_of),
+	    CASE(test_a_death_that_was_seen_late),
 	    CASE(test_a_success_that_was_no_trial),
 	    CASE(test_waiting_is_no_fallback),
 	    CASE(test_who_comes_back_waits_again),

@@ -11,8 +11,11 @@
 
 #include "check/invariants.h"
 
+#define SEEN_LATE_US 1000000u /* a death, after it happened */
+
 struct provider_state {
 	uint64_t throttled_at; /* index of the last 429, or OP_NONE */
+	uint64_t throttled_us; /* when that was answered */
 	uint64_t throttled_from_us, throttled_until_us;
 	uint64_t failed_until_us; /* it gave its callers a reason to go elsewhere until then */
 	uint64_t reason_us;       /* which lasts so long */
@@ -62,6 +65,7 @@ struct cascade {
 	struct pin pins[PINS_MAX];
 	size_t pin_next, pinned; /* so many are there */
 	bool down;               /* the system is: nobody hears what its last agents are told */
+	uint64_t felt_us;        /* when a fault was last proven */
 };
 
 static size_t provider_of(const struct check_config *config, const char *name, size_t length)
@@ -148,6 +152,7 @@ static void begin_window(struct provider_state *p, const struct op *op, const st
 	if (p->throttled_at == OP_NONE || until > p->throttled_until_us)
 		p->throttled_until_us = until;
 	p->throttled_at = op->index;
+	p->throttled_us = op->time_us;
 }
 
 /* What was answered longer ago than the grace has been heard. */
@@ -253,6 +258,21 @@ static void told(struct cascade *cascade, const struct op *call, const struct ch
 			cascade->providers[i].well_by = NULL;
 }
 
+/*
+ * A machine that has no time for us lets us see a death late: a system that died right after a fault was proven may have died of it there and
+ * then, though it is written down after the grace.
+ */
+static void forget_windows(struct cascade *cascade, const struct op *death, const struct check_config *config)
+{
+	size_t i;
+
+	if (!cascade->felt_us || death->time_us > cascade->felt_us + SEEN_LATE_US)
+		return;
+	for (i = 0; i < config->provider_count; i++)
+		if (cascade->felt_us <= cascade->providers[i].throttled_us + config->throttle_grace_us)
+			cascade->providers[i].throttled_at = OP_NONE;
+}
+
 /* Who dies, and who is there again. */
 static void note_life(struct cascade *cascade, const struct op *op, const struct check_config *config)
 {
@@ -264,6 +284,7 @@ static void note_life(struct cascade *cascade, const struct op *op, const struct
 		return;
 	if (op->type == OP_INFO) {
 		forget(cascade, NULL);
+		forget_windows(cascade, op, config);
 		forget_well(cascade, op, config);
 	}
 	if (op->type == OP_OK && cascade->down)
@@ -418,6 +439,8 @@ static void run(const struct history_view *view, const struct check_config *conf
 	for (i = 0; i < view->count; i++) {
 		const struct op *op = &view->ops[i];
 
+		if (op->kind == OP_FAULT && op->type == OP_OK)
+			cascade.felt_us = op->time_us;
 		if (op->kind != OP_CALL && op->kind != OP_AGENT && op->kind != OP_SYSTEM)
 			continue;
 		hear(&cascade, op->time_us, config);
