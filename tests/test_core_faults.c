@@ -294,6 +294,21 @@ static void windows_survive_a_clock_set_ahead(void **state)
 		assert_int_equal(status.providers[p].throttled_ms, 0);
 }
 
+/* Who throttles answers: its breaker stays closed, so that all may call it once the window is over. */
+static void throttled_is_not_broken(void **state)
+{
+	struct world *w = *state;
+	struct core_status status;
+
+	w->provider_status[0] = 429;
+	w->provider_retry_after_ms[0] = 1000;
+	start(w, "a");
+	world_pass(w, 200 * WORLD_MS);
+	core_status(w->core, w->now_us, &status);
+	assert_true(status.providers[0].throttled_ms > 0);
+	assert_string_equal(status.providers[0].breaker, "closed");
+}
+
 static void exhausted_cascade_waits(void **state)
 {
 	struct world *w = *state;
@@ -544,6 +559,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(windows_are_kept, setup, teardown),
 	    cmocka_unit_test_setup_teardown(windows_survive_a_restart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(windows_survive_a_clock_set_ahead, setup, teardown),
+	    cmocka_unit_test_setup_teardown(throttled_is_not_broken, setup, teardown),
 	    cmocka_unit_test_setup_teardown(exhausted_cascade_waits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(breaker_opens_and_tries_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(trial_that_dies_opens_again, setup, teardown),

@@ -99,20 +99,22 @@ static void idempotency_keys(void **state)
 	struct core_submission s = {.id = "a", .key = "k", .role = "write", .prompt = "x"};
 	struct core_submission other = {.id = "a", .key = "k", .role = "write", .prompt = "y"};
 	struct core_submission other_key = {.id = "a", .key = "k2", .role = "write", .prompt = "y"};
+	struct core_submission other_id = {.id = "b", .key = "k", .role = "write", .prompt = "x"};
 
 	world_step(w, (struct core_event){.kind = CORE_SUBMIT, .token = 1, .submission = &s});
 	world_step(w, (struct core_event){.kind = CORE_SUBMIT, .token = 2, .submission = &s});
 	world_step(w, (struct core_event){.kind = CORE_SUBMIT, .token = 3, .submission = &other});
 	world_step(w, (struct core_event){.kind = CORE_SUBMIT, .token = 4, .submission = &other_key});
-	assert_int_equal(w->reply_count, 2);
-	assert_int_equal(w->replies[0].status, 409);
-	assert_int_equal(w->replies[1].status, 409);
+	world_step(w, (struct core_event){.kind = CORE_SUBMIT, .token = 6, .submission = &other_id});
+	assert_int_equal(w->reply_count, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(w->replies[i].status, 409);
 	world_run(w, 5 * SECOND);
 	world_step(w, (struct core_event){.kind = CORE_SUBMIT, .token = 5, .submission = &s});
-	assert_int_equal(w->reply_count, 5);
-	for (size_t i = 2; i < 5; i++) {
+	assert_int_equal(w->reply_count, 6);
+	for (size_t i = 3; i < 6; i++) {
 		assert_int_equal(w->replies[i].status, 202);
-		assert_int_equal(w->replies[i].lsn, w->replies[2].lsn);
+		assert_int_equal(w->replies[i].lsn, w->replies[3].lsn);
 		assert_string_equal(w->replies[i].task, "a");
 	}
 	assert_int_equal(world_commits(w, "a"), 1);
