@@ -149,11 +149,15 @@ static struct op *grow(struct history *history)
 	return &history->ops[history->count - history->base];
 }
 
+/* A completion's string: its own, or the invoke's, which is the history's already and needs no copy, unless it will be
+ * forgotten before. */
+static const char *inherit(struct history *history, const char *own, const char *invoke)
+{
+	return own || !invoke || history->base ? keep(history, own ? own : invoke) : invoke;
+}
+
 static uint64_t append_locked(struct history *history, const struct op *op, const struct op *invoke)
 {
-	/* an inherited string is the history's own already and needs no copy, unless it will be forgotten before */
-	bool kept = invoke && !history->base;
-	bool own_task = kept && !op->task, own_actor = kept && !op->actor, own_key = kept && !op->key;
 	struct op all = *op;
 	struct op *slot;
 	uint64_t now_us = (monotonic_ns() - history->born_ns) / 1000;
@@ -162,9 +166,9 @@ static uint64_t append_locked(struct history *history, const struct op *op, cons
 
 	all.index = history->count;
 	all.time_us = now_us > last_us ? now_us : last_us; /* a loaded history may be ahead */
-	all.task = own_task ? invoke->task : keep(history, invoke && !op->task ? invoke->task : op->task);
-	all.actor = own_actor ? invoke->actor : keep(history, invoke && !op->actor ? invoke->actor : op->actor);
-	all.key = own_key ? invoke->key : keep(history, invoke && !op->key ? invoke->key : op->key);
+	all.task = inherit(history, op->task, invoke ? invoke->task : NULL);
+	all.actor = inherit(history, op->actor, invoke ? invoke->actor : NULL);
+	all.key = inherit(history, op->key, invoke ? invoke->key : NULL);
 	all.detail = keep(history, op->detail);
 	if (invoke) {
 		all.pair = invoke->index;
@@ -173,7 +177,7 @@ static uint64_t append_locked(struct history *history, const struct op *op, cons
 		if (!all.kind)
 			all.kind = invoke->kind;
 	}
-	if (kept)
+	if (invoke && !history->base)
 		history->shared = history->count + 1;
 	slot = grow(history); /* may move the invoke: not used after this */
 	*slot = all;
