@@ -216,6 +216,7 @@ static void not_before_its_time(void **state)
 	struct world *w = make(NULL);
 
 	(void)state;
+	world_pass(w, 2 * RETAIN_MS * WORLD_MS); /* it has not just come back */
 	for (unsigned i = 0; i < RETAIN + 4; i++)
 		world_submit(w, i, name_of(i), i % 2 ? "write" : "review", "");
 	while (world_notes(w, name_of(RETAIN + 3)) == 0 || world_notes(w, name_of(RETAIN + 2)) == 0)
@@ -238,7 +239,10 @@ static void names_are_bounded(void **state)
 {
 	const struct core_options few = {.retired_max = 6};
 	struct world *w = make(&few);
+	struct core_options options;
 	unsigned refused = 0;
+	struct core *core;
+	struct error err;
 
 	(void)state;
 	do_tasks(w, 0, 2 * TASKS_MAX);
@@ -253,6 +257,17 @@ static void names_are_bounded(void **state)
 	world_submit(w, 1000, "t0", "write", "");
 	assert_int_equal(last_reply(w)->status, 202);
 	assert_true(world_replayed(w) == core_digest(w->core));
+	/* a conductor with room for fewer keeps the others whole */
+	options = w->options;
+	options.retired_max = 2;
+	assert_int_equal(core_create(&core, &options, &err), 0);
+	for (uint64_t lsn = 1; lsn <= w->durable && core_task_count(core) < TASKS_MAX; lsn++) {
+		const struct world_record *r = &w->log[lsn - 1];
+
+		assert_int_equal(core_replay(core, lsn, 1, r->kind, r->payload, r->size, &err), 0);
+	}
+	assert_int_equal(core_retired_count(core), 2);
+	core_destroy(core);
 	world_destroy(w);
 }
 
@@ -360,6 +375,34 @@ static void those_that_stay_go_on(void **state)
 	}
 }
 
+/* The SLOs ask the tasks of their window what became of them, wherever those are now. */
+static void objectives_follow(void **state)
+{
+	struct world *w = make(NULL);
+	struct core_slo_report report;
+
+	(void)state;
+	world_pass(w, 2 * RETAIN_MS * WORLD_MS);
+	for (unsigned i = 0; i < RETAIN + 2; i++)
+		world_submit(w, i, name_of(i), i % 2 ? "write" : "review", "");
+	world_run(w, 20 * SECOND);
+	assert_int_equal(core_retired_count(w->core), 0);
+	w->sink_status = 503;
+	world_submit(w, 100, "late", "write", "");
+	world_pass(w, 6 * SECOND);
+	assert_int_equal(world_commits(w, "late"), 1);
+	assert_int_equal(core_retired_count(w->core), 2);
+	core_slo_report(w->core, w->now_us, &report);
+	assert_string_equal(report.slos[1].name, "notification_delivery");
+	assert_true(report.slos[1].current > (RETAIN + 2) / (RETAIN + 3.0) - 1e-9);
+	assert_true(report.slos[1].current < (RETAIN + 2) / (RETAIN + 3.0) + 1e-9);
+	w->sink_status = 200;
+	world_run(w, 20 * SECOND);
+	core_slo_report(w->core, w->now_us, &report);
+	assert_true(report.slos[1].current > 1 - 1e-9);
+	world_destroy(w);
+}
+
 static void records(void **state)
 {
 	/* {"tasks": ["a", "b"]}, then what is none */
@@ -401,6 +444,7 @@ int main(void)
 	    cmocka_unit_test(prompts_make_room),
 	    cmocka_unit_test(prompts_stay_their_own),
 	    cmocka_unit_test(those_that_stay_go_on),
+	    cmocka_unit_test(objectives_follow),
 	    cmocka_unit_test(records),
 	};
 
