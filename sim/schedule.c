@@ -92,7 +92,7 @@ static json_t *write_arguments(const struct sim_fault *f)
 	}
 	if (f->plugin == SIM_SWALLOWED_EXCEPTION && f->kind == EXCEPTION_SEEN)
 		json_object_set_new(arguments, "swallow", json_false());
-	if (f->number)
+	if (f->number || f->plugin == SIM_RATE_LIMIT)
 		write_number(arguments, f);
 	return arguments;
 }
@@ -170,7 +170,7 @@ static void write_limits(json_t *root, const struct sim_plan *plan, const char *
 {
 	const struct policy *p = &plan->policy;
 	struct check_config limits;
-	json_t *invariants, *names = json_array(), *expect = json_object();
+	json_t *invariants, *names = json_array(), *may = json_array(), *expect = json_object();
 	bool named = false;
 
 	judge_limits(plan, &limits);
@@ -193,6 +193,10 @@ static void write_limits(json_t *root, const struct sim_plan *plan, const char *
 		json_array_append_new(invariants, json_string(deviated));
 	json_object_set_new(root, "invariants", invariants);
 	json_object_set_new(expect, "vacuous", names);
+	for (size_t i = 0; deviated && check_table[i]; i++) /* what follows from it is no surprise */
+		if (strcmp(check_table[i]->name, deviated) != 0)
+			json_array_append_new(may, json_string(check_table[i]->name));
+	json_object_set_new(expect, "may", may);
 	if (deviated && check_find(deviated))
 		json_object_set_new(expect, "deviated", json_pack("[s]", deviated));
 	json_object_set_new(root, "expect", expect);

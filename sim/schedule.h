@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A plan's faults and tasks as a file: an experiment in JSON (tritone-experiment(5)), so that what the simulation
- * found can be run on the real system as far as its faults are plugins there. Fleet, times and graph follow
- * from the seed, which the file names too.
+ * Schedules: experiments (tritone-experiment(5)) that both worlds can run, see tritone-schedule(5). What the simulation writes has the
+ * tasks as a graph, the policy as arguments, and the seed from which all else is drawn. What people write names a system, whose
+ * manifest says the policy.
  */
 #ifndef SIM_SCHEDULE_H
 #define SIM_SCHEDULE_H
 
+#include <stdbool.h>
+
 #include "sim/plan.h"
 #include "wal/error.h"
 
+/* Is each of its faults one that there is for real? ENOTSUP names the first that only the simulation has. *ret_system: it names a
+ * system that is there. */
+int schedule_is_real(const char *path, bool *ret_system, struct error *err);
 /* `deviated`: the invariant that the schedule is to violate, or NULL. */
 int schedule_write(
     const struct sim_plan *plan, const char *bug, const char *deviated, const char *path, struct error *err);
-/* Draws the plan of the seed, then takes the faults of the file in place of its own, and leaves out the tasks that
- * the file leaves out. With seed NULL that of the file. EINVAL names what the simulation does not know. */
+/* Draws the plan of the seed, then takes what the file says in place of what was drawn. With seed NULL that of the file. EINVAL
+ * names what the simulation does not know. */
 int schedule_read(struct sim_plan *plan, const uint64_t *seed, const char *path, struct error *err);
 
 #endif

@@ -196,6 +196,37 @@ static void descend(struct shrinking *s, unsigned order)
 	} while (s->plan->fault_count + tasks_in(s->plan) < before);
 }
 
+/* The fault of the real system that does about the same; false: there is none. */
+static bool make_real(struct sim_fault *fault)
+{
+	uint32_t point = fault->target;
+
+	if (fault->plugin == SIM_SINK_ERROR && fault->kind == SINK_STATUS) {
+		fault->plugin = SIM_SWALLOWED_EXCEPTION;
+		fault->kind = EXCEPTION_SEEN;
+		return true;
+	}
+	if (fault->plugin != SIM_POWER_LOSS &&
+	    (fault->plugin != SIM_ORCHESTRATOR_KILL || (point != SIM_POINT_ANY_EFFECT && point != SIM_POINT_RECOVERY)))
+		return false;
+	fault->plugin = SIM_ORCHESTRATOR_KILL;
+	fault->target = SIM_POINT_NOW;
+	fault->kind = 0;
+	fault->nth = 1;
+	return true;
+}
+
+/* What is left should be of use on the real system, too. */
+static void realize(struct shrinking *s)
+{
+	for (uint32_t i = 0; i < s->plan->fault_count; i++) {
+		struct sim_plan candidate = *s->plan;
+
+		if (make_real(&candidate.faults[i]))
+			try(s, &candidate);
+	}
+}
+
 void shrink(struct sim_plan *plan, shrink_test_fn violates, void *arg, struct shrink_figures *figures)
 {
 	struct shrinking s = {.plan = plan, .violates = violates, .arg = arg, .figures = figures};
@@ -224,6 +255,7 @@ void shrink(struct sim_plan *plan, shrink_test_fn violates, void *arg, struct sh
 		descend(&s, 0);
 	}
 	simplify(&s);
+	realize(&s);
 	figures->faults_after = plan->fault_count;
 	figures->tasks_after = tasks_in(plan);
 }

@@ -93,6 +93,7 @@ static int shrink_found(const struct sim_simulate *s, const struct campaign_foun
 	struct sim_plan plan;
 	struct error why;
 	char path[4096];
+	bool system;
 
 	if (sim_create(&aim.sim, s->bug, err) != 0)
 		return -1;
@@ -109,6 +110,8 @@ static int shrink_found(const struct sim_simulate *s, const struct campaign_foun
 		    "reproduce: tritone replay --seed %" PRIu64 "%s%s --schedule %s\n", found->seed, with, bug, path);
 	else
 		printf("the schedule could not be kept: %s\n", why.text);
+	if (schedule_is_real(path, &system, &why) == 0)
+		printf("on the real system: tritone run %s\n", path);
 	printf("reproduce all of it: tritone replay --seed %" PRIu64 "%s%s\n", found->seed, with, bug);
 	sim_destroy(aim.sim);
 	return 0;

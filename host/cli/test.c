@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `tritone test`: runs a suite, or one experiment, and says what held. */
+/* `tritone test`: runs a suite, or one experiment, and says what held. `tritone run`: the same with a schedule of the simulation. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "cli/verb.h"
 #include "engine/engine.h"
 #include "report/report.h"
+#include "sim/schedule.h"
 #include "spec/spec.h"
 
 #define ONLY_MAX 32
@@ -23,13 +24,17 @@ struct arguments {
 	enum format format;
 	const char *file, *system, *junit, *seed, *only[ONLY_MAX];
 	size_t only_count;
+	const char *verb;
 	unsigned jobs;
 	bool quiet;
 };
 
 static const char usage[] =
     "usage: tritone test [OPTION ...] FILE\n"
-    "Runs a suite, or a single experiment, on the system that it names, and prints a verdict for each.\n\n"
+    "       tritone run [OPTION ...] SCHEDULE\n"
+    "Runs a suite, or a single experiment, on the system that it names, and prints a verdict for each.\n"
+    "`run` takes one experiment, such as a schedule that `tritone simulate` has written, and refuses what only the\n"
+    "simulation can do; where it names no system, that is the reference orchestrator.\n\n"
     "  -s, --system NAME     the system's manifest: a file, or a name in a systems/ folder beside or\n"
     "                        above FILE, in the working directory or in fixtures/\n"
     "      --seed N          the seed of every random choice (default: TRITONE_SEED, or a fresh one, which is "
@@ -84,19 +89,19 @@ static int parse(struct arguments *a, int argc, char **argv)
 			break;
 		case 'o':
 			if (a->only_count == ONLY_MAX)
-				return cli_usage("test", "--only can be given %d times", ONLY_MAX);
+				return cli_usage(a->verb, "--only can be given %d times", ONLY_MAX);
 			a->only[a->only_count++] = optarg;
 			break;
 		case 'r':
 			a->engine.reruns = (uint32_t)strtoul(optarg, &end, 10);
 			if (*end || end == optarg || a->engine.reruns > 1000)
-				return cli_usage("test", "--reruns wants a number from 0 to 1000, found '%s'", optarg);
+				return cli_usage(a->verb, "--reruns wants a number from 0 to 1000, found '%s'", optarg);
 			break;
 		case 'j':
 			a->jobs = (unsigned)strtoul(optarg, &end, 10);
 			if (*end || end == optarg || !a->jobs || a->jobs > PROGRESS_LANES)
 				return cli_usage(
-				    "test", "--jobs wants a number from 1 to %d, found '%s'", PROGRESS_LANES, optarg);
+				    a->verb, "--jobs wants a number from 1 to %d, found '%s'", PROGRESS_LANES, optarg);
 			break;
 		case 'k':
 			a->engine.keep = true;
@@ -132,13 +137,13 @@ static int parse(struct arguments *a, int argc, char **argv)
 			fputs(usage, stdout);
 			return -1;
 		default:
-			return cli_usage("test", "wrong arguments");
+			return cli_usage(a->verb, "wrong arguments");
 		}
 	}
 	if (both)
-		return cli_usage("test", "--json and --jsonl exclude each other");
+		return cli_usage(a->verb, "--json and --jsonl exclude each other");
 	if (argc - optind != 1)
-		return cli_usage("test", "exactly one suite or experiment is wanted");
+		return cli_usage(a->verb, "exactly one suite or experiment is wanted");
 	a->file = argv[optind];
 	return 0;
 }
@@ -212,15 +217,15 @@ static int finish(struct arguments *a, const struct result *results, size_t coun
 	else if (a->format == FORMAT_HUMAN)
 		report_human_summary(stdout, &a->report, results, count);
 	else if (a->format == FORMAT_JSON && report_json(stdout, &a->report, results, count, &err)) {
-		fprintf(stderr, "tritone test: %s\n", err.text);
+		fprintf(stderr, "tritone %s: %s\n", a->verb, err.text);
 		status = status ? status : 2;
 	}
 	if (a->junit && report_junit(a->junit, &a->report, results, count, &err)) {
-		fprintf(stderr, "tritone test: %s\n", err.text);
+		fprintf(stderr, "tritone %s: %s\n", a->verb, err.text);
 		status = status ? status : 2;
 	}
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fputs("tritone test: standard output could not be written\n", stderr);
+		fprintf(stderr, "tritone %s: standard output could not be written\n", a->verb);
 		status = status ? status : 2;
 	}
 	return status;
@@ -243,18 +248,18 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	int status;
 
 	if (engine_cases(&cases, &count, suite, a->system, &err)) {
-		fprintf(stderr, "tritone test: %s\n", err.text);
+		fprintf(stderr, "tritone %s: %s\n", a->verb, err.text);
 		return 2;
 	}
 	wanted = select_cases(cases, count, a);
 	if (!wanted) {
 		engine_cases_free(cases, count);
-		return cli_usage("test", "no experiment's name contains '%s'%s", a->only_count ? a->only[0] : "",
+		return cli_usage(a->verb, "no experiment's name contains '%s'%s", a->only_count ? a->only[0] : "",
 		    a->only_count > 1 ? ", nor any of the other --only" : "");
 	}
 	results = calloc(wanted, sizeof *results);
 	if (!results || interrupt_begin(&a->engine.interrupt, &err)) {
-		fprintf(stderr, "tritone test: %s\n", results ? err.text : "no memory");
+		fprintf(stderr, "tritone %s: %s\n", a->verb, results ? err.text : "no memory");
 		free(results);
 		engine_cases_free(cases, count);
 		return 2;
@@ -273,7 +278,7 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	progress_destroy(a->engine.progress);
 	status = finish(a, results, done, interrupt_signal(a->engine.interrupt));
 	if (done < wanted && !interrupt_signal(a->engine.interrupt)) {
-		fprintf(stderr, "tritone test: %s: %zu of %zu were run\n",
+		fprintf(stderr, "tritone %s: %s: %zu of %zu were run\n", a->verb,
 		    done > 0 && any_halted(results, done) ? "halted" : "no memory", done, wanted);
 		status = status ? status : 2;
 	}
@@ -285,23 +290,48 @@ static int run_suite(struct arguments *a, const struct spec_suite *suite)
 	return status;
 }
 
-int verb_test(int argc, char **argv)
+static int run_file(struct arguments *a)
 {
-	struct arguments a = {.engine = {.root = cli_state_root(), .reruns = 2}};
 	struct spec_suite *suite;
 	struct error err;
+	int r;
+
+	a->engine.seed = cli_seed(a->seed);
+	if (!a->jobs)
+		a->jobs = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
+	if (spec_suite_load(&suite, a->file, &err)) {
+		fprintf(stderr, "tritone %s: %s\n", a->verb, err.text);
+		return 2;
+	}
+	r = run_suite(a, suite);
+	spec_suite_free(suite);
+	return r;
+}
+
+int verb_test(int argc, char **argv)
+{
+	struct arguments a = {.verb = "test", .engine = {.root = cli_state_root(), .reruns = 2}};
 	int r = parse(&a, argc, argv);
 
 	if (r)
 		return r < 0 ? 0 : r;
-	a.engine.seed = cli_seed(a.seed);
-	if (!a.jobs)
-		a.jobs = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
-	if (spec_suite_load(&suite, a.file, &err)) {
-		fprintf(stderr, "tritone test: %s\n", err.text);
+	return run_file(&a);
+}
+
+int verb_run(int argc, char **argv)
+{
+	struct arguments a = {.verb = "run", .engine = {.root = cli_state_root(), .reruns = 2}};
+	int r = parse(&a, argc, argv);
+	bool system_named;
+	struct error err;
+
+	if (r)
+		return r < 0 ? 0 : r;
+	if (schedule_is_real(a.file, &system_named, &err) != 0) {
+		fprintf(stderr, "tritone run: %s\n", err.text);
 		return 2;
 	}
-	r = run_suite(&a, suite);
-	spec_suite_free(suite);
-	return r;
+	if (!a.system && !system_named)
+		a.system = "conductor";
+	return run_file(&a);
 }

@@ -14,6 +14,7 @@ const struct verb verb_table[] = {
     {"__keeper", NULL, keeper_main},
     {"test", "run a suite or an experiment, and judge", verb_test},
     {"system", "a manifest for a system of one's own, and whether it is right", verb_system},
+    {"run", "run a schedule of the simulation on the real system", verb_run},
     {"up", "start a system and keep it running", verb_up},
     {"inject", "fire one fault by hand at a running system", verb_inject},
     {"halt", "the kill switch, by hand", verb_halt},

@@ -20,6 +20,7 @@ int verb_inject(int argc, char **argv);
 int verb_plugin(int argc, char **argv);
 int verb_recover(int argc, char **argv);
 int verb_replay(int argc, char **argv);
+int verb_run(int argc, char **argv);
 int verb_show(int argc, char **argv);
 int verb_simulate(int argc, char **argv);
 int verb_status(int argc, char **argv);
