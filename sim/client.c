@@ -36,7 +36,7 @@ static void answered(struct world *w, uint32_t task, enum op_type type, int32_t 
 	ops_complete(w, c->invoke, (struct op){.kind = OP_SUBMIT, .type = type, .status = status});
 	if (type == OP_OK && !c->accepted) {
 		c->accepted = true;
-		if (world_draw(w, 100, PLACE_AGAIN, task, 0))
+		if (!w->plan->as_real && world_draw(w, 100, PLACE_AGAIN, task, 0))
 			later(w, RETRY_US, task);
 		inject_happens(w, SIM_ON_ACCEPT, SIM_ANY, NOBODY);
 	} else if (type != OP_OK && !c->accepted) {

@@ -7,20 +7,30 @@
 #include "sim/schedule.h"
 #include "spec/spec.h"
 
+/* What is done to the orchestrator by the names of manifests. */
+static const char *const by_manifest[] = {"process-kill", "process-stop"};
+
+const char *schedule_real_plugin(unsigned i)
+{
+	if (i < SIM_REAL_PLUGINS)
+		return sim_plugin_name((enum sim_plugin)i);
+	i -= SIM_REAL_PLUGINS;
+	return i < sizeof by_manifest / sizeof by_manifest[0] ? by_manifest[i] : NULL;
+}
+
 /* "agent-kill, agent-pause, ..." */
 static void list_real(char *buf, size_t size)
 {
 	size_t used = 0;
 
-	for (unsigned i = 0; i < SIM_REAL_PLUGINS && used < size; i++)
-		used += (size_t)snprintf(
-		    buf + used, size - used, "%s%s", i ? ", " : "", sim_plugin_name((enum sim_plugin)i));
+	for (unsigned i = 0; schedule_real_plugin(i) && used < size; i++)
+		used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "", schedule_real_plugin(i));
 }
 
 static int check_fault(const struct spec_experiment *x, const struct spec_fault *fault, struct error *err)
 {
 	int plugin = sim_plugin_parse(fault->plugin), point;
-	char real[160];
+	char real[200];
 
 	list_real(real, sizeof real);
 	if (plugin >= (int)SIM_REAL_PLUGINS)

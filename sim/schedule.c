@@ -104,7 +104,8 @@ static json_t *write_fault(const struct sim_plan *plan, const struct sim_fault *
 
 	sim_fault_name(f, name, sizeof name);
 	json_object_set_new(out, "name", json_string(name));
-	json_object_set_new(out, "plugin", json_string(sim_plugin_name(f->plugin)));
+	json_object_set_new(out, "plugin",
+	    json_string(f->plugin == SIM_ORCHESTRATOR_PAUSE ? "process-stop" : sim_plugin_name(f->plugin)));
 	if (json_object_size(arguments))
 		json_object_set(out, "arguments", arguments);
 	json_decref(arguments);

@@ -12,6 +12,8 @@
 #include "sim/plan.h"
 #include "wal/error.h"
 
+/* The plugins that both worlds have, one after the other, then NULL. */
+const char *schedule_real_plugin(unsigned i);
 /* Is each of its faults one that there is for real? ENOTSUP names the first that only the simulation has. *ret_system: it names a
  * system that is there. */
 int schedule_is_real(const char *path, bool *ret_system, struct error *err);

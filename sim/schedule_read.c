@@ -36,9 +36,12 @@ static int read_when(struct sim_when *when, const struct spec_when *from, const 
 	    .of = SIM_ANY,
 	    .after_us = (uint64_t)from->after_ms * SIM_MS,
 	    .hold = from->hold};
-	if (from->within_ms)
-		return error_set(err, EINVAL, "%s:%u:%u: the simulation has no 'within': say when", x->file, from->line,
-		    from->column);
+	if (from->within_ms || from->probability > 0)
+		return error_set(err, EINVAL, "%s:%u:%u: the simulation has no chance in a moment: say when", x->file,
+		    from->line, from->column);
+	if (from->event > (enum spec_event)SIM_ON_RESTART)
+		return error_set(
+		    err, EINVAL, "%s:%u:%u: the simulation has no such event", x->file, from->line, from->column);
 	if (!from->of)
 		return 0;
 	if (when->event == SIM_ON_REQUEST || when->event == SIM_ON_REPLY)
@@ -49,12 +52,36 @@ static int read_when(struct sim_when *when, const struct spec_when *from, const 
 	return 0;
 }
 
+/* Of what can be done to any process that a manifest names the simulation has what is done to the orchestrator. */
+static int plugin_of(const char *name)
+{
+	if (strcmp(name, "process-kill") == 0)
+		return SIM_ORCHESTRATOR_KILL;
+	if (strcmp(name, "process-stop") == 0)
+		return SIM_ORCHESTRATOR_PAUSE;
+	return sim_plugin_parse(name);
+}
+
+/* 1: taken, 0: not one of those, or another value than the only one that the simulation has. */
+static int is_of_orchestrator(const struct spec_fault *from, const char *key, const char *value)
+{
+	if (strncmp(from->plugin, "process-", 8) != 0)
+		return 0;
+	if (strcmp(key, "process") == 0)
+		return *value == '\0' || strcmp(value, "conductor") == 0;
+	if (strcmp(key, "scope") == 0) /* each agent has a group of its own */
+		return strcmp(value, "process") == 0 || strcmp(value, "group") == 0;
+	return strcmp(key, "which") == 0 || (strcmp(key, "signal") == 0 && strcmp(value, "KILL") == 0);
+}
+
 static int read_argument(struct sim_fault *f, const struct spec_pair *pair, const struct spec_fault *from,
     const struct spec_experiment *x, struct error *err)
 {
 	const char *key = pair->name, *value = pair->value;
 	int choice;
 
+	if (is_of_orchestrator(from, key, value))
+		return 0;
 	if (strcmp(key, "signal") == 0 || strcmp(key, "mode") == 0 || strcmp(key, "kind") == 0) {
 		choice = sim_kind_parse(f->plugin, value);
 		f->kind = (uint32_t)choice;
@@ -115,7 +142,7 @@ static int read_fault(
     struct sim_plan *plan, const struct spec_experiment *x, const struct spec_fault *from, struct error *err)
 {
 	struct sim_fault *f = &plan->faults[plan->fault_count];
-	int plugin = sim_plugin_parse(from->plugin);
+	int plugin = plugin_of(from->plugin);
 
 	if (plugin < 0)
 		return error_set(
@@ -135,6 +162,9 @@ static int read_fault(
 	for (size_t i = 0; i < from->arguments.count; i++)
 		if (read_argument(f, &from->arguments.items[i], from, x, err) != 0)
 			return -1;
+	if (f->plugin == SIM_ORCHESTRATOR_PAUSE && !f->duration_us)
+		return error_set(err, EINVAL, "%s:%u:%u: in simulation a stopped orchestrator needs a duration",
+		    x->file, from->line, from->column);
 	plan->fault_count++;
 	return 0;
 }
