@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sim/schedule.h"
+#include "sim/plan.h"
+#include "sim/sim.h"
 #include "spec/spec.h"
 
 /* What is done to the orchestrator by the names of manifests. */

@@ -7,16 +7,9 @@
 #ifndef SIM_SCHEDULE_H
 #define SIM_SCHEDULE_H
 
-#include <stdbool.h>
-
 #include "sim/plan.h"
 #include "wal/error.h"
 
-/* The plugins that both worlds have, one after the other, then NULL. */
-const char *schedule_real_plugin(unsigned i);
-/* Is each of its faults one that there is for real? ENOTSUP names the first that only the simulation has. *ret_system: it names a
- * system that is there. */
-int schedule_is_real(const char *path, bool *ret_system, struct error *err);
 /* `deviated`: the invariant that the schedule is to violate, or NULL. */
 int schedule_write(
     const struct sim_plan *plan, const char *bug, const char *deviated, const char *path, struct error *err);

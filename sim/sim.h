@@ -39,6 +39,13 @@ struct sim_replay {
 };
 int sim_replay(const struct sim_replay *options, struct error *err);
 
+/* --- real.c: schedules on the real system --- */
+/* The plugins that both worlds have, one after the other, then NULL. */
+const char *schedule_real_plugin(unsigned i);
+/* Is each of its faults one that there is for real? ENOTSUP names the first that only the simulation has. *ret_system: it names a
+ * system that is there. */
+int schedule_is_real(const char *path, bool *ret_system, struct error *err);
+
 struct sim;
 struct sim_plan;
 struct coverage;

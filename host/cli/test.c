@@ -11,7 +11,7 @@
 #include "cli/verb.h"
 #include "engine/engine.h"
 #include "report/report.h"
-#include "sim/schedule.h"
+#include "sim/sim.h"
 #include "spec/spec.h"
 
 #define ONLY_MAX 32
