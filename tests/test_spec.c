@@ -387,6 +387,23 @@ static void test_manifest_mistakes(void **state)
 		"4:21: unknown commits 'exactly-twice'; did you mean 'exactly-once'?"},
 	    {LEAST "contract: {comits: exactly-once}\n", "4:12: unknown key 'comits'; did you mean 'commits'?"},
 	    {LEAST "contract: {throttling: retry}\n", "4:24: unknown throttling 'retry'; did you mean 'retries'?"},
+	    {LEAST "commits: {git: g}\n", "4:10: the key 'task-trailer' is missing"},
+	    {LEAST "commits: {git: g, file: f, pattern: '(?<task>x)'}\n",
+		"4:10: commits: only one of 'git', 'file' or 'sink'"},
+	    {LEAST "commits: {branch: b}\n", "4:10: commits: one of 'git', 'file' or 'sink' is wanted"},
+	    {LEAST "commits: {file: f, pattern: 'task'}\n", "4:29: the pattern has no group (?<task>...)"},
+	    {LEAST "outcome: {url: u}\n", "4:10: the key 'done' is missing"},
+	    {LEAST "outcome: {done-file: f}\n", "4:22: each task needs a file of its own: ${task} in its name"},
+	    {LEAST "agents: {pattern: '(', task-environment: T}\n",
+		"4:19: the pattern is wrong at 1: missing closing parenthesis"},
+	    {LEAST "slo: {metrics: u}\n", "4:6: 'metrics' and 'samples' go together"},
+	    {"name: n\nprocesses: [{name: p, command: [c]}]\nsubmit: {url: u}\n", "3:9: the key 'body' is missing"},
+	    {"name: n\nprocesses: [{name: p, command: [c]}]\nsubmit: {command: [c], url: u, body: b}\n",
+		"3:9: submit: only one of 'url', 'command' or 'file'"},
+	    {"name: n\nprocesses: [{name: p, command: [c]}]\nsubmit: {file: f, body: b}\n",
+		"3:16: each task needs a file of its own: ${task} or ${key} in its name"},
+	    {"name: n\nprocesses: [{name: p, command: [c], helper: true}]\nsubmit: {url: u, body: b}\n",
+		"2:12: all are helpers: which is the orchestrator?"},
 	    {LEAST "gateway: {providers: [a, a]}\n", "4:10: the provider 'a' is here twice"},
 	    {LEAST "gateway: {providers: [a, b], cascade: [a/x, ab]}\n", "4:45: 'ab': there is no such provider"},
 	    {LEAST "gateway: {providers: [a, b], cascade: [a/x, b/]}\n", "4:45: 'b/': a model is missing"},
@@ -524,6 +541,7 @@ static void test_fixtures(void **state)
 /* What the manual pages show is loaded here. */
 static void test_examples_of_the_manual(void **state)
 {
+	struct spec_manifest *spool = NULL;
 	struct place *place = *state;
 	struct spec_experiment *x = NULL;
 	struct spec_manifest *m = NULL;
@@ -547,6 +565,12 @@ static void test_examples_of_the_manual(void **state)
 		fail_msg("%s", place->err.text);
 	assert_int_equal(script->count, 6);
 	spec_script_free(script);
+	if (spec_manifest_load(&spool, SOURCES "/docs/examples/spool.yaml", &((struct place *)*state)->err) != 0)
+		fail_msg("%s", ((struct place *)*state)->err.text);
+	assert_int_equal(spool->main_process, 1);
+	assert_true(
+	    spec_has_ledger(spool) && spec_has_agents(spool) && spec_has_outcome(spool) && spec_has_claims(spool));
+	spec_manifest_free(spool);
 	if (spec_manifest_load(&m, SOURCES "/docs/examples/system.yaml", &place->err) != 0)
 		fail_msg("%s", place->err.text);
 	assert_string_equal(m->outcome.id, "id");

@@ -173,7 +173,9 @@ static int arm_count(struct run_fault *fault)
 			.mode = TRITONE_ERRNO_DELAY,
 			.key = count_key(fault, key),
 			.path = path,
-			.calls = TRITONE_CALL_SYNC},
+			.calls = TRITONE_CALL_SYNC,
+			.delay_ms = 1,
+			.first = INT64_MAX}, /* it only counts */
 		    &err);
 	return r ? run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text) : 0;
 }

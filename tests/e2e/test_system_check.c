@@ -203,6 +203,30 @@ static void test_contract(void **state)
 	nothing_is_left(world);
 }
 
+/* The orchestrator is killed at a point of its own code, and sleeps at a sync of its log: both counted where they happen. */
+static void test_points_and_syncs(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "-v",
+	    world_write(world, "x.yaml",
+		"title: x\nsystem: " SOURCES "/fixtures/systems/conductor.yaml\n"
+		"workload: {tasks: 9, tail: 0}\n"
+		"faults:\n"
+		"  - {name: at-point, plugin: process-kill, when: {event: point, of: commit-done.after, nth: 2}}\n"
+		"  - {name: at-sync, plugin: process-stop, when: {event: sync, of: wal, nth: 5}, duration: 100ms}\n"
+		"invariants: [no-duplicate-commit, no-lost-task]\n"),
+	    NULL);
+
+	if (ran_end(ran) == 7) {
+		nothing_is_left(world);
+		skip(); /* without the filter nobody counts syncs */
+	}
+	ran_status(ran, 0);
+	ran_has(ran, "fault at-point: felt: conductor (pid ");
+	ran_has(ran, "fault at-sync: felt: conductor (pid ");
+	nothing_is_left(world);
+}
+
 /* ---- what strangers do ---- */
 
 static void test_a_flood_of_output(void **state)
@@ -297,6 +321,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_it_ends_before_it_is_ready, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_forks_away, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_ignores_sigterm, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_points_and_syncs, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_flood_of_output, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_port_that_is_taken, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_points_nowhere, world_create, world_destroy),
