@@ -104,7 +104,7 @@ static int check_output(const char *dir)
 {
 	struct stat st;
 
-	if (!*dir)
+	if (!dir || !*dir)
 		return 0;
 	if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode))
 		errno = ENOTDIR;
