@@ -76,32 +76,48 @@ void ops_claims(struct world *w, const struct claim *claim)
 	ops_add(w, (struct op){.kind = OP_STATEFILE, .type = OP_OK, .actor = ".sdd/metrics/slos.json"});
 }
 
+static void tell_end(struct world *w, uint32_t task, enum op_type type, const char *detail)
+{
+	w->client[task].told = true;
+	w->result->done += type == OP_OK;
+	w->result->failed += type == OP_FAIL;
+	w->client[task].given_up = type == OP_FAIL;
+	ops_add(w, (struct op){.kind = OP_OUTCOME, .type = type, .task = w->names[task], .detail = detail});
+}
+
+/* Of those that are retired it still knows how they ended: one that was stopped for long may retire a task that ended before, at once. */
+static void retired_outcomes(struct world *w)
+{
+	for (size_t i = 0; i < core_retired_count(w->core); i++) {
+		bool failed;
+		uint32_t task = world_task(core_retired(w->core, i, &failed)) % SIM_TASKS_MAX;
+
+		if (!w->client[task].told)
+			tell_end(w, task, failed ? OP_FAIL : OP_OK, failed ? "failed" : "done");
+	}
+}
+
 /* What the orchestrator says when it is asked; each end once, what is open only at the last. */
 void ops_outcomes(struct world *w, bool last)
 {
+	if (w->live)
+		retired_outcomes(w);
 	if (last && w->live)
 		w->result->tasks += (uint32_t)core_retired_count(w->core);
 	for (size_t i = 0; w->live && i < core_task_count(w->core); i++) {
 		struct core_task_view view;
-		struct op op = {.kind = OP_OUTCOME, .type = OP_INFO};
+		enum op_type type = OP_INFO;
 		uint32_t task;
 
 		core_task(w->core, i, &view);
 		task = world_task(view.id) % SIM_TASKS_MAX;
 		if (strcmp(view.state, "done") == 0)
-			op.type = OP_OK;
+			type = OP_OK;
 		else if (strcmp(view.state, "failed") == 0)
-			op.type = OP_FAIL;
+			type = OP_FAIL;
 		w->result->tasks += last;
-		if (w->client[task].told || (op.type == OP_INFO && !last))
-			continue;
-		w->client[task].told = true;
-		w->result->done += op.type == OP_OK;
-		w->result->failed += op.type == OP_FAIL;
-		w->client[task].given_up = op.type == OP_FAIL;
-		op.task = w->names[task];
-		op.detail = op.type == OP_FAIL ? view.reason : view.state;
-		ops_add(w, op);
+		if (!w->client[task].told && (type != OP_INFO || last))
+			tell_end(w, task, type, type == OP_FAIL ? view.reason : view.state);
 	}
 	if (last && w->temporary_left)
 		ops_add(w, (struct op){.kind = OP_STATEFILE,
