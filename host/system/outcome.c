@@ -87,8 +87,8 @@ static int ask_url(struct system *system, struct error *err)
 
 static int ask_file(struct system *system, struct error *err)
 {
-	char *file, *text;
-	size_t size;
+	char *file, *text = NULL;
+	size_t size = 0;
 	int result;
 
 	if (spec_expand(&file, system->manifest->outcome.file, system_lookup, system, err) != 0)
@@ -145,8 +145,8 @@ int system_command_says(struct system *system, const char *name, const struct sp
 
 static int ask_command(struct system *system, struct error *err)
 {
-	char *text;
-	size_t size;
+	char *text = NULL;
+	size_t size = 0;
 	int result;
 
 	if (system_command_says(system, "outcome", &system->manifest->outcome.command, &text, &size, err) != 0)
