@@ -3,7 +3,8 @@
  * The n-th failure sweep of the conductor: a file call below its state directory, its own or an agent's, is made to fail by
  * the system-call filter; which one, how and for how long is drawn from a seed, since all of them together take hours.
  * After the fault every task that was handed in has one commit and its notification, and the log is whole.
- * TRITONE_SEED, CONDUCTOR_SWEEP_RUNS.
+ * TRITONE_SEED, CONDUCTOR_SWEEP_RUNS. CONDUCTOR_SWEEP_SHARD=K/N instead: each call in each way, without a draw, of which
+ * this process takes the K-th of every N runs; CONDUCTOR_SWEEP_FROM=CALL: from that call on.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,14 +30,17 @@
 #include "system/system.h"
 #include "wal/wal.h"
 
-#define RUNS       16
-#define HANG_MS    90000 /* only so that what hangs is named */
-#define TICK_MS    50
-#define AGAIN_NS   20000000
-#define POSTS_MAX  2000
-#define ERRNOS     6
-#define STORM      5 /* failures after which what fails from then on is mended */
-#define OUTPUT_MAX 65536
+#define RUNS          16
+#define HANG_MS       90000 /* only so that what hangs is named */
+#define TICK_MS       50
+#define AGAIN_NS      20000000
+#define POSTS_MAX     2000
+#define ERRNOS        6
+#define INTERRUPTIONS 60
+#define WAYS          (ERRNOS * 4u) /* in which a call can fail: errno, mode, once or from then on */
+#define SAY_EVERY     100
+#define STORM         5 /* failures after which what fails from then on is mended */
+#define OUTPUT_MAX    65536
 #define ALL_CALLS                                                                                                      \
 	(TRITONE_CALL_WRITE | TRITONE_CALL_SYNC | TRITONE_CALL_CREATE | TRITONE_CALL_RENAME | TRITONE_CALL_LINK |      \
 	    TRITONE_CALL_ALLOCATE)
@@ -389,12 +393,86 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* Which faults: drawn, or all of them in order, or one that is named. */
+struct plan {
+	uint64_t random, runs;
+	uint64_t shard, shards; /* shards 0: drawn */
+	uint64_t from;          /* the first call */
+	const char *only;       /* "FIRST ERRNO MODE COUNT", or NULL */
+};
+
+static struct plan plan_of_environment(uint64_t seed)
+{
+	struct plan plan = {.random = seed,
+	    .runs = from_environment("CONDUCTOR_SWEEP_RUNS", RUNS),
+	    .from = from_environment("CONDUCTOR_SWEEP_FROM", 0),
+	    .only = getenv("CONDUCTOR_SWEEP_ONLY")};
+	const char *text = getenv("CONDUCTOR_SWEEP_SHARD");
+	unsigned shard, shards;
+
+	if (text) {
+		assert_int_equal(sscanf(text, "%u/%u", &shard, &shards), 2);
+		assert_true(shard >= 1 && shard <= shards);
+		plan.shard = shard - 1;
+		plan.shards = shards;
+		plan.runs = UINT64_MAX;
+	}
+	return plan;
+}
+
+static void plan_fault(struct plan *plan, uint64_t number, uint64_t calls, struct tritone_errno_rule *rule)
+{
+	if (plan->only) { /* one of them again */
+		unsigned first = 0, mode = 0, count = 0;
+
+		assert_int_equal(sscanf(plan->only, "%u %d %u %u", &first, &rule->error, &mode, &count), 4);
+		rule->first = first;
+		rule->mode = mode;
+		rule->count = count;
+	} else if (plan->shards) {
+		const uint64_t place = plan->from * WAYS + number * plan->shards + plan->shard, way = place % WAYS;
+
+		rule->first = place / WAYS;
+		rule->error = errnos[way / 4];
+		rule->mode = way & 2 ? TRITONE_ERRNO_REFUSE : TRITONE_ERRNO_PERFORM_THEN_FAIL;
+		rule->count = way & 1;
+	} else {
+		rule->first = draw(&plan->random) % calls;
+		rule->error = errnos[draw(&plan->random) % ERRNOS];
+		rule->mode = draw(&plan->random) % 2 ? TRITONE_ERRNO_REFUSE : TRITONE_ERRNO_PERFORM_THEN_FAIL;
+		rule->count = draw(&plan->random) % 2;
+	}
+}
+
+/*
+ * What EINTR can be. write(2) is interrupted before it has written anything, and so libgit2 writes again: one that was
+ * performed, and says that it was not, is no fault. LMDB tries again for as long as it is interrupted: some dozens in a row
+ * stand for "from then on".
+ */
+static void keep_possible(struct tritone_errno_rule *rule)
+{
+	rule->calls = ALL_CALLS;
+	if (rule->error == EINTR && rule->mode == TRITONE_ERRNO_PERFORM_THEN_FAIL)
+		rule->calls &= ~(uint32_t)TRITONE_CALL_WRITE;
+	if (rule->error == EINTR && rule->count == 0)
+		rule->count = INTERRUPTIONS;
+}
+
+static void say_counts(const struct sweep *sweep, uint64_t runs)
+{
+	fprintf(stderr,
+	    "# %llu calls in a run; %llu runs, %llu in which the fault was not felt, %llu times not all tasks were "
+	    "accepted at once, %llu times it ended and said why; %llu deviations\n",
+	    (unsigned long long)sweep->calls, (unsigned long long)runs, (unsigned long long)sweep->unfelt,
+	    (unsigned long long)sweep->refused, (unsigned long long)sweep->gave_up,
+	    (unsigned long long)sweep->deviations);
+}
+
 static void test_sweep(void **state)
 {
-	const uint64_t seed = from_environment("TRITONE_SEED", (uint64_t)time(NULL)),
-		       runs = from_environment("CONDUCTOR_SWEEP_RUNS", RUNS);
-	const char *const only = getenv("CONDUCTOR_SWEEP_ONLY");
+	const uint64_t seed = from_environment("TRITONE_SEED", (uint64_t)time(NULL));
 	struct sweep *sweep = *state;
+	struct plan plan = plan_of_environment(seed);
 	struct tritone_errno_rule rule = {.struct_size = sizeof rule,
 	    .key = "sweep",
 	    .calls = ALL_CALLS,
@@ -402,25 +480,17 @@ static void test_sweep(void **state)
 	    .error = EIO,
 	    .first = UINT32_MAX,
 	    .count = 1};
-	uint64_t random = seed, i, seen;
+	uint64_t i, seen, unfelt_in_a_row = 0;
 
 	print_message("# seed %llu\n", (unsigned long long)seed);
 	assert_true(run(sweep, rule, &sweep->calls)); /* without a fault, for the number of calls */
 	assert_true(sweep->calls > 20);
 	sweep->unfelt = 0;
-	for (i = 0; i < runs; i++) {
-		rule.first = draw(&random) % sweep->calls;
-		rule.error = errnos[draw(&random) % ERRNOS];
-		rule.mode = draw(&random) % 2 ? TRITONE_ERRNO_REFUSE : TRITONE_ERRNO_PERFORM_THEN_FAIL;
-		rule.count = draw(&random) % 2;
-		if (only) { /* "FIRST ERRNO MODE COUNT": one of them again */
-			unsigned first = 0, mode = 0, count = 0;
+	for (i = 0; i < plan.runs; i++) {
+		const uint64_t unfelt = sweep->unfelt;
 
-			assert_int_equal(sscanf(only, "%u %d %u %u", &first, &rule.error, &mode, &count), 4);
-			rule.first = first;
-			rule.mode = mode;
-			rule.count = count;
-		}
+		plan_fault(&plan, i, sweep->calls, &rule);
+		keep_possible(&rule);
 		if (!run(sweep, rule, &seen)) {
 			sweep->deviations++;
 			fprintf(stderr, "# run %llu: %s: %s (CONDUCTOR_SWEEP_ONLY='%u %d %u %u')\n",
@@ -429,16 +499,18 @@ static void test_sweep(void **state)
 			if (getenv("CONDUCTOR_SWEEP_KEEP"))
 				fprintf(stderr, "%s\n", sweep->output);
 		}
+		unfelt_in_a_row = sweep->unfelt > unfelt ? unfelt_in_a_row + 1 : 0;
+		if (plan.shards && (i + 1) % SAY_EVERY == 0) { /* one that is cut off has said how far it came */
+			fprintf(stderr, "# so far, to call %llu:\n", (unsigned long long)rule.first + 1);
+			say_counts(sweep, i + 1);
+		}
+		/* no run has so many calls: all have been tried */
+		if (plan.shards && rule.first >= sweep->calls && unfelt_in_a_row >= 2 * WAYS / plan.shards)
+			plan.runs = i + 1;
 	}
-	fprintf(stderr,
-	    "# %llu calls in a run; %llu runs, %llu in which the fault was not felt, %llu times not all tasks were "
-	    "accepted "
-	    "at once, %llu times it ended and said why; %llu deviations\n",
-	    (unsigned long long)sweep->calls, (unsigned long long)runs, (unsigned long long)sweep->unfelt,
-	    (unsigned long long)sweep->refused, (unsigned long long)sweep->gave_up,
-	    (unsigned long long)sweep->deviations);
+	say_counts(sweep, plan.runs);
 	assert_int_equal(sweep->deviations, 0);
-	assert_true(sweep->unfelt < runs);
+	assert_true(sweep->unfelt < plan.runs);
 }
 
 int main(int argc, char **argv)
