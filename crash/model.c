@@ -269,7 +269,7 @@ static int reset(struct model *model)
 static uint64_t tears_of(const struct model *model, enum model_kind kind, size_t index)
 {
 	const struct unit *unit = &model->units[index];
-	const uint64_t sectors = (unit->offset + unit->size - 1) / 512 - unit->offset / 512 + 1;
+	const uint64_t sectors = (unit->offset + unit->size - 1) / SECTOR_BYTES - unit->offset / SECTOR_BYTES + 1;
 
 	if (!unit->data || unit->size < 2)
 		return 0;
@@ -564,11 +564,57 @@ static void choose(struct model *model, const struct place *place, uint64_t k)
 	}
 }
 
+static bool has_a_name(const struct space *space, uint64_t file)
+{
+	size_t i;
+
+	for (i = 0; i < space->count && space->entries[i].file != file; i++)
+		;
+	return i < space->count;
+}
+
+/* Of a torn write: the sectors that hold, with it and without it, the same. A bit for each. */
+static int find_unchanged(struct model *model, const struct place *place, uint64_t *ret_sectors)
+{
+	static const uint8_t zeros[SECTOR_BYTES];
+	const struct unit *unit = &model->units[place->unit];
+	const struct variant *variant = &model->files[unit->file].variant;
+	const uint64_t first = unit->offset / SECTOR_BYTES, end = unit->offset + unit->size;
+	uint64_t at, next, sectors = 0;
+	const uint8_t *page;
+
+	*ret_sectors = UINT64_MAX;
+	choose(model, place, 0);
+	model->tear.mask = 0;
+	if (model_build(model) < 0)
+		return -1;
+	if (!has_a_name(&model->snapshots[model->cut - model->low].space, unit->file))
+		return 0; /* none of it is seen */
+	page = variant_page(variant, unit->offset / PAGE_BYTES);
+	for (at = unit->offset; at < end; at = next) {
+		const uint64_t stop = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
+		const uint8_t *before = page ? page + at % PAGE_BYTES : zeros;
+
+		next = stop < end ? stop : end;
+		if (next <= variant->over.size && !memcmp(before, unit->data + (at - unit->offset), next - at))
+			sectors |= 1ull << (at / SECTOR_BYTES - first);
+	}
+	*ret_sectors = sectors;
+	return 0;
+}
+
+/* Tears that differ in such sectors only are one state: the one without them is it, or the one with the first if there are
+ * no others. */
+static bool is_repeated(const struct model_tear *tear, uint64_t unchanged)
+{
+	return (tear->mask & unchanged) && tear->mask != (unchanged & -unchanged);
+}
+
 static int visit_place(struct model *model, const struct place *place, void *arg)
 {
 	const struct visiting *visiting = arg;
 	const uint64_t count = place->count < model->cap ? place->count : model->cap;
-	uint64_t k;
+	uint64_t k, unchanged = 0;
 	int rc;
 
 	model->state = (struct model_state){.kind = place->kind,
@@ -576,11 +622,15 @@ static int visit_place(struct model *model, const struct place *place, void *arg
 	    .acked = trace_acks_before(model->trace, place->op + 1),
 	    .marked = trace_marks_before(model->trace, place->op + 1),
 	    .model = model};
+	if (place->kind == MODEL_SECTOR && count == place->count && find_unchanged(model, place, &unchanged) < 0)
+		return -1;
 	for (k = 0; k < count; k++) {
 		choose(model, place, k);
+		model->state.ordinal = model->ordinal++;
+		if (place->kind == MODEL_SECTOR && is_repeated(&model->tear, unchanged))
+			continue;
 		if (model_build(model) < 0)
 			return -1;
-		model->state.ordinal = model->ordinal++;
 		rc = visiting->visit(visiting->arg, &model->state);
 		if (rc)
 			return rc;

@@ -6,8 +6,6 @@
 
 #include "crash/model_internal.h"
 
-#define SECTOR_BYTES 512u
-
 static bool is_chosen(const struct model *model, size_t unit)
 {
 	size_t low = 0, high = model->free_count;

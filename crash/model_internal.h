@@ -5,9 +5,10 @@
 
 #include "crash/model.h"
 
-#define NEVER     SIZE_MAX
-#define FREE_MAX  4096u /* uncovered writes that are chosen from; those before them are there */
-#define MASK_SIZE (FREE_MAX / 64u)
+#define NEVER        SIZE_MAX
+#define SECTOR_BYTES 512u
+#define FREE_MAX     4096u /* uncovered writes that are chosen from; those before them are there */
+#define MASK_SIZE    (FREE_MAX / 64u)
 
 /* What is there as a whole or not at all: a page's worth of a write, or one change of size. */
 struct unit {
