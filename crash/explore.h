@@ -51,6 +51,7 @@ struct explore_result {
 	uint64_t judged[MODEL_KINDS]; /* states, different in content or in what was acknowledged */
 	uint64_t recoveries;          /* states of crashed recoveries, beside them */
 	uint64_t contents;            /* different in content */
+	uint64_t again;               /* recovered a second time: the others that recovered had come to the same */
 	uint64_t visits;
 	uint64_t outcomes[CRASH_OUTCOMES];
 	uint64_t outcomes_byte[CRASH_OUTCOMES]; /* of these, in the byte model, which is stronger than disks promise */
@@ -64,6 +65,9 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
     struct explore_result *ret_result, struct error *err);
 
 struct model_options explore_model_options(const struct explore_options *options);
+
+/* States judged, those of crashed recoveries among them. */
+uint64_t explore_total(const struct explore_result *result);
 
 /* Is it a deviation? A named error is none where a disk is assumed that no disk is (byte). */
 bool explore_deviates(const struct explore_finding *finding);

@@ -35,8 +35,16 @@ struct crash_case {
 	const struct trace *trace;
 	size_t acked;  /* trace->acks[0 ... acked-1] were printed before the power failed: all must be there */
 	size_t marked; /* the same of trace->marks */
-	bool thorough; /* one in four, and all prefixes: look also at what is costly, such as recovering twice */
+	/* Asked after a recovery that went well, if at all: is it to be recovered a second time, which must change nothing? Not
+	 * if this one has changed nothing, or one before has left the same behind: then it is known what the second does. */
+	bool (*again)(void *arg); /* NULL: no */
+	void *again_arg;
 };
+
+static inline bool crash_case_again(const struct crash_case *state)
+{
+	return state->again && state->again(state->again_arg);
+}
 
 /*
  * `prepare` and `learn` are called once, in the exploring process; the others by one thread in worker processes (a copy
@@ -45,6 +53,7 @@ struct crash_case {
  */
 struct crash_judge {
 	const char *name;
+	bool always_writes; /* no recovery leaves all as it is: need not be asked */
 	const void *config; /* handed to prepare */
 	int (*prepare)(const void *config, const struct trace *trace, void **ret_context, struct error *err);
 	void (*finish)(void *context);

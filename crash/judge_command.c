@@ -138,18 +138,14 @@ static void say(
 		    WEXITSTATUS(status), said);
 }
 
-static int judge_state(
-    void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err)
+/* Both commands, once. */
+static int recover_and_check(
+    struct command_judge *judge, char *dir, char *acks, struct crash_verdict *ret_verdict, struct error *err)
 {
 	static const enum crash_outcome by_status[] = {CRASH_RECOVERED, CRASH_LOST, CRASH_CORRUPT, CRASH_REFUSED};
-	struct command_judge *judge = context;
-	char dir[PATH_MAX], acks[PATH_MAX + 8], said[150];
+	char said[150];
 	int status;
 
-	snprintf(dir, sizeof dir, "%s", state->dir);
-	snprintf(acks, sizeof acks, "%s.acked", dir);
-	if (list_acks(judge, state, acks, err) < 0)
-		return -1;
 	if (judge->recover) {
 		status = run(judge, judge->recover, dir, NULL, said, err);
 		if (status < 0)
@@ -167,6 +163,28 @@ static int judge_state(
 		say(ret_verdict,
 		    WIFEXITED(status) && WEXITSTATUS(status) < 4 ? by_status[WEXITSTATUS(status)] : CRASH_FAILED,
 		    "check", status, said);
+	return 0;
+}
+
+static int judge_state(
+    void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err)
+{
+	struct command_judge *judge = context;
+	char dir[PATH_MAX], acks[PATH_MAX + 8], reason[sizeof ret_verdict->reason];
+
+	snprintf(dir, sizeof dir, "%s", state->dir);
+	snprintf(acks, sizeof acks, "%s.acked", dir);
+	if (list_acks(judge, state, acks, err) < 0 || recover_and_check(judge, dir, acks, ret_verdict, err) < 0)
+		return -1;
+	if (ret_verdict->outcome != CRASH_RECOVERED || !crash_case_again(state))
+		return 0;
+	if (recover_and_check(judge, dir, acks, ret_verdict, err) < 0)
+		return -1;
+	if (ret_verdict->outcome != CRASH_RECOVERED) {
+		memcpy(reason, ret_verdict->reason, sizeof reason);
+		ret_verdict->outcome = CRASH_FAILED;
+		snprintf(ret_verdict->reason, sizeof ret_verdict->reason, "recovered a second time: %.170s", reason);
+	}
 	return 0;
 }
 

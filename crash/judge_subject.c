@@ -45,6 +45,13 @@ static int judge_state(
 	verdict = subject->check(state->dir, acked, acked + 1, message, sizeof message);
 	ret_verdict->outcome = outcomes[verdict];
 	snprintf(ret_verdict->reason, sizeof ret_verdict->reason, "%.190s", message);
+	if (ret_verdict->outcome != CRASH_RECOVERED || !crash_case_again(state))
+		return 0;
+	verdict = subject->check(state->dir, acked, acked + 1, message, sizeof message);
+	if (outcomes[verdict] == CRASH_RECOVERED)
+		return 0;
+	ret_verdict->outcome = CRASH_FAILED;
+	snprintf(ret_verdict->reason, sizeof ret_verdict->reason, "recovered a second time: %.170s", message);
 	return 0;
 }
 

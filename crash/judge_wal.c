@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "crash/judge.h"
+#include "crash/workload.h"
 #include "wal/wal.h"
 
 #define LSN_MAX         (1u << 24)
@@ -22,8 +23,9 @@ struct wal_judge {
 	const char *where; /* the log below the directory */
 	uint64_t *known;   /* by LSN: a hash of kind and payload; 0: never written */
 	size_t capacity;
-	uint64_t first_max; /* the largest first LSN that a prefix has: what may have been trimmed */
-	bool folded;        /* a checkpoint's payload is the fold of all before it */
+	uint64_t first_max;         /* the largest first LSN that a prefix has: what may have been trimmed */
+	bool folded;                /* a checkpoint's payload is the fold of all before it */
+	struct wal_options options; /* as its writer had them */
 	struct known_checkpoint checkpoints[CHECKPOINTS_MAX];
 	size_t checkpoints_count;
 };
@@ -216,7 +218,7 @@ static int recover_and_read(
 	int rc;
 
 	*reading = (struct reading){.judge = judge};
-	if (wal_open(&wal, path, NULL, &why) < 0) {
+	if (wal_open(&wal, path, &judge->options, &why) < 0) {
 		verdict(ret_verdict, why.code == EILSEQ ? CRASH_REFUSED : CRASH_FAILED, "%s", why.text);
 		return 1;
 	}
@@ -229,11 +231,12 @@ static int recover_and_read(
 
 static int recover(void *context, const struct crash_case *state, struct error *err)
 {
+	const struct wal_judge *judge = context;
 	struct wal *wal = NULL;
 	char path[PATH_MAX];
 
-	log_path(context, state, path);
-	if (wal_open(&wal, path, NULL, err) < 0)
+	log_path(judge, state, path);
+	if (wal_open(&wal, path, &judge->options, err) < 0)
 		return err->code == EILSEQ ? 0 : -1;
 	wal_close(wal);
 	return 0;
@@ -263,7 +266,7 @@ static int judge_state(
 		    "the log begins at LSN %llu, no further than %llu was ever trimmed",
 		    (unsigned long long)first.first, (unsigned long long)judge->first_max);
 	*ret_verdict = (struct crash_verdict){0};
-	if (!state->thorough)
+	if (!crash_case_again(state))
 		return 0;
 	if (recover_and_read(judge, path, &second, ret_verdict)) {
 		ret_verdict->outcome = CRASH_FAILED;
@@ -285,8 +288,23 @@ static int prepare_folded(const void *config, const struct trace *trace, void **
 		return -1;
 	judge = *ret_context;
 	judge->folded = true;
+	judge->options.map_size = WORKLOAD_MAP_BYTES;
 	return 0;
 }
 
-const struct crash_judge crash_judge_workload = {"wal", "", prepare_folded, finish, learn, recover, judge_state};
-const struct crash_judge crash_judge_wal = {"wal", "", prepare, finish, learn, recover, judge_state};
+const struct crash_judge crash_judge_workload = {.name = "wal",
+    .always_writes = true, /* the epoch */
+    .config = "",
+    .prepare = prepare_folded,
+    .finish = finish,
+    .learn = learn,
+    .recover = recover,
+    .judge = judge_state};
+const struct crash_judge crash_judge_wal = {.name = "wal",
+    .always_writes = true,
+    .config = "",
+    .prepare = prepare,
+    .finish = finish,
+    .learn = learn,
+    .recover = recover,
+    .judge = judge_state};

@@ -56,6 +56,9 @@ void seen_finish(struct seen *seen)
 	*seen = (struct seen){0};
 }
 
+/* A set that is half full has no such long row of places that are taken. */
+#define TRIES_MAX 256u
+
 struct seen_common {
 	size_t capacity; /* a power of two */
 	_Atomic uint64_t entries[];
@@ -82,13 +85,19 @@ void seen_common_destroy(struct seen_common *common)
 		munmap(common, sizeof *common + common->capacity * sizeof *common->entries);
 }
 
-bool seen_common_add(struct seen_common *common, struct digest digest, uint64_t acked)
+static uint64_t key_of(struct digest digest, uint64_t acked)
 {
 	const uint64_t words[] = {digest.low, digest.high, acked};
-	const uint64_t key = digest_of(words, sizeof words, 2).low | 1;
+
+	return digest_of(words, sizeof words, 2).low | 1;
+}
+
+bool seen_common_add(struct seen_common *common, struct digest digest, uint64_t acked)
+{
+	const uint64_t key = key_of(digest, acked);
 	size_t at = (size_t)(key >> 1) & (common->capacity - 1), tries;
 
-	for (tries = 0; tries < common->capacity; tries++) {
+	for (tries = 0; tries < TRIES_MAX; tries++) {
 		uint64_t there = 0;
 
 		if (atomic_compare_exchange_strong(&common->entries[at], &there, key))
@@ -98,4 +107,19 @@ bool seen_common_add(struct seen_common *common, struct digest digest, uint64_t 
 		at = (at + 1) & (common->capacity - 1);
 	}
 	return true;
+}
+
+bool seen_common_has(const struct seen_common *common, struct digest digest, uint64_t acked)
+{
+	const uint64_t key = key_of(digest, acked);
+	size_t at = (size_t)(key >> 1) & (common->capacity - 1), tries;
+
+	for (tries = 0; tries < TRIES_MAX; tries++) {
+		const uint64_t there = atomic_load(&common->entries[at]);
+
+		if (!there || there == key)
+			return there == key;
+		at = (at + 1) & (common->capacity - 1);
+	}
+	return false;
 }

@@ -27,5 +27,6 @@ struct seen_common *seen_common_create(size_t count_max); /* NULL: no memory */
 void seen_common_destroy(struct seen_common *common);
 /* Was it new? Also when the set is full: then states are judged again rather than not. */
 bool seen_common_add(struct seen_common *common, struct digest digest, uint64_t acked);
+bool seen_common_has(const struct seen_common *common, struct digest digest, uint64_t acked);
 
 #endif

@@ -1,39 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files are kept open and mapped; each is compared page by page with what it is to hold, and only then written. */
-#include "crash/state.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#define SLOTS     128u /* files that are kept open; others are opened anew for each state */
-#define DEPTH_MAX 64
+#include "crash/state_internal.h"
 
-struct slot {
-	char *path;
-	int fd;
-	ino_t inode;
-	uint8_t *map;
-	size_t map_size;
-};
-
-struct state_dir {
-	char *path;
-	int fd;
-	struct slot slots[SLOTS];
-	size_t slots_count;
-	const char **wanted; /* paths, sorted */
-	size_t wanted_count, wanted_capacity;
-};
+#define SLOTS           128u /* files that are kept open; others are opened anew for each state */
+#define STATE_DEPTH_MAX 64
+#define BLOCK_BYTES     512u /* of st_blocks */
 
 static int fail(struct error *err, const struct state_dir *dir, const char *path, const char *doing)
 {
@@ -43,18 +29,21 @@ static int fail(struct error *err, const struct state_dir *dir, const char *path
 int state_open(struct state_dir **ret_dir, const char *path, struct error *err)
 {
 	struct state_dir *dir = calloc(1, sizeof *dir);
+	struct statfs where;
 
 	if (!dir || !(dir->path = strdup(path))) {
 		free(dir);
 		return error_set(err, ENOMEM, "%s: no memory", path);
 	}
-	dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir->fd < 0) {
+	dir->stream = opendir(path);
+	if (!dir->stream) {
 		error_set(err, errno, "%s: %s", path, strerror(errno));
 		free(dir->path);
 		free(dir);
 		return -1;
 	}
+	dir->fd = dirfd(dir->stream);
+	dir->blocks_exact = fstatfs(dir->fd, &where) == 0 && where.f_type == TMPFS_MAGIC;
 	*ret_dir = dir;
 	return 0;
 }
@@ -80,7 +69,7 @@ void state_close(struct state_dir *dir)
 		forget(&dir->slots[i]);
 		free(dir->slots[i].path);
 	}
-	close(dir->fd);
+	closedir(dir->stream);
 	free(dir->wanted);
 	free(dir->path);
 	free(dir);
@@ -144,21 +133,16 @@ int state_remove_tree(const char *path, struct error *err)
 	return 0;
 }
 
-static int clear_dir(struct state_dir *dir, const char *path, int depth, struct error *err)
+static int clear_dir(struct state_dir *dir, const char *path, int depth, struct error *err);
+
+/* `stream` is of the directory `path` below the state's. */
+static int clear_stream(struct state_dir *dir, DIR *stream, const char *path, int depth, struct error *err)
 {
-	int fd = openat(dir->fd, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *stream = fd < 0 || depth > DEPTH_MAX ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	char below[PATH_MAX];
 	const char *key = below;
 	int rc = 0;
 
-	if (!stream) {
-		fail(err, dir, path, "cannot be read");
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
 	while (rc == 0 && (entry = readdir(stream))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
@@ -171,6 +155,21 @@ static int clear_dir(struct state_dir *dir, const char *path, int depth, struct 
 			rc = clear_dir(dir, below, depth + 1, err);
 		}
 	}
+	return rc;
+}
+
+static int clear_dir(struct state_dir *dir, const char *path, int depth, struct error *err)
+{
+	int fd = openat(dir->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	DIR *stream = fd < 0 || depth > STATE_DEPTH_MAX ? NULL : fdopendir(fd);
+
+	if (!stream) {
+		fail(err, dir, path, "cannot be read");
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	rc = clear_stream(dir, stream, path, depth, err);
 	closedir(stream);
 	return rc;
 }
@@ -186,8 +185,8 @@ static struct slot *slot_for(struct state_dir *dir, const char *path)
 		if (!strcmp(dir->slots[i].path, path))
 			return &dir->slots[i];
 	/* full: the last one serves all the others in turn */
-	slot = &dir->slots[dir->slots_count < SLOTS ? dir->slots_count : SLOTS - 1];
-	if (dir->slots_count == SLOTS) {
+	slot = &dir->slots[dir->slots_count < STATE_SLOTS ? dir->slots_count : STATE_SLOTS - 1];
+	if (dir->slots_count == STATE_SLOTS) {
 		forget(slot);
 		free(slot->path);
 	} else {
@@ -199,11 +198,13 @@ static struct slot *slot_for(struct state_dir *dir, const char *path)
 	return slot->path ? slot : NULL;
 }
 
-static int open_slot(struct state_dir *dir, struct slot *slot, struct error *err)
+/* *ret_size: what it has now. */
+static int open_slot(struct state_dir *dir, struct slot *slot, size_t *ret_size, struct error *err)
 {
 	struct stat status;
 
 	if (fstatat(dir->fd, slot->path, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+		*ret_size = (size_t)status.st_size;
 		if (slot->fd >= 0 && status.st_ino == slot->inode && S_ISREG(status.st_mode))
 			return 0;
 		if (remove_at(dir, slot->path) < 0)
@@ -216,6 +217,7 @@ static int open_slot(struct state_dir *dir, struct slot *slot, struct error *err
 	if (slot->fd < 0 || fstat(slot->fd, &status) < 0)
 		return fail(err, dir, slot->path, "cannot be created");
 	slot->inode = status.st_ino;
+	*ret_size = 0;
 	return 0;
 }
 
@@ -260,30 +262,33 @@ static int make_file(struct state_dir *dir, const struct model_file *file, struc
 	struct slot *slot = slot_for(dir, file->entry->path);
 	struct variant_walk walk = {0};
 	const struct page *page;
+	size_t before = 0, pages = 0;
 	struct stat status;
 
 	if (!slot)
 		return error_set(err, ENOMEM, "%s: no memory", dir->path);
-	if (open_slot(dir, slot, err) < 0)
+	if (open_slot(dir, slot, &before, err) < 0)
 		return -1;
-	if (fstat(slot->fd, &status) < 0)
-		return fail(err, dir, slot->path, "cannot be looked at");
-	if ((size_t)status.st_size != size && ftruncate(slot->fd, (off_t)size) < 0)
+	if (before != size && ftruncate(slot->fd, (off_t)size) < 0)
 		return fail(err, dir, slot->path, "cannot be given its size");
 	if (!size)
 		return 0;
 	if (map_slot(dir, slot, size, err) < 0)
 		return -1;
 	assert(slot->map);
-	if (status.st_blocks)
-		clear_pages(slot, variant);
 	while ((page = variant_next(variant, &walk))) {
 		const size_t at = page->index * PAGE_BYTES;
 		const size_t bytes = size - at < PAGE_BYTES ? size - at : PAGE_BYTES;
 
+		pages += at < size;
 		if (at < size && memcmp(slot->map + at, page->bytes, bytes) != 0)
 			memcpy(slot->map + at, page->bytes, bytes);
 	}
+	if (fstat(slot->fd, &status) < 0)
+		return fail(err, dir, slot->path, "cannot be looked at");
+	/* all that it is to have is there: if it takes no more room than that, there is nothing else */
+	if (!dir->blocks_exact || (uint64_t)status.st_blocks * BLOCK_BYTES > pages * PAGE_BYTES)
+		clear_pages(slot, variant);
 	return 0;
 }
 
@@ -331,7 +336,8 @@ int state_make(struct state_dir *dir, const struct model_state *state, struct er
 	errno = 0;
 	if (want_paths(dir, state) < 0)
 		return error_set(err, ENOMEM, "%s: no memory", dir->path);
-	if (clear_dir(dir, "", 0, err) < 0)
+	rewinddir(dir->stream);
+	if (clear_stream(dir, dir->stream, "", 0, err) < 0)
 		return -1;
 	for (i = 0; rc == 0 && i < count; i++) {
 		const struct model_file file = model_file(state, i);

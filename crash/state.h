@@ -20,6 +20,11 @@ const char *state_path(const struct state_dir *dir);
  * while this runs. */
 int state_make(struct state_dir *dir, const struct model_state *state, struct error *err);
 
+/* Of what is there now, whoever made it: equal names and contents give equal digests. Without the files that are volatile
+ * (patterns, ends with NULL, or NULL). 0, or -1: it cannot be read. */
+int state_digest(
+    const struct state_dir *dir, const char *const *volatiles, struct digest *ret_digest, struct error *err);
+
 /* Removes all that is in the directory `path`, and it. Missing is fine. */
 int state_remove_tree(const char *path, struct error *err);
 

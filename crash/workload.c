@@ -15,7 +15,6 @@
 #include "crash/state.h"
 #include "wal/wal.h"
 
-#define MAP_BYTES  (256u << 10) /* small, so that it has to grow */
 #define RECORD_MAX 24000u
 
 struct work {
@@ -52,7 +51,7 @@ static int append_many(struct work *work, unsigned count, size_t size, struct er
 
 static int open_log(struct work *work, struct error *err)
 {
-	const struct wal_options options = {.map_size = MAP_BYTES};
+	const struct wal_options options = {.map_size = WORKLOAD_MAP_BYTES};
 
 	wal_close(work->wal);
 	work->wal = NULL;

@@ -255,6 +255,93 @@ static void test_smallest(void **state)
 	assert_int_equal(room->result.outcomes[CRASH_LOST], 1);
 }
 
+/* --- a second recovery --- */
+
+static void put_value(const char *dir, const char *name, char value)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && write(fd, &value, 1) == 1)
+		close(fd);
+}
+
+/* The first recovery leaves the value and one file more, or nothing but one file, or all as it was; the second, where there
+ * is one, ends badly at the value 2. */
+enum left { LEFT_VALUE, LEFT_ONE, LEFT_ALL };
+
+static int judge_second(
+    const struct crash_case *state, enum left left, bool bad, struct crash_verdict *verdict, struct error *err)
+{
+	const int value = read_value(state->dir);
+	char path[128];
+
+	judge_value(NULL, state, verdict, err);
+	if (left == LEFT_ONE) {
+		snprintf(path, sizeof path, "%s/value", state->dir);
+		unlink(path);
+		snprintf(path, sizeof path, "%s/value.new", state->dir);
+		unlink(path);
+	}
+	if (left != LEFT_ALL)
+		put_value(state->dir, "recovered", 'x');
+	if (crash_case_again(state) && bad && value == 2)
+		*verdict = (struct crash_verdict){.outcome = CRASH_FAILED, .reason = "the second time"};
+	return 0;
+}
+
+static int judge_left_value(
+    void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
+{
+	(void)context;
+	return judge_second(state, LEFT_VALUE, false, verdict, err);
+}
+
+static int judge_left_one(
+    void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
+{
+	(void)context;
+	return judge_second(state, LEFT_ONE, false, verdict, err);
+}
+
+static int judge_left_all(
+    void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
+{
+	(void)context;
+	return judge_second(state, LEFT_ALL, false, verdict, err);
+}
+
+static int judge_bad_again(
+    void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
+{
+	(void)context;
+	return judge_second(state, LEFT_VALUE, true, verdict, err);
+}
+
+/* A second recovery for each content that a first one leaves behind, and none where it has changed nothing. */
+static void test_recovered_again(void **state)
+{
+	static const struct crash_judge left_value = {.name = "value", .judge = judge_left_value},
+					left_one = {.name = "one", .judge = judge_left_one},
+					left_all = {.name = "all", .judge = judge_left_all},
+					bad = {.name = "bad", .judge = judge_bad_again};
+	struct room *room = *state;
+
+	record_writer(room, NO_MISTAKE);
+	explore_it(room, &left_value);
+	assert_int_equal(room->result.outcomes[CRASH_RECOVERED], judged(&room->result));
+	assert_int_equal(room->result.again, room->result.contents);
+	explore_it(room, &left_one);
+	assert_true(room->result.again >= 1 && room->result.again <= 2); /* at most once in each job */
+	explore_it(room, &left_all);
+	assert_int_equal(room->result.again, 0);
+	explore_it(room, &bad);
+	assert_true(room->result.outcomes[CRASH_FAILED] > 0);
+	assert_string_equal(room->result.first[CRASH_FAILED].reason, "the second time");
+}
+
 /* --- judges that do not come back --- */
 
 static int judge_or_die(void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
@@ -380,6 +467,24 @@ static void test_commands(void **state)
 	assert_int_equal(room->result.outcomes[CRASH_LOST] + room->result.outcomes[CRASH_FAILED], 0);
 }
 
+/* What is recovered the second time is told to the check by the file that the first recovery has left. */
+static void test_commands_again(void **state)
+{
+	static const struct crash_commands commands = {
+	    .recover = "f() { test -e \"$1\"/second && exit 1; test -e \"$1\"/first && touch \"$1\"/second; touch "
+		       "\"$1\"/first; }; f",
+	    .check = "f() { test ! -e \"$1\"/second; }; f"};
+	const struct crash_judge judge = crash_judge_commands(&commands);
+	struct room *room = *state;
+
+	record_writer(room, NO_MISTAKE);
+	room->options.kinds = 1u << MODEL_PREFIX;
+	explore_it(room, &judge);
+	assert_int_equal(room->result.outcomes[CRASH_FAILED], judged(&room->result));
+	assert_non_null(
+	    strstr(room->result.first[CRASH_FAILED].reason, "a second time: the check ended with status 1"));
+}
+
 /* --- wal/ --- */
 
 /* A bounded part of what bench_crash does: work of each kind, each state. Refused is a deviation here. */
@@ -402,6 +507,7 @@ static void test_wal(void **state)
 			    room->result.first[CRASH_FAILED].reason);
 		assert_true(room->result.exhaustive);
 		assert_true(judged(&room->result) > 200);
+		assert_true(room->result.again > 3); /* most states recover to the same contents */
 		assert_true(room->result.recoveries > 100);
 		trace_destroy(room->trace);
 		room->trace = NULL;
@@ -435,11 +541,13 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_ack_first, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_in_place, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_smallest, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_recovered_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_dies, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_hangs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_gives_up, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_recovery_is_crashed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_commands_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal_bytes, setup, teardown),
 	};

@@ -132,19 +132,9 @@ static void print_trace(const struct trace *trace)
 	    trace->acks_count == 1 ? "" : "s", counted.directories, counted.directories == 1 ? "y" : "ies");
 }
 
-static uint64_t total_of(const struct explore_result *result)
-{
-	uint64_t total = result->recoveries;
-	unsigned i;
-
-	for (i = 0; i < MODEL_KINDS; i++)
-		total += result->judged[i];
-	return total;
-}
-
 static uint64_t rate_of(const struct explore_result *result)
 {
-	return result->seconds > 0 ? (uint64_t)((double)total_of(result) / result->seconds) : 0;
+	return result->seconds > 0 ? (uint64_t)((double)explore_total(result) / result->seconds) : 0;
 }
 
 static const struct explore_finding *worst_of(const struct explore_result *result)
@@ -163,7 +153,7 @@ static void print_result(const struct crashtest *test, const struct explore_resu
 	const uint64_t named = result->outcomes_byte[CRASH_REFUSED];
 	char a[32], b[32], c[32], d[32], e[32];
 
-	printf("%s crash states  (prefix %s, subset %s, sector-torn %s", grouped(total_of(result), a),
+	printf("%s crash states  (prefix %s, subset %s, sector-torn %s", grouped(explore_total(result), a),
 	    grouped(result->judged[MODEL_PREFIX], b), grouped(result->judged[MODEL_SUBSET], c),
 	    grouped(result->judged[MODEL_SECTOR], d));
 	if (result->recoveries)
@@ -183,17 +173,21 @@ static void print_result(const struct crashtest *test, const struct explore_resu
 	if (named)
 		printf("   %s byte-torn, refused by name", grouped(named, b));
 	printf("           %s states/s\n", grouped(rate_of(result), e));
+	if (result->again)
+		printf("each was recovered a second time, from the %s different contents that the first time left\n",
+		    grouped(result->again, a));
 }
 
 static json_t *json_of(const struct trace *trace, const struct explore_result *result, uint64_t seed)
 {
 	const struct counted counted = count_trace(trace);
 	const struct explore_finding *worst = worst_of(result);
-	json_t *root = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:I}", "writes", (json_int_t)counted.writes,
+	json_t *root = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:I}", "writes", (json_int_t)counted.writes,
 	    "syncs", (json_int_t)counted.syncs, "acknowledgements", (json_int_t)trace->acks_count, "states",
-	    (json_int_t)total_of(result), "contents", (json_int_t)result->contents, "recoveries",
-	    (json_int_t)result->recoveries, "exhaustive", result->exhaustive, "seed", (json_int_t)seed, "seconds",
-	    result->seconds, "states_per_second", (json_int_t)rate_of(result));
+	    (json_int_t)explore_total(result), "contents", (json_int_t)result->contents, "recoveries",
+	    (json_int_t)result->recoveries, "recovered_again", (json_int_t)result->again, "exhaustive",
+	    result->exhaustive, "seed", (json_int_t)seed, "seconds", result->seconds, "states_per_second",
+	    (json_int_t)rate_of(result));
 	json_t *models = json_object(), *outcomes = json_object();
 	unsigned i;
 
@@ -320,7 +314,7 @@ static int explore_trace(struct crashtest *test, const struct trace *trace)
 	worst = worst_of(&result);
 	if (worst)
 		return print_deviation(test, trace, worst);
-	if (!total_of(&result)) {
+	if (!explore_total(&result)) {
 		fprintf(stderr, "tritone crashtest: there was nothing to explore\n");
 		return 4;
 	}
@@ -398,9 +392,10 @@ static void print_row(void *arg, const struct self_row *row)
 
 	(void)arg;
 	list_outcomes(row, outcomes, sizeof outcomes);
-	printf("%-22s %-16s %9s states %8s/s%s  %s%s%s\n", row->name, row->expected, grouped(total_of(&row->result), a),
-	    grouped(rate_of(&row->result), b), row->result.exhaustive ? "          " : " (sampled)",
-	    row->as_expected ? "" : "NOT AS EXPECTED  ", *outcomes ? "found: " : "held", outcomes);
+	printf("%-22s %-16s %9s states %8s/s%s  %s%s%s\n", row->name, row->expected,
+	    grouped(explore_total(&row->result), a), grouped(rate_of(&row->result), b),
+	    row->result.exhaustive ? "          " : " (sampled)", row->as_expected ? "" : "NOT AS EXPECTED  ",
+	    *outcomes ? "found: " : "held", outcomes);
 	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++) {
 		first = &row->result.first[i];
 		if (first->found && (row->must & SELF_BIT(i)))
