@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "wal/error.h"
 
@@ -142,6 +143,32 @@ struct trace_record {
 	uint64_t offset, length; /* struct trace_op's `size` */
 	uint64_t data_size;
 };
+
+/* How an operation is written. The whole, padded: more than 32 bits can tell is for the caller to see. */
+static inline size_t trace_record_size(const struct trace_op *op)
+{
+	const size_t names = (op->name ? strlen(op->name) : 0) + (op->name2 ? strlen(op->name2) : 0);
+
+	return (sizeof(struct trace_record) + names + op->data_size + 7) & ~(size_t)7;
+}
+
+static inline struct trace_record trace_record_of(const struct trace_op *op)
+{
+	return (struct trace_record){.size = (uint32_t)trace_record_size(op),
+	    .kind = op->kind,
+	    .flags = op->flags,
+	    .pid = op->pid,
+	    .mode = op->mode,
+	    .name_size = (uint16_t)(op->name ? strlen(op->name) : 0),
+	    .name2_size = (uint16_t)(op->name2 ? strlen(op->name2) : 0),
+	    .file = op->file,
+	    .other = op->other,
+	    .dir = op->dir,
+	    .dir2 = op->dir2,
+	    .offset = op->offset,
+	    .length = op->size,
+	    .data_size = op->data_size};
+}
 
 /* Adds the operations of `size` bytes of records, which are 8-aligned. */
 int trace_add_records(struct trace *trace, const uint8_t *bytes, size_t size, struct error *err);

@@ -25,26 +25,12 @@ static int put(FILE *out, const void *bytes, size_t size)
 static int put_op(FILE *out, const struct trace_op *op)
 {
 	static const char zeros[8];
-	const size_t name_size = op->name ? strlen(op->name) : 0, name2_size = op->name2 ? strlen(op->name2) : 0;
-	const size_t size = sizeof(struct trace_record) + name_size + name2_size + op->data_size;
-	const size_t padding = (8 - size % 8) % 8;
-	const struct trace_record record = {.size = (uint32_t)(size + padding),
-	    .kind = op->kind,
-	    .flags = op->flags,
-	    .pid = op->pid,
-	    .mode = op->mode,
-	    .name_size = (uint16_t)name_size,
-	    .name2_size = (uint16_t)name2_size,
-	    .file = op->file,
-	    .other = op->other,
-	    .dir = op->dir,
-	    .dir2 = op->dir2,
-	    .offset = op->offset,
-	    .length = op->size,
-	    .data_size = op->data_size};
+	const struct trace_record record = trace_record_of(op);
+	const size_t padding =
+	    record.size - sizeof record - record.name_size - record.name2_size - (size_t)op->data_size;
 
-	if (put(out, &record, sizeof record) < 0 || put(out, op->name, name_size) < 0 ||
-	    put(out, op->name2, name2_size) < 0 || put(out, op->data, op->data_size) < 0)
+	if (put(out, &record, sizeof record) < 0 || put(out, op->name, record.name_size) < 0 ||
+	    put(out, op->name2, record.name2_size) < 0 || put(out, op->data, op->data_size) < 0)
 		return -1;
 	return put(out, zeros, padding);
 }

@@ -41,22 +41,8 @@ static uint8_t *append(uint8_t *to, const void *bytes, size_t size)
 void emit(struct record_control *control, const struct trace_op *op, const struct iovec *pieces, int count)
 {
 	struct trace_file_head *head = head_of(control);
-	const size_t name_size = op->name ? strlen(op->name) : 0, name2_size = op->name2 ? strlen(op->name2) : 0;
-	const size_t size = (sizeof(struct trace_record) + name_size + name2_size + op->data_size + 7) & ~(size_t)7;
-	const struct trace_record record = {.size = (uint32_t)size,
-	    .kind = op->kind,
-	    .flags = op->flags,
-	    .pid = (uint32_t)getpid(),
-	    .mode = op->mode,
-	    .name_size = (uint16_t)name_size,
-	    .name2_size = (uint16_t)name2_size,
-	    .file = op->file,
-	    .other = op->other,
-	    .dir = op->dir,
-	    .dir2 = op->dir2,
-	    .offset = op->offset,
-	    .length = op->size,
-	    .data_size = op->data_size};
+	const size_t size = trace_record_size(op);
+	struct trace_record record = trace_record_of(op);
 	size_t left = op->data_size;
 	uint8_t *at = (uint8_t *)head + head->end;
 	int i;
@@ -65,9 +51,10 @@ void emit(struct record_control *control, const struct trace_op *op, const struc
 		control->full = 1;
 		return;
 	}
+	record.pid = (uint32_t)getpid();
 	at = append(at, &record, sizeof record);
-	at = append(at, op->name, name_size);
-	at = append(at, op->name2, name2_size);
+	at = append(at, op->name, record.name_size);
+	at = append(at, op->name2, record.name2_size);
 	for (i = 0; i < count && left; i++) {
 		const size_t piece = pieces[i].iov_len < left ? pieces[i].iov_len : left;
 
