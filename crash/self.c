@@ -5,12 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crash/record/record.h"
-#include "crash/state.h"
 #include "crash/subjects/subject.h"
 #include "crash/workload.h"
 
@@ -107,27 +104,12 @@ static int call(void *arg)
 static int record_subject(
     const struct subject *subject, uint32_t transactions, const char *work, struct trace **ret_trace, struct error *err)
 {
-	struct record_options options = {0};
-	struct call what = {.subject = subject, .transactions = transactions};
-	struct trace *trace = NULL;
-	char path[96];
-	int status, rc;
+	char path[96], name[64];
+	struct call what = {.subject = subject, .dir = path, .transactions = transactions};
 
 	snprintf(path, sizeof path, "%s/subject", work);
-	if (state_remove_tree(path, err) < 0)
-		return -1;
-	if (mkdir(path, 0777) < 0)
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	options.dir = what.dir = path;
-	rc = record_function(&options, call, &what, &trace, &status, err);
-	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status)))
-		rc = error_set(err, EIO, "the writer of %s ended with status 0x%x", subject->name, (unsigned)status);
-	state_remove_tree(path, NULL);
-	if (rc < 0)
-		trace_destroy(trace);
-	else
-		*ret_trace = trace;
-	return rc;
+	snprintf(name, sizeof name, "the writer of %s", subject->name);
+	return workload_record_call(path, name, call, &what, ret_trace, err);
 }
 
 static void compare(struct self_row *row)

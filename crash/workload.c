@@ -124,23 +124,20 @@ static int call(void *arg)
 	return workload_write(call->dir, call->shapes) < 0;
 }
 
-int workload_record(const char *work, const char *shapes, struct trace **ret_trace, struct error *err)
+int workload_record_call(const char *path, const char *name, int (*call_fn)(void *arg), void *arg,
+    struct trace **ret_trace, struct error *err)
 {
-	struct record_options options = {0};
+	const struct record_options options = {.dir = path};
 	struct trace *trace = NULL;
-	struct call what = {.shapes = shapes};
-	char path[96];
 	int status, rc;
 
-	snprintf(path, sizeof path, "%s/workload", work);
 	if (state_remove_tree(path, err) < 0)
 		return -1;
 	if (mkdir(path, 0777) < 0)
 		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	options.dir = what.dir = path;
-	rc = record_function(&options, call, &what, &trace, &status, err);
+	rc = record_function(&options, call_fn, arg, &trace, &status, err);
 	if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status)))
-		rc = error_set(err, EIO, "the workload '%s' ended with status 0x%x", shapes, (unsigned)status);
+		rc = error_set(err, EIO, "%s ended with status 0x%x", name, (unsigned)status);
 	if (state_remove_tree(path, rc < 0 ? NULL : err) < 0)
 		rc = -1;
 	if (rc < 0)
@@ -148,4 +145,14 @@ int workload_record(const char *work, const char *shapes, struct trace **ret_tra
 	else
 		*ret_trace = trace;
 	return rc;
+}
+
+int workload_record(const char *work, const char *shapes, struct trace **ret_trace, struct error *err)
+{
+	char path[96], name[64];
+	struct call what = {.dir = path, .shapes = shapes};
+
+	snprintf(path, sizeof path, "%s/workload", work);
+	snprintf(name, sizeof name, "the workload '%s'", shapes);
+	return workload_record_call(path, name, call, &what, ret_trace, err);
 }

@@ -24,4 +24,8 @@ int workload_write(const char *dir, const char *shapes);
 /* The trace of it, in a directory of its own below `work`. */
 int workload_record(const char *work, const char *shapes, struct trace **ret_trace, struct error *err);
 
+/* The trace of any call that writes below the directory `path`, which is made for it, and removed. It is to return 0. */
+int workload_record_call(const char *path, const char *name, int (*call_fn)(void *arg), void *arg,
+    struct trace **ret_trace, struct error *err);
+
 #endif
