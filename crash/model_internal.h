@@ -78,6 +78,35 @@ struct model {
 	bool failed;
 };
 
+/* One place at which states are enumerated: what is fixed, how many are free. */
+struct place {
+	enum model_kind kind;
+	size_t op;
+	size_t cut_first, cuts; /* of the journal */
+	size_t bits;            /* free bits of the mask, the lowest */
+	size_t set;             /* one bit above that is set; NEVER: none */
+	size_t unit;            /* torn */
+	uint64_t tears;         /* of it */
+	bool alone;             /* torn: without the other uncovered writes */
+	uint64_t count;
+};
+
+typedef int (*place_fn)(struct model *model, const struct place *place, void *arg);
+
+/* model_places.c */
+/* Visits all places. What the visitor returns, if not 0, ends it; -1: no memory. */
+int model_walk_places(struct model *model, place_fn visit, void *arg);
+/* The largest number of states a place may have so that all places together stay under the limit: model->cap. 0 or -1. */
+int model_find_cap(struct model *model);
+
+/* model_advance.c */
+int model_reset(struct model *model); /* to before the trace */
+/* The operation has begun: its units are there to be chosen. */
+int model_begin_op(struct model *model, size_t index);
+/* It has returned: what it makes durable is no longer free. */
+int model_end_op(struct model *model, size_t index);
+void model_finish_snapshot(struct snapshot *snapshot);
+
 /* model_build.c */
 bool model_unit_is_there(const struct model *model, size_t unit);
 /* Builds the state that mask, cut and tear say. -1: no memory. */
@@ -88,6 +117,12 @@ struct snapshot *model_snapshot(struct model *model, size_t cut);
 
 /* model_units.c */
 int model_find_units(struct model *model, struct error *err);
+
+/* The first of `free` that the mask has a bit for. */
+static inline size_t model_mask_start(const struct model *model)
+{
+	return model->free_count > FREE_MAX ? model->free_count - FREE_MAX : 0;
+}
 
 static inline bool unit_is_durable(const struct model *model, const struct unit *unit)
 {
