@@ -134,8 +134,8 @@ static void say(
 	if (signal_of(status))
 		snprintf(verdict->reason, sizeof verdict->reason, "the %s died of signal %d", which, signal_of(status));
 	else
-		snprintf(verdict->reason, sizeof verdict->reason, "the %s ended with status %d: %s", which,
-		    WEXITSTATUS(status), said);
+		snprintf(verdict->reason, sizeof verdict->reason, "the %s ended with status %d%s%s", which,
+		    WEXITSTATUS(status), *said ? ": " : "", said);
 }
 
 /* Both commands, once. */

@@ -4,9 +4,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <jansson.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,30 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/crashtest_print.h"
 #include "cli/options.h"
 #include "cli/verb.h"
-#include "crash/explore.h"
-#include "crash/minimal.h"
 #include "crash/notifier/notifier.h"
 #include "crash/record/record.h"
-#include "crash/self.h"
 
-#define VOLATILES_MAX      32
 #define STATES_MAX_LIBRARY 1000000u
 #define STATES_MAX_COMMAND 20000u
 #define RECOVERY_MAX       200u
-#define LINES_MAX          20
-
-struct crashtest {
-	struct explore_options explore;
-	const char *volatiles[VOLATILES_MAX + 3];
-	size_t volatiles_count;
-	struct crash_commands commands;
-	const char *keep, *replay, *recorder, *log;
-	bool json, self;
-	char *const *argv; /* the command, or NULL */
-	const char *dir;
-};
 
 static volatile sig_atomic_t crashtest_signal; /* a handler has no other place */
 
@@ -86,194 +68,6 @@ static int fail(const struct error *err)
 	return err->code == ENOTSUP ? 7 : 2;
 }
 
-/* 1,234,567 */
-static const char *grouped(uint64_t number, char to[32])
-{
-	char digits[24];
-	size_t size = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, number), i, k = 0;
-
-	for (i = 0; i < size; i++) {
-		if (i && (size - i) % 3 == 0)
-			to[k++] = ',';
-		to[k++] = digits[i];
-	}
-	to[k] = '\0';
-	return to;
-}
-
-/* --- what is printed --- */
-
-struct counted {
-	size_t writes, syncs, directories;
-};
-
-static struct counted count_trace(const struct trace *trace)
-{
-	struct counted counted = {.directories = 1};
-	size_t i;
-
-	for (i = trace->begin; i < trace->count; i++) {
-		const struct trace_op *op = &trace->ops[i];
-
-		counted.writes += op->kind == TRACE_WRITE;
-		counted.syncs += (op->kind >= TRACE_FSYNC && op->kind <= TRACE_SYNC_ALL) || (op->flags & TRACE_DURABLE);
-	}
-	for (i = 0; i < trace->count; i++)
-		counted.directories += trace->ops[i].kind == TRACE_MKDIR;
-	return counted;
-}
-
-static void print_trace(const struct trace *trace)
-{
-	const struct counted counted = count_trace(trace);
-
-	printf("recorded %zu write%s, %zu sync%s, %zu acknowledgement%s in %zu director%s\n", counted.writes,
-	    counted.writes == 1 ? "" : "s", counted.syncs, counted.syncs == 1 ? "" : "s", trace->acks_count,
-	    trace->acks_count == 1 ? "" : "s", counted.directories, counted.directories == 1 ? "y" : "ies");
-}
-
-static uint64_t rate_of(const struct explore_result *result)
-{
-	return result->seconds > 0 ? (uint64_t)((double)explore_total(result) / result->seconds) : 0;
-}
-
-static const struct explore_finding *worst_of(const struct explore_result *result)
-{
-	static const enum crash_outcome order[] = {CRASH_CORRUPT, CRASH_LOST, CRASH_FAILED, CRASH_REFUSED};
-	unsigned i;
-
-	for (i = 0; i < sizeof order / sizeof *order; i++)
-		if (explore_deviates(&result->first[order[i]]))
-			return &result->first[order[i]];
-	return NULL;
-}
-
-static void print_result(const struct crashtest *test, const struct explore_result *result)
-{
-	const uint64_t named = result->outcomes_byte[CRASH_REFUSED];
-	char a[32], b[32], c[32], d[32], e[32];
-
-	printf("%s crash states  (prefix %s, subset %s, sector-torn %s", grouped(explore_total(result), a),
-	    grouped(result->judged[MODEL_PREFIX], b), grouped(result->judged[MODEL_SUBSET], c),
-	    grouped(result->judged[MODEL_SECTOR], d));
-	if (result->recoveries)
-		printf(", of recoveries %s", grouped(result->recoveries, a));
-	if (test->explore.kinds & (1u << MODEL_BYTE))
-		printf("; byte-torn, stronger than real disks promise, %s", grouped(result->judged[MODEL_BYTE], e));
-	else
-		printf("; byte-torn: --model byte");
-	if (result->exhaustive)
-		printf(")\n");
-	else
-		printf("; sampled with --seed 0x%" PRIx64 ")\n", test->explore.seed);
-	printf("%s recovered     %s lost acknowledged data   %s corrupt   %s recovery failures",
-	    grouped(result->outcomes[CRASH_RECOVERED], a), grouped(result->outcomes[CRASH_LOST], b),
-	    grouped(result->outcomes[CRASH_CORRUPT], c),
-	    grouped(result->outcomes[CRASH_FAILED] + result->outcomes[CRASH_REFUSED] - named, d));
-	if (named)
-		printf("   %s byte-torn, refused by name", grouped(named, b));
-	printf("           %s states/s\n", grouped(rate_of(result), e));
-	if (result->again)
-		printf("each was recovered a second time, from the %s different contents that the first time left\n",
-		    grouped(result->again, a));
-}
-
-static json_t *json_of(const struct trace *trace, const struct explore_result *result, uint64_t seed)
-{
-	const struct counted counted = count_trace(trace);
-	const struct explore_finding *worst = worst_of(result);
-	json_t *root = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:I}", "writes", (json_int_t)counted.writes,
-	    "syncs", (json_int_t)counted.syncs, "acknowledgements", (json_int_t)trace->acks_count, "states",
-	    (json_int_t)explore_total(result), "contents", (json_int_t)result->contents, "recoveries",
-	    (json_int_t)result->recoveries, "recovered_again", (json_int_t)result->again, "exhaustive",
-	    result->exhaustive, "seed", (json_int_t)seed, "seconds", result->seconds, "states_per_second",
-	    (json_int_t)rate_of(result));
-	json_t *models = json_object(), *outcomes = json_object();
-	unsigned i;
-
-	for (i = 0; i < MODEL_KINDS; i++)
-		json_object_set_new(models, model_name(i), json_integer((json_int_t)result->judged[i]));
-	for (i = 0; i < CRASH_OUTCOMES; i++)
-		json_object_set_new(outcomes, crash_outcome_name(i), json_integer((json_int_t)result->outcomes[i]));
-	json_object_set_new(root, "models", models);
-	json_object_set_new(root, "outcomes", outcomes);
-	json_object_set_new(root, "deviation",
-	    worst ? json_pack("{s:s,s:s,s:I,s:s,s:I}", "outcome", crash_outcome_name(worst->outcome), "reason",
-			worst->reason, "state", (json_int_t)worst->ordinal, "model", model_name(worst->kind),
-			"operation", (json_int_t)worst->at)
-		  : json_null());
-	return root;
-}
-
-static void quote(FILE *out, const char *text)
-{
-	fputc('\'', out);
-	for (; *text; text++)
-		fputs(*text == '\'' ? "'\\''" : (const char[]){*text, '\0'}, out);
-	fputc('\'', out);
-}
-
-/* The command that comes to the same state again. */
-static void print_again(
-    const struct crashtest *test, const struct explore_finding *finding, const char *keep, FILE *out)
-{
-	unsigned i, comma = 0;
-	size_t k;
-
-	fprintf(out, "tritone crashtest --replay ");
-	quote(out, keep);
-	fprintf(out, "/trace --only %" PRIu64 " --seed 0x%" PRIx64 " --states-max %" PRIu64 " --model ",
-	    finding->ordinal, test->explore.seed, test->explore.states_max);
-	for (i = 0; i < MODEL_KINDS; i++)
-		if (test->explore.kinds & (1u << i))
-			fprintf(out, "%s%s", comma++ ? "," : "", model_name(i));
-	fprintf(out, " --recovery-max %d", finding->in_recovery);
-	for (k = 2; k < test->volatiles_count; k++) {
-		fprintf(out, " --volatile ");
-		quote(out, test->volatiles[k]);
-	}
-	if (test->log) {
-		fprintf(out, " --log ");
-		quote(out, test->log);
-	}
-	if (test->commands.recover) {
-		fprintf(out, " --recover ");
-		quote(out, test->commands.recover);
-	}
-	if (test->commands.check) {
-		fprintf(out, " --check ");
-		quote(out, test->commands.check);
-	}
-	fputc('\n', out);
-}
-
-static int print_deviation(
-    const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding)
-{
-	FILE *out = test->json ? stderr : stdout;
-	struct error err = {0};
-	char keep[512];
-
-	if (test->keep)
-		snprintf(keep, sizeof keep, "%s", test->keep);
-	else
-		snprintf(keep, sizeof keep, "%s/crash/%" PRIu64, cli_state_root(), finding->ordinal);
-	fprintf(out, "\n%s%s: %s\n", crash_outcome_name(finding->outcome),
-	    finding->in_recovery ? ", after a crash of the recovery of" : ", the smallest state that shows it",
-	    finding->reason);
-	if (minimal_print(trace, &test->explore, finding, out, LINES_MAX, &err) < 0)
-		return fail(&err);
-	if (!test->explore.only && minimal_write(trace, &test->explore, finding, keep, &err) < 0)
-		return fail(&err);
-	if (!test->explore.only) {
-		fprintf(out,
-		    "        kept: %s/state, what was acknowledged and each operation's fate beside it; again:\n",
-		    keep);
-		print_again(test, finding, keep, out);
-	}
-	return 1;
-}
-
 /* --- what is done --- */
 
 static void print_progress(void *arg, uint64_t judged, uint64_t deviations)
@@ -303,17 +97,17 @@ static int explore_trace(struct crashtest *test, const struct trace *trace)
 	if (shown)
 		fputs("\r\033[K", stderr);
 	if (test->json) {
-		json_t *root = json_of(trace, &result, test->explore.seed);
+		json_t *root = crashtest_json(trace, &result, test->explore.seed);
 
 		json_dumpf(root, stdout, JSON_INDENT(2));
 		putchar('\n');
 		json_decref(root);
 	} else {
-		print_result(test, &result);
+		crashtest_print_result(test, &result);
 	}
-	worst = worst_of(&result);
+	worst = crashtest_worst(&result);
 	if (worst)
-		return print_deviation(test, trace, worst);
+		return crashtest_print_deviation(test, trace, worst, &err) < 0 ? fail(&err) : 1;
 	if (!explore_total(&result)) {
 		fprintf(stderr, "tritone crashtest: there was nothing to explore\n");
 		return 4;
@@ -350,15 +144,15 @@ static int run(struct crashtest *test)
 {
 	struct trace *trace = NULL;
 	struct error err = {0};
-	struct counted counted;
+	struct crashtest_counted counted;
 	int rc;
 
 	rc = test->replay ? trace_load(&trace, test->replay, &err) : record(test, &trace, &err);
 	if (rc < 0 || !trace)
 		return fail(&err);
-	counted = count_trace(trace);
+	counted = crashtest_count(trace);
 	if (!test->json)
-		print_trace(trace);
+		crashtest_print_trace(trace);
 	if (!counted.writes) {
 		fprintf(stderr, "tritone crashtest: nothing was written below %s: nothing to explore\n", trace->root);
 		rc = 4;
@@ -371,48 +165,13 @@ static int run(struct crashtest *test)
 
 /* --- --self --- */
 
-/* What was found, by outcome: "lost acknowledged data 521, corrupt 22". */
-static void list_outcomes(const struct self_row *row, char *to, size_t size)
-{
-	size_t used = 0;
-	unsigned i;
-
-	to[0] = '\0';
-	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++)
-		if (row->result.outcomes[i] && used < size)
-			used += (size_t)snprintf(to + used, size - used, "%s%s %" PRIu64, used ? ", " : "",
-			    crash_outcome_name(i), row->result.outcomes[i]);
-}
-
-static void print_row(void *arg, const struct self_row *row)
-{
-	const struct explore_finding *first;
-	char a[32], b[32], outcomes[160];
-	unsigned i;
-
-	(void)arg;
-	list_outcomes(row, outcomes, sizeof outcomes);
-	printf("%-22s %-16s %9s states %8s/s%s  %s%s%s\n", row->name, row->expected,
-	    grouped(explore_total(&row->result), a), grouped(rate_of(&row->result), b),
-	    row->result.exhaustive ? "          " : " (sampled)", row->as_expected ? "" : "NOT AS EXPECTED  ",
-	    *outcomes ? "found: " : "held", outcomes);
-	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++) {
-		first = &row->result.first[i];
-		if (first->found && (row->must & SELF_BIT(i)))
-			printf("%22s %s\n", "", first->reason);
-	}
-	if (!row->as_expected)
-		printf("%22s %s\n", "", row->reason);
-	fflush(stdout);
-}
-
 static int run_self(struct crashtest *test)
 {
 	struct error err = {0};
 	bool ok;
 
 	printf("seed 0x%" PRIx64 "\n", test->explore.seed);
-	if (self_run(&test->explore, print_row, NULL, &ok, &err) < 0)
+	if (self_run(&test->explore, crashtest_print_row, NULL, &ok, &err) < 0)
 		return fail(&err);
 	return ok ? 0 : 1;
 }
@@ -492,8 +251,8 @@ static int take_option(struct crashtest *test, int option, const char **seed)
 			   ? cli_usage("crashtest", "--model: %s", err.text)
 			   : 0;
 	case OPTION_VOLATILE:
-		if (test->volatiles_count == VOLATILES_MAX)
-			return cli_usage("crashtest", "--volatile: more than %u patterns", VOLATILES_MAX - 2);
+		if (test->volatiles_count == CRASHTEST_VOLATILES_MAX)
+			return cli_usage("crashtest", "--volatile: more than %u patterns", CRASHTEST_VOLATILES_MAX - 2);
 		test->volatiles[test->volatiles_count++] = optarg;
 		return 0;
 	case OPTION_RECORDER:
