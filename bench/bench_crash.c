@@ -28,6 +28,7 @@ struct scale {
 	unsigned naive; /* states that the naive way makes */
 	const char *shapes;
 	unsigned transactions;
+	unsigned part, parts; /* of the workloads: one share of a run that is divided */
 };
 
 static char work[64];
@@ -203,7 +204,7 @@ static void bench_all(const struct scale *scale)
 	struct all all = {.scale = scale, .options = {.work = work, .volatiles = record_volatiles}, .exhaustive = true};
 	const double begin = now_s(), cpu_begin = cpu_s();
 	char shapes[16] = "";
-	size_t number, total = 1, i, rest;
+	size_t number, first, end, total = 1, i, rest;
 	double elapsed, cpu;
 
 	for (i = 0; i < scale->transactions; i++)
@@ -211,18 +212,22 @@ static void bench_all(const struct scale *scale)
 	all.options.common = seen_common_create(SEEN_MAX);
 	if (!all.options.common)
 		die("seen", NULL);
-	for (number = 0; number < total; number++) {
+	first = total * (scale->part - 1) / scale->parts;
+	end = total * scale->part / scale->parts;
+	for (number = first; number < end; number++) {
 		for (rest = number, i = 0; i < scale->transactions; i++, rest /= letters)
 			shapes[scale->transactions - 1 - i] = scale->shapes[rest % letters];
 		explore_one(&all, shapes);
 		if (isatty(STDERR_FILENO) || (number + 1) % letters == 0)
 			fprintf(stderr, "%s%zu of %zu workloads: %llu states in %.0f s%s",
-			    isatty(STDERR_FILENO) ? "\r" : "", number + 1, total, (unsigned long long)all.contents,
-			    now_s() - begin, isatty(STDERR_FILENO) ? " " : "\n");
+			    isatty(STDERR_FILENO) ? "\r" : "", number + 1 - first, end - first,
+			    (unsigned long long)all.contents, now_s() - begin, isatty(STDERR_FILENO) ? " " : "\n");
 	}
 	elapsed = now_s() - begin;
 	cpu = cpu_s() - cpu_begin;
 	seen_common_destroy(all.options.common);
+	if (scale->parts > 1)
+		printf("part %u of %u of ", scale->part, scale->parts);
 	printf(
 	    "all work of up to %u transactions of %zu kinds: %llu different states%s in %.0f s, %.0f/s, none silently "
 	    "wrong   (wanted: 1,000,000 in 120 s)\n",
@@ -235,18 +240,26 @@ static void bench_all(const struct scale *scale)
 
 int main(int argc, char **argv)
 {
-	struct scale scale = {.rounds = 5, .naive = 3000, .shapes = WORKLOAD_SHAPES, .transactions = 3};
+	struct scale scale = {
+	    .rounds = 5, .naive = 3000, .shapes = WORKLOAD_SHAPES, .transactions = 3, .part = 1, .parts = 1};
 	struct error err;
+	char more;
 
 	if (argc == 2 && !strcmp(argv[1], "--quick")) {
-		scale = (struct scale){.rounds = 3, .naive = 500, .shapes = "smlt", .transactions = 2};
+		scale = (struct scale){
+		    .rounds = 3, .naive = 500, .shapes = "smlt", .transactions = 2, .part = 1, .parts = 1};
+	} else if (argc == 3 && !strcmp(argv[1], "--part") &&
+		   sscanf(argv[2], "%u/%u%c", &scale.part, &scale.parts, &more) == 2 && scale.part &&
+		   scale.part <= scale.parts) {
+		scale.rounds = 0; /* the whole run has those */
 	} else if (argc > 1) {
-		fputs("usage: bench_crash [--quick]\n", stderr);
+		fputs("usage: bench_crash [--quick | --part K/N]\n", stderr);
 		return 2;
 	}
 	if (explore_work_create(work, &err) < 0)
 		die("work", &err);
-	bench_rate(&scale);
+	if (scale.rounds)
+		bench_rate(&scale);
 	bench_all(&scale);
 	explore_work_remove(work);
 	return 0;
