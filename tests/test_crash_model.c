@@ -525,6 +525,49 @@ static void test_sampling(void **state)
 	assert_false(digest_equal(first.sum, other.sum));
 }
 
+struct contents {
+	struct digest seen[64];
+	size_t count;
+};
+
+static int count_contents(void *arg, const struct model_state *state)
+{
+	struct contents *contents = arg;
+	size_t i;
+
+	for (i = 0; i < contents->count && !digest_equal(contents->seen[i], state->digest); i++)
+		;
+	assert_true(i < 64);
+	contents->seen[i] = state->digest;
+	contents->count += i == contents->count;
+	return 0;
+}
+
+static size_t contents_of(struct room *room, unsigned kinds)
+{
+	const struct model_options options = {.kinds = kinds, .seed = 1, .states_max = 1};
+	struct contents contents = {0};
+	struct model *model;
+
+	assert_int_equal(model_create(&model, room->trace, &options, NULL), 0);
+	assert_int_equal(model_walk(model, count_contents, &contents, NULL), 0);
+	model_destroy(model);
+	return contents.count;
+}
+
+/* Room for one state at each point: it is not the one that the prefix is. */
+static void test_sampling_of_one(void **state)
+{
+	struct room *room = *state;
+	uint64_t i;
+
+	begin_with(room, 1, "f", "");
+	for (i = 0; i < 10; i++)
+		write_at(room, 1, i * PAGE_BYTES, "x");
+	assert_int_equal(contents_of(room, PREFIX), 11);
+	assert_int_equal(contents_of(room, PREFIX | SUBSET), 11 + 9); /* each alone; the first alone is a prefix */
+}
+
 static void test_parse(void **state)
 {
 	struct error err;
@@ -562,6 +605,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_volatile, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_beginning, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sampling, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sampling_of_one, setup, teardown),
 	    cmocka_unit_test(test_parse),
 	};
 
