@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "sim/heap.h"
 #include "sim/schedule.h"
 #include "sim/shrink.h"
+#include "sim/sim.h"
 
 #define SEEDS 300u
 
@@ -214,6 +216,41 @@ static void bugs_are_found_and_shrunk(void **state)
 	}
 }
 
+/* What only the simulation can do is refused by its name, with what there is for real. */
+static void what_is_not_real_is_refused(void **state)
+{
+	static const struct sim_fault faults[] = {{.plugin = SIM_AGENT_KILL, .when = {.nth = 1, .of = SIM_ANY}},
+	    {.plugin = SIM_POWER_LOSS, .name = 1, .when = {.nth = 1, .of = SIM_ANY}},
+	    {.plugin = SIM_ORCHESTRATOR_KILL,
+		.name = 1,
+		.target = SIM_POINT_ANY_EFFECT,
+		.nth = 1,
+		.when = {.nth = 1, .of = SIM_ANY}}};
+	struct fixture *f = *state;
+	char path[] = "/tmp/test-sim-XXXXXX";
+	int fd = mkstemp(path);
+	struct error err;
+	bool system;
+
+	assert_true(fd >= 0);
+	close(fd);
+	plan_draw(&f->plan, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		f->plan.faults[0] = faults[0];
+		f->plan.faults[1] = faults[i];
+		f->plan.fault_count = i ? 2 : 1;
+		assert_int_equal(schedule_write(&f->plan, NULL, NULL, path, &err), 0);
+		assert_int_equal(schedule_is_real(path, &system, &err), i ? -1 : 0);
+		assert_false(system);
+		if (i) {
+			assert_int_equal(err.code, ENOTSUP);
+			assert_non_null(strstr(err.text, i == 1 ? "power-loss" : "'effect'"));
+			assert_non_null(strstr(err.text, i == 1 ? "orchestrator-kill" : "faultpoints"));
+		}
+	}
+	unlink(path);
+}
+
 /* Schedules that once deviated, each for a mistake that was mended: argv gives them. */
 static char **schedules;
 static int schedule_count;
@@ -323,6 +360,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(same_seed_same_story, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_not_broken_holds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(schedules_survive_their_file, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_not_real_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bugs_are_found_and_shrunk, setup, teardown),
 	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_violation_stays_one, setup, teardown),

@@ -88,7 +88,7 @@ static void name_in_graph(const struct workload *w, size_t index, struct names *
 static bool submit(struct workload *w, size_t index)
 {
 	char key[128], prompt[256];
-	struct names names;
+	struct names names = {.task = ""};
 	struct system_task t = {.task = names.task,
 	    .key = key,
 	    .role = w->graph ? w->graph[index].role : role_of(w, index),
