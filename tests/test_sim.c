@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The simulator: the same seed is the same story; a schedule survives its file; what is not broken holds; seeded
- * bugs are found by the invariant that their rows name; what deviates gets smaller and still deviates. */
+/* The simulator: the same seed is the same story; a schedule survives its file; what is not broken holds, and mistakes that were mended
+ * stay so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,6 @@
 #include "sim/campaign.h"
 #include "sim/heap.h"
 #include "sim/schedule.h"
-#include "sim/shrink.h"
 #include "sim/sim.h"
 
 #define SEEDS 300u
@@ -172,50 +171,6 @@ static unsigned check_named(const struct sim_result *r, const char *name)
 	return 0;
 }
 
-struct aim {
-	struct sim *sim;
-	const char *invariant;
-	struct coverage *coverage;
-};
-
-static bool violates(void *arg, const struct sim_plan *plan, uint64_t *ret_events)
-{
-	struct aim *aim = arg;
-	struct sim_result r;
-
-	sim_run(aim->sim, plan, &r, aim->coverage);
-	*ret_events = r.events;
-	return r.verdicts[check_named(&r, aim->invariant)].violations > 0;
-}
-
-/* Each one by the invariant of its row, and shrunk to five faults at most. */
-static void bugs_are_found_and_shrunk(void **state)
-{
-	struct fixture *f = *state;
-
-	for (unsigned bug = 0; bug < BUG_COUNT; bug++) {
-		struct aim aim = {.invariant = bug_table[bug].invariant, .coverage = &f->coverage};
-		struct shrink_figures figures;
-		uint64_t events, seed = 0;
-		bool found = false;
-
-		aim.sim = create(bug_table[bug].name);
-		while (!found && ++seed <= 60000) {
-			plan_draw(&f->plan, seed);
-			found = violates(&aim, &f->plan, &events);
-		}
-		if (!found)
-			fail_msg("%s is not found", bug_table[bug].name);
-		shrink(&f->plan, violates, &aim, &figures);
-		print_message("%s: seed %llu, %u faults and %u tasks left of %u and %u\n", bug_table[bug].name,
-		    (unsigned long long)seed, figures.faults_after, figures.tasks_after, figures.faults_before,
-		    figures.tasks_before);
-		assert_true(figures.faults_after <= 5);
-		assert_true(violates(&aim, &f->plan, &events));
-		sim_destroy(aim.sim);
-	}
-}
-
 /* What only the simulation can do is refused by its name, with what there is for real. */
 static void what_is_not_real_is_refused(void **state)
 {
@@ -361,7 +316,6 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(what_is_not_broken_holds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(schedules_survive_their_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_not_real_is_refused, setup, teardown),
-	    cmocka_unit_test_setup_teardown(bugs_are_found_and_shrunk, setup, teardown),
 	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_violation_stays_one, setup, teardown),
 	    cmocka_unit_test(campaigns_do_not_depend_on_their_processes),
