@@ -31,6 +31,7 @@ struct shared {
 struct again {
 	struct job *job;
 	const struct state_dir *dir;
+	uint64_t acked;
 	struct digest before; /* what it is given, if it may leave it as it is */
 	struct digest digest; /* what it has left behind */
 	bool asked;           /* and the second is done */

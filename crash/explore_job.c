@@ -20,14 +20,20 @@
 #include "crash/explore_internal.h"
 #include "crash/record/record.h"
 
-#define RECOVERED_AGAIN     (NONE - 1) /* beside numbers of acknowledged lines in what jobs have in common */
+#define RECOVERED_AGAIN     (NONE - 1) /* and below: beside numbers of acknowledged lines in what jobs have in common */
 #define TIMEOUT_MS          10000u
 #define RECOVERY_STATES_MAX 2000u /* of one recovery that is crashed */
 
 /*
  * What a recovery makes of a directory depends on what is in it, and on nothing else. So where one has left behind what
  * another did, the second recovery is the same, and done once; and where it has changed nothing, it was the second, too.
+ * What is missing then depends on what was acknowledged, too: once for each number, unless the judge compares.
  */
+static uint64_t again_key(const struct again *again)
+{
+	return RECOVERED_AGAIN - (again->job->judge->compares ? 0 : again->acked);
+}
+
 static bool is_to_be_recovered_again(void *arg)
 {
 	struct again *again = arg;
@@ -38,13 +44,13 @@ static bool is_to_be_recovered_again(void *arg)
 		return true; /* what cannot be compared is done */
 	if (!job->judge->always_writes && digest_equal(again->digest, again->before))
 		return job->options->only;
-	again->asked = !seen_common_has(job->recovered, again->digest, RECOVERED_AGAIN);
+	again->asked = !seen_common_has(job->recovered, again->digest, again_key(again));
 	return again->asked || job->options->only;
 }
 
 struct crash_case explore_case(struct job *job, const struct model_state *state, const struct state_dir *dir)
 {
-	job->again = (struct again){.job = job, .dir = dir};
+	job->again = (struct again){.job = job, .dir = dir, .acked = state->acked};
 	return (struct crash_case){.dir = state_path(dir),
 	    .trace = job->trace,
 	    .acked = state->acked,
@@ -65,7 +71,7 @@ static int judge(struct job *job, const struct crash_case *state, struct crash_v
 	if (ret_verdict->outcome != CRASH_RECOVERED || !again->asked)
 		return 0;
 	job->share->result.again++;
-	seen_common_add(job->recovered, again->digest, RECOVERED_AGAIN);
+	seen_common_add(job->recovered, again->digest, again_key(again));
 	return 0;
 }
 

@@ -36,7 +36,8 @@ struct crash_case {
 	size_t acked;  /* trace->acks[0 ... acked-1] were printed before the power failed: all must be there */
 	size_t marked; /* the same of trace->marks */
 	/* Asked after a recovery that went well, if at all: is it to be recovered a second time, which must change nothing? Not
-	 * if this one has changed nothing, or one before has left the same behind: then it is known what the second does. */
+	 * if this one has changed nothing, or one before has left the same behind, after as many acknowledgements: then it is known what
+	 * the second does. */
 	bool (*again)(void *arg); /* NULL: no */
 	void *again_arg;
 };
@@ -54,6 +55,7 @@ static inline bool crash_case_again(const struct crash_case *state)
 struct crash_judge {
 	const char *name;
 	bool always_writes; /* no recovery leaves all as it is: need not be asked */
+	bool compares;      /* a second recovery with the first, and not with what was acknowledged */
 	const void *config; /* handed to prepare */
 	int (*prepare)(const void *config, const struct trace *trace, void **ret_context, struct error *err);
 	void (*finish)(void *context);

@@ -294,6 +294,7 @@ static int prepare_folded(const void *config, const struct trace *trace, void **
 
 const struct crash_judge crash_judge_workload = {.name = "wal",
     .always_writes = true, /* the epoch */
+    .compares = true,
     .config = "",
     .prepare = prepare_folded,
     .finish = finish,
@@ -302,6 +303,7 @@ const struct crash_judge crash_judge_workload = {.name = "wal",
     .judge = judge_state};
 const struct crash_judge crash_judge_wal = {.name = "wal",
     .always_writes = true,
+    .compares = true,
     .config = "",
     .prepare = prepare,
     .finish = finish,

@@ -323,8 +323,8 @@ static int judge_bad_again(
 /* A second recovery for each content that a first one leaves behind, and none where it has changed nothing. */
 static void test_recovered_again(void **state)
 {
-	static const struct crash_judge left_value = {.name = "value", .judge = judge_left_value},
-					left_one = {.name = "one", .judge = judge_left_one},
+	static const struct crash_judge left_value = {.name = "value", .compares = true, .judge = judge_left_value},
+					left_one = {.name = "one", .compares = true, .judge = judge_left_one},
 					left_all = {.name = "all", .judge = judge_left_all},
 					bad = {.name = "bad", .judge = judge_bad_again};
 	struct room *room = *state;
@@ -340,6 +340,34 @@ static void test_recovered_again(void **state)
 	explore_it(room, &bad);
 	assert_true(room->result.outcomes[CRASH_FAILED] > 0);
 	assert_string_equal(room->result.first[CRASH_FAILED].reason, "the second time");
+}
+
+/* The second recovery takes back the last value, whatever the first one was given. */
+static int judge_forgetful(
+    void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
+{
+	const int value = read_value(state->dir);
+	char path[128];
+
+	judge_value(context, state, verdict, err);
+	snprintf(path, sizeof path, "%s/value.new", state->dir);
+	unlink(path);
+	put_value(state->dir, "recovered", 'x');
+	if (crash_case_again(state) && value > 0 && value - 1 < (int)state->acked)
+		*verdict = (struct crash_verdict){.outcome = CRASH_FAILED, .reason = "the second time"};
+	return 0;
+}
+
+/* A content is seen before the value in it is acknowledged, and after: only then is it missed. */
+static void test_forgotten_again(void **state)
+{
+	static const struct crash_judge forgetful = {.name = "forgetful", .judge = judge_forgetful};
+	struct room *room = *state;
+
+	room->options.jobs = 1;
+	record_writer(room, NO_MISTAKE);
+	explore_it(room, &forgetful);
+	assert_true(room->result.outcomes[CRASH_FAILED] >= VALUES);
 }
 
 /* --- judges that do not come back --- */
@@ -542,6 +570,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_in_place, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_smallest, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_recovered_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_forgotten_again, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_dies, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_hangs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_gives_up, setup, teardown),

@@ -93,7 +93,7 @@ void crashtest_print_result(const struct crashtest *test, const struct explore_r
 		printf("   %s byte-torn, refused by name", grouped(named, b));
 	printf("           %s states/s\n", grouped(rate_of(result), e));
 	if (result->again)
-		printf("each was recovered a second time, from the %s different contents that the first time left\n",
+		printf("each was recovered a second time, from the %s different states that the first time left\n",
 		    grouped(result->again, a));
 }
 
