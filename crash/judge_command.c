@@ -143,7 +143,7 @@ static int recover_and_check(
     struct command_judge *judge, char *dir, char *acks, struct crash_verdict *ret_verdict, struct error *err)
 {
 	static const enum crash_outcome by_status[] = {CRASH_RECOVERED, CRASH_LOST, CRASH_CORRUPT, CRASH_REFUSED};
-	char said[150];
+	char said[150] = "";
 	int status;
 
 	if (judge->recover) {

@@ -53,7 +53,6 @@ static int compile(struct lines *lines, const char *pattern, struct error *err)
 int lines_create(struct lines **ret_lines, const struct lines_options *options, struct error *err)
 {
 	struct lines *lines = calloc(1, sizeof *lines);
-	int result;
 
 	if (!lines)
 		return error_set(err, ENOMEM, "no memory for the ledger");
@@ -61,21 +60,21 @@ int lines_create(struct lines **ret_lines, const struct lines_options *options, 
 	lines->file = strdup(options->file);
 	lines->line = malloc(LINES_LINE_MAX);
 	lines->read = XXH3_createState();
-	if (!lines->file || !lines->line || !lines->read || XXH3_64bits_reset(lines->read) != XXH_OK)
-		result = error_set(err, ENOMEM, "no memory for the ledger");
-	else
-		result = compile(lines, options->pattern, err);
-	if (result == 0) {
-		lines->beginning = true;
-		result = lines_look(lines, err);
-		lines->beginning = false;
+	if (!lines->file || !lines->line || !lines->read || XXH3_64bits_reset(lines->read) != XXH_OK) {
+		error_set(err, ENOMEM, "no memory for the ledger");
+		goto fail;
 	}
-	if (result != 0) {
-		lines_destroy(lines);
-		return -1;
-	}
+	if (compile(lines, options->pattern, err) != 0)
+		goto fail;
+	lines->beginning = true;
+	if (lines_look(lines, err) != 0)
+		goto fail;
+	lines->beginning = false;
 	*ret_lines = lines;
 	return 0;
+fail:
+	lines_destroy(lines);
+	return -1;
 }
 
 void lines_destroy(struct lines *lines)
