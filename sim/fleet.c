@@ -124,8 +124,8 @@ int fleet_graph(struct sim_plan *plan, const struct spec_experiment *x, struct e
 		uint32_t number = number_of(x, task);
 
 		if (number >= plan->task_count || !plan->tasks[number].left_out)
-			return error_set(err, EINVAL, "%s:%u:%u: the seed has no other task '%s'", x->file, task->line,
-			    task->column, task->name);
+			return error_set(err, EINVAL, "%s:%u:%u: the seed has no task '%s', or it is here twice",
+			    x->file, task->line, task->column, task->name);
 		if (take_task(&plan->tasks[number], x, task, err) != 0)
 			return -1;
 	}

@@ -20,11 +20,11 @@ static const struct option long_options[] = {
 
 static int help(void)
 {
-	fputs("usage: tritone replay --seed SEED [--bug NAME] [--schedule FILE] [-q]\n\n"
-	      "Runs one seed of `tritone simulate` again and tells what an observer outside saw.\n\n"
+	fputs("usage: tritone replay --seed SEED | --schedule FILE [--seed SEED] [--bug NAME] [-q]\n\n"
+	      "Runs one seed of `tritone simulate` again, or a schedule, and tells what an observer outside saw.\n\n"
 	      "  --seed SEED       a number, or a word\n"
 	      "  --bug NAME        with a seeded bug\n"
-	      "  --schedule FILE   the faults of this file in place of the seed's own\n"
+	      "  --schedule FILE   this work and these faults; without --seed, with the file's own seed\n"
 	      "  -q, --quiet       only the verdicts and the hash of the trace\n\n"
 	      "Ends with 0 when all held, 1 when something deviated, 2 when it could not be run, 4 when nothing was "
 	      "exercised.\n",
@@ -63,7 +63,7 @@ int verb_replay(int argc, char **argv)
 	if (optind < argc)
 		return cli_usage("replay", "unexpected '%s'", argv[optind]);
 	if (!text && !r.schedule)
-		return cli_usage("replay", "expected --seed SEED");
+		return cli_usage("replay", "expected --seed SEED or --schedule FILE");
 	if (text) {
 		seed = cli_seed(text);
 		r.seed = &seed;
