@@ -271,6 +271,27 @@ static void names_are_bounded(void **state)
 	world_destroy(w);
 }
 
+/* A policy that asks for more than there is room for keeps less: no new task is refused for it. */
+static void more_than_there_is_room_for(void **state)
+{
+	struct core_options options;
+	struct world *w;
+
+	(void)state;
+	world_options(&options);
+	options.policy.retain_tasks = TASKS_MAX;
+	options.policy.retain_ms = RETAIN_MS;
+	options.tasks_max = TASKS_MAX;
+	options.prompt_bytes = 1 << 20;
+	w = world_create(&options);
+	do_tasks(w, 0, 3 * TASKS_MAX);
+	for (unsigned i = 0; i <= 3 * TASKS_MAX; i++)
+		assert_int_equal(answer(w, i), 202);
+	assert_true(core_retired_count(w->core) > TASKS_MAX);
+	assert_true(world_replayed(w) == core_digest(w->core));
+	world_destroy(w);
+}
+
 /* The room for prompts is that of the tasks that are open, live as in a replay. */
 static void prompts_make_room(void **state)
 {
@@ -441,6 +462,7 @@ int main(void)
 	    cmocka_unit_test(not_while_somebody_waits),
 	    cmocka_unit_test(not_before_its_time),
 	    cmocka_unit_test(names_are_bounded),
+	    cmocka_unit_test(more_than_there_is_room_for),
 	    cmocka_unit_test(prompts_make_room),
 	    cmocka_unit_test(prompts_stay_their_own),
 	    cmocka_unit_test(those_that_stay_go_on),
