@@ -325,7 +325,7 @@ static void test_killed_at_any_moment(void **state)
 	assert_true(acknowledged > 0);
 }
 
-/* Dead within LMDB's very first write: cut at a page or a sector, or only one of its two pages there. Nothing was ever in
+/* Dead within LMDB's very first write: cut at a page or a sector, or only a part of one of its two pages there. Nothing was ever in
  * such a log, and the next writer begins again. A reader says that there is none, and changes nothing. */
 static void test_first_write_is_torn(void **state)
 {
@@ -344,13 +344,15 @@ static void test_first_write_is_torn(void **state)
 	fd = open(f->data, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(read(fd, whole, sizeof whole), sizeof whole);
 	close(fd);
-	for (i = 1; i <= 20; i++) {
-		size_t size = i < 16 ? i * 512 : sizeof whole;
+	for (i = 1; i <= 20 + 2 * 160; i++) {
+		size_t size = i < 16 ? i * 512 : sizeof whole, kept = (i - 21) / 2;
 		struct wal_report report;
 		struct stat status;
 
 		memcpy(torn, whole, sizeof torn);
-		if (i >= 16)
+		if (i > 20)
+			memset(torn + (i % 2 ? 4096 : 0) + kept, 0, 4096 - kept);
+		else if (i >= 16)
 			memset(torn + (i % 2 ? 4096 : 0), 0, i < 18 ? 4096 : 60);
 		snprintf(path, sizeof path, "%s/format", f->log);
 		unlink(path);

@@ -477,7 +477,7 @@ const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, 
 		reason[0] = '\0';
 		return reason; /* two commits later */
 	}
-	meta = &metas[metas[1].txn_id == txn_id];
+	meta = &metas[metas[0].txn_id != txn_id]; /* of two that say the same, LMDB takes the first */
 	shape.page_size = geometry.page_size;
 	shape.pages = meta->last_page + 1;
 	if (shape.pages > geometry.size / geometry.page_size) { /* walked all the same: how far does it reach? */

@@ -147,9 +147,10 @@ static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_
 		    wal->dir, WAL_DATA_FILE, opening->absent ? "missing" : "empty");
 	if (opening->fresh)
 		return 0;
+	/* Asked first: a meta page that is torn behind its geometry looks whole, and LMDB aborts at it. */
+	if (!opening->marked && shape_unborn(opening->data_fd))
+		return begin_again(wal, opening, err);
 	if (shape_geometry(opening->data_fd, &geometry, reason, sizeof reason)) {
-		if (!opening->marked && shape_unborn(opening->data_fd))
-			return begin_again(wal, opening, err);
 		if (!geometry.size) /* not even LMDB's, or not to be read */
 			return error_set(err, geometry.code, "%s/%s: %s", wal->dir, WAL_DATA_FILE, reason);
 		shape_check(opening->data_fd, geometry.txn_id, &found, reason, sizeof reason);
