@@ -134,6 +134,7 @@ static void test_usage(void **state)
 static void test_nothing(void **state)
 {
 	expect(*state, "-- true d", 4, "nothing was written");
+	expect(*state, "-- sh -c 'echo 1 >\"$0/f\"' d", 4, "no log of wal/ was written");
 }
 
 static void test_cannot(void **state)

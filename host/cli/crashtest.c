@@ -17,6 +17,7 @@
 #include "crash/notifier/notifier.h"
 #include "crash/record/record.h"
 
+#define LOG_FILE           "data.mdb" /* a log of wal/ is one, see wal.h */
 #define STATES_MAX_LIBRARY 1000000u
 #define STATES_MAX_COMMAND 20000u
 #define RECOVERY_MAX       200u
@@ -141,6 +142,18 @@ static int record(const struct crashtest *test, struct trace **ret_trace, struct
 	    WIFEXITED(status) ? "status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
+/* Was a log of wal/ there at any time? Only of one can be judged without a check what became of it. */
+static bool has_log(const struct trace *trace)
+{
+	size_t i;
+
+	for (i = 0; i < trace->count; i++)
+		if ((trace->ops[i].name && !strcmp(trace->ops[i].name, LOG_FILE)) ||
+		    (trace->ops[i].name2 && !strcmp(trace->ops[i].name2, LOG_FILE)))
+			return true;
+	return false;
+}
+
 static int run(struct crashtest *test)
 {
 	struct trace *trace = NULL;
@@ -156,6 +169,13 @@ static int run(struct crashtest *test)
 		crashtest_print_trace(trace);
 	if (!counted.writes) {
 		fprintf(stderr, "tritone crashtest: nothing was written below %s: nothing to explore\n", trace->root);
+		rc = 4;
+	} else if (!test->commands.check && !has_log(trace)) {
+		fprintf(stderr,
+		    "tritone crashtest: no log of wal/ was written below %s, and nothing else is judged without "
+		    "--check: "
+		    "nothing to explore\n",
+		    trace->root);
 		rc = 4;
 	} else {
 		rc = explore_trace(test, trace);
