@@ -143,15 +143,20 @@ static int check(int argc, char **argv)
 	return verdict_exit_status(verdict);
 }
 
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "-h") || !strcmp(word, "--help");
+}
+
 int verb_system(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "check"))
 		return check(argc - 1, argv + 1);
-	if (argc > 1 && !strcmp(argv[1], "new"))
-		return system_new(argc - 1, argv + 1);
-	if (argc > 1 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
+	if ((argc > 1 && is_help(argv[1])) || (argc > 2 && !strcmp(argv[1], "new") && is_help(argv[2]))) {
 		fputs(usage, stdout);
 		return 0;
 	}
+	if (argc > 1 && !strcmp(argv[1], "new"))
+		return system_new(argc - 1, argv + 1);
 	return cli_usage("system", "expected check or new");
 }

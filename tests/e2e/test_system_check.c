@@ -97,6 +97,7 @@ static void test_new(void **state)
 	ran = tritone(world, "system", "new", "my-orchestrator", file, NULL);
 	ran_status(ran, 2);
 	ran_has(ran, "nothing is overwritten");
+	ran_status(tritone(world, "system", "new", "--help", NULL), 0);
 	ran = tritone(world, "system", "new", "../x", NULL);
 	ran_status(ran, 2);
 	ran = tritone(world, "system", NULL);
