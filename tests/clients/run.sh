@@ -3,8 +3,8 @@
 # Drives the providers' own clients through every fault of the gateway: run.sh BUILD-DIRECTORY. They are installed below it, once for
 # each lock file. Skipped, with a line that says so, where there is no node of their version, no npm, or no registry.
 set -eu
-cd "$(dirname "$0")"
 build=$(cd "$1" && pwd)
+cd "$(dirname "$0")"
 home=$build/clients
 skip() { echo "clients: skipped: $*"; exit 0; }
 
