@@ -103,9 +103,9 @@ if [ "$quick" = no ]; then
 	step foreign fixtures/foreign/run.sh --ci
 	# The providers' own clients from npm, at the gateway: 10 to 20 seconds, and half a minute more the first time. Skipped likewise.
 	step clients tests/clients/run.sh build
-	# 8 targets: two minutes at most, and what it takes to build them
+	# 8 targets: a minute, and what it takes to build them
 	# The same inputs each time: what guards main says the same of the same code. ./dev fuzz is for finding.
-	step fuzz env FUZZ_SEED=1 fuzz/run.sh 14
+	step fuzz env FUZZ_SEED=1 fuzz/run.sh 8
 	if [ ! -f build-asan/build.ninja ]; then
 		meson setup build-asan . -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 	fi
