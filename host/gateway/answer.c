@@ -8,7 +8,7 @@
 #include "gateway/internal.h"
 #include "gateway/script.h"
 
-static enum MHD_Result reset(struct request *request, const char *why)
+enum MHD_Result answer_reset(struct request *request, const char *why)
 {
 	const union MHD_ConnectionInfo *info =
 	    MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -78,9 +78,9 @@ static enum MHD_Result act(struct request *request)
 	case TRITONE_GATEWAY_TOO_LONG:
 		return send_reply(request, error_of(request), &manner);
 	case TRITONE_GATEWAY_RESET:
-		return reset(request, "reset");
+		return answer_reset(request, "reset");
 	case TRITONE_GATEWAY_HANG:
-		return reset(request, "never answered");
+		return answer_reset(request, "never answered");
 	case TRITONE_GATEWAY_MALFORMED:
 		if (!request->asked.stream || request->bad)
 			return send_reply(request, error_malformed(), &manner);
@@ -164,7 +164,7 @@ static enum MHD_Result judge(struct request *request)
 	}
 	pthread_mutex_unlock(&gateway->lock);
 	if (closed) /* what was about to wait must not be answered instead */
-		return reset(request, "the gateway was stopped");
+		return answer_reset(request, "the gateway was stopped");
 	return parked ? MHD_YES : act(request);
 }
 

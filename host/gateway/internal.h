@@ -119,5 +119,7 @@ void wrong_stream(uint32_t action, const struct wire *wire, struct reply *reply)
 
 /* answer.c: what becomes of a request whose body has arrived, or whose wait is over. */
 enum MHD_Result answer(struct request *request);
+/* Instead of an answer, or of its rest: the client sees a reset. `why` is what the history says of it. */
+enum MHD_Result answer_reset(struct request *request, const char *why);
 
 #endif

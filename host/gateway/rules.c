@@ -220,6 +220,15 @@ uint64_t gateway_rules_clear(struct rules *rules, const char *key)
 	return tag;
 }
 
+bool gateway_rules_live(const struct rules *rules, uint64_t tag, int64_t now_us)
+{
+	const struct rule *rule = rules->first;
+
+	while (rule && rule->tag != tag)
+		rule = rule->next;
+	return rule && (rule->ends_us < 0 || rule->ends_us > now_us);
+}
+
 /* A draw for the n-th request that a rule sees: it depends on seed, key and n alone, so that other rules and other
  * requests do not shift it. */
 static bool drawn(uint64_t seed, const struct rule *rule)

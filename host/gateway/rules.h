@@ -55,6 +55,8 @@ int gateway_rules_hits(
     struct rules *rules, const char *key, int64_t now_us, uint64_t *ret_hits, uint64_t *ret_seen, struct error *err);
 /* Returns the tag of what was cleared, or 0. */
 uint64_t gateway_rules_clear(struct rules *rules, const char *key);
+/* Whether the setting of that tag still stands: neither cleared nor replaced, and its lifetime not over. */
+bool gateway_rules_live(const struct rules *rules, uint64_t tag, int64_t now_us);
 
 /* Shows one request to the rules. One that a rule cannot act on (no stream to be broken off, the right key) is not seen
  * by it. */

@@ -37,6 +37,7 @@ static bool pace(struct sender *sender, size_t position, bool *ret_gone)
 	struct request *request = sender->request;
 	struct gateway *gateway = request->gateway;
 	struct park_slot *slot = &request->slot;
+	const int64_t now = park_now_us(), due = now + sender->pace_us, until = request->verdict.until_us;
 	bool parked = false;
 
 	pthread_mutex_lock(&gateway->lock);
@@ -46,11 +47,15 @@ static bool pace(struct sender *sender, size_t position, bool *ret_gone)
 			request->lost = "the gateway was stopped";
 		if (slot->why == PARK_ENDED) /* the rule: the rest comes at once */
 			sender->pace_us = 0;
+	} else if (!gateway_rules_live(gateway->rules, request->verdict.tag, now)) {
+		sender->pace_us = 0; /* it ended between two waits, when there was nothing to wake */
 	} else {
 		sender->waited_for = position;
-		parked = park_put(
-		    gateway->park, slot, request->connection, park_now_us() + sender->pace_us, request->verdict.tag);
+		parked = park_put(gateway->park, slot, request->connection, until >= 0 && until < due ? until : due,
+		    request->verdict.tag);
 		*ret_gone = !parked;
+		if (park_closed(gateway->park))
+			(void)answer_reset(request, "the gateway was stopped");
 	}
 	pthread_mutex_unlock(&gateway->lock);
 	return parked || *ret_gone;
