@@ -191,7 +191,9 @@ static int memory(int many)
 	const struct child child = {.argv = argv, .log = "/dev/null"};
 	struct error err = {0};
 	double rate = -1;
-	long few_kb = 0, many_kb = 0;
+	long few_kb = 0, many_kb = 0, least_kb = 0, most_kb = 0;
+	double begin;
+	int sent;
 	uint16_t port = 0;
 	pid_t pid = 0;
 	int out = -1;
@@ -200,9 +202,16 @@ static int memory(int many)
 	    child_line(out, line, sizeof line, 30000, &err) == 0 && strrchr(line, ':'))
 		port = (uint16_t)atoi(strrchr(line, ':') + 1);
 	if (port && measure(port, FEW) > 0) {
-		few_kb = resident(pid);
-		rate = measure(port, many - FEW);
-		many_kb = resident(pid);
+		few_kb = least_kb = most_kb = resident(pid);
+		begin = now();
+		for (sent = FEW; sent < many; sent += FEW) {
+			if (measure(port, FEW) < 0)
+				break;
+			many_kb = resident(pid);
+			least_kb = many_kb < least_kb ? many_kb : least_kb;
+			most_kb = many_kb > most_kb ? many_kb : most_kb;
+		}
+		rate = sent < many ? -1 : (double)(many - FEW) / (now() - begin);
 	}
 	if (pid > 0) {
 		kill(pid, SIGTERM);
@@ -214,10 +223,10 @@ static int memory(int many)
 		fprintf(stderr, "bench_gateway: `tritone gateway`: %s\n", *err.text ? err.text : "a request failed");
 		return 1;
 	}
-	printf(
-	    "gateway: %.1f MiB resident after %d requests, %.1f after %d: ratio %.2f (%.0f requests/s, each with its "
-	    "two lines)\n",
-	    (double)few_kb / 1024, FEW, (double)many_kb / 1024, many, (double)many_kb / (double)few_kb, rate);
+	printf("gateway: %.1f MiB resident after %d requests, %.1f after %d: ratio %.2f; %.1f to %.1f at every %d "
+	       "(%.0f requests/s, each with its two lines)\n",
+	    (double)few_kb / 1024, FEW, (double)many_kb / 1024, many, (double)many_kb / (double)few_kb,
+	    (double)least_kb / 1024, (double)most_kb / 1024, FEW, rate);
 	return 0;
 }
 
