@@ -8,17 +8,6 @@
 #include "gateway/internal.h"
 #include "gateway/script.h"
 
-enum MHD_Result answer_reset(struct request *request, const char *why)
-{
-	const union MHD_ConnectionInfo *info =
-	    MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-
-	request->lost = why;
-	if (info)
-		park_reset(info->connect_fd);
-	return MHD_NO;
-}
-
 /* ---- what to say ---- */
 
 /* `counts`: the client will have the answer whole. */
@@ -78,9 +67,9 @@ static enum MHD_Result act(struct request *request)
 	case TRITONE_GATEWAY_TOO_LONG:
 		return send_reply(request, error_of(request), &manner);
 	case TRITONE_GATEWAY_RESET:
-		return answer_reset(request, "reset");
+		return send_reset(request, "reset");
 	case TRITONE_GATEWAY_HANG:
-		return answer_reset(request, "never answered");
+		return send_reset(request, "never answered");
 	case TRITONE_GATEWAY_MALFORMED:
 		if (!request->asked.stream || request->bad)
 			return send_reply(request, error_malformed(), &manner);
@@ -164,7 +153,7 @@ static enum MHD_Result judge(struct request *request)
 	}
 	pthread_mutex_unlock(&gateway->lock);
 	if (closed) /* what was about to wait must not be answered instead */
-		return answer_reset(request, "the gateway was stopped");
+		return send_reset(request, "the gateway was stopped");
 	return parked ? MHD_YES : act(request);
 }
 

@@ -111,6 +111,8 @@ struct manner {
 	int64_t pace_ms;        /* between its pieces: a stream's events, or eighths; 0: none */
 };
 enum MHD_Result send_reply(struct request *request, struct reply reply, const struct manner *manner);
+/* Instead of an answer, or of its rest: the client sees a reset. `why` is what the history says of it. */
+enum MHD_Result send_reset(struct request *request, const char *why);
 
 /* wrong.c: what an action makes of what a model says, and of a stream; text "" is the action's own. */
 void wrong_completion(uint32_t action, const char *text, const struct asked *asked, struct completion *completion);
@@ -119,7 +121,5 @@ void wrong_stream(uint32_t action, const struct wire *wire, struct reply *reply)
 
 /* answer.c: what becomes of a request whose body has arrived, or whose wait is over. */
 enum MHD_Result answer(struct request *request);
-/* Instead of an answer, or of its rest: the client sees a reset. `why` is what the history says of it. */
-enum MHD_Result answer_reset(struct request *request, const char *why);
 
 #endif

@@ -17,6 +17,17 @@ struct sender {
 	size_t waited_for; /* the wait before this place is over or has begun; only with a pace */
 };
 
+enum MHD_Result send_reset(struct request *request, const char *why)
+{
+	const union MHD_ConnectionInfo *info =
+	    MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	request->lost = why;
+	if (info)
+		park_reset(info->connect_fd);
+	return MHD_NO;
+}
+
 /* Where the piece ends that `position` lies in. */
 static size_t piece_end(const struct sender *sender, size_t position)
 {
@@ -55,7 +66,7 @@ static bool pace(struct sender *sender, size_t position, bool *ret_gone)
 		    request->verdict.tag);
 		*ret_gone = !parked;
 		if (park_closed(gateway->park))
-			(void)answer_reset(request, "the gateway was stopped");
+			(void)send_reset(request, "the gateway was stopped");
 	}
 	pthread_mutex_unlock(&gateway->lock);
 	return parked || *ret_gone;
