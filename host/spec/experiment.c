@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Experiment files: the table of their keys, and what a table cannot say. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "check/check.h"
 #include "spec/policy.h"
 #include "spec/tables.h"
-
-struct loaded_experiment {
-	struct spec_experiment experiment; /* first: what callers hold */
-	struct arena arena;
-};
 
 #define IN(member_)    .offset = offsetof(struct spec_experiment, member_)
 #define COUNT(member_) .count_offset = offsetof(struct spec_experiment, member_)
@@ -463,36 +456,24 @@ int spec_experiment_read(struct node_file *file, struct spec_experiment *experim
 	return node_top(file, &spec_experiment_table, experiment);
 }
 
+static int read_experiment(struct node_file *file, void *out)
+{
+	if (node_get(file, node_root(file), "experiments"))
+		return node_fail(file, node_root(file), "this is a suite; expected an experiment");
+	return spec_experiment_read(file, out);
+}
+
 int spec_experiment_load(struct spec_experiment **ret_experiment, const char *path, struct error *err)
 {
-	struct loaded_experiment *loaded = calloc(1, sizeof *loaded);
-	struct node_file file;
-	int rc;
+	void *experiment;
 
-	if (!loaded)
-		return error_set(err, ENOMEM, "%s: no memory for it", path);
-	rc = node_open(&file, path, &loaded->arena, err);
-	if (rc == 0) {
-		if (node_get(&file, node_root(&file), "experiments"))
-			rc = node_fail(&file, node_root(&file), "this is a suite; expected an experiment");
-		else
-			rc = spec_experiment_read(&file, &loaded->experiment);
-		node_close(&file);
-	}
-	if (rc != 0) {
-		spec_experiment_free(&loaded->experiment);
+	if (spec_file_load(&experiment, sizeof **ret_experiment, path, read_experiment, err) != 0)
 		return -1;
-	}
-	*ret_experiment = &loaded->experiment;
+	*ret_experiment = experiment;
 	return 0;
 }
 
 void spec_experiment_free(struct spec_experiment *experiment)
 {
-	struct loaded_experiment *loaded = (struct loaded_experiment *)experiment;
-
-	if (!loaded)
-		return;
-	arena_finish(&loaded->arena);
-	free(loaded);
+	spec_file_free(experiment);
 }

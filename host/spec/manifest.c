@@ -10,11 +10,6 @@
 #include "check/check.h"
 #include "spec/policy.h"
 
-struct loaded_manifest {
-	struct spec_manifest manifest; /* first: what callers hold */
-	struct arena arena;
-};
-
 #define IN(member_) .offset = offsetof(struct spec_manifest, member_)
 
 static const struct node_field restart_fields[] = {
@@ -337,39 +332,29 @@ static int check_gateway(struct node_file *file, struct spec_manifest *manifest)
 	return 0;
 }
 
+static int read_manifest(struct node_file *file, void *out)
+{
+	struct spec_manifest *manifest = out;
+
+	manifest->file = arena_text(file->arena, file->path, strlen(file->path));
+	if (!manifest->file)
+		return node_no_memory(file);
+	if (node_top(file, &spec_manifest_table, manifest) != 0 || check_variables(file) != 0)
+		return -1;
+	return check_gateway(file, manifest);
+}
+
 int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err)
 {
-	struct loaded_manifest *loaded = calloc(1, sizeof *loaded);
-	struct node_file file;
-	int rc;
+	void *manifest;
 
-	if (!loaded)
-		return error_set(err, ENOMEM, "%s: no memory for it", path);
-	rc = node_open(&file, path, &loaded->arena, err);
-	if (rc == 0) {
-		loaded->manifest.file = arena_text(&loaded->arena, path, strlen(path));
-		rc = loaded->manifest.file ? node_top(&file, &spec_manifest_table, &loaded->manifest)
-					   : node_no_memory(&file);
-		if (rc == 0)
-			rc = check_variables(&file);
-		if (rc == 0)
-			rc = check_gateway(&file, &loaded->manifest);
-		node_close(&file);
-	}
-	if (rc != 0) {
-		spec_manifest_free(&loaded->manifest);
+	if (spec_file_load(&manifest, sizeof **ret_manifest, path, read_manifest, err) != 0)
 		return -1;
-	}
-	*ret_manifest = &loaded->manifest;
+	*ret_manifest = manifest;
 	return 0;
 }
 
 void spec_manifest_free(struct spec_manifest *manifest)
 {
-	struct loaded_manifest *loaded = (struct loaded_manifest *)manifest;
-
-	if (!loaded)
-		return;
-	arena_finish(&loaded->arena);
-	free(loaded);
+	spec_file_free(manifest);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scripts: what models say, as a list of rules. Read here, followed by the gateway (gateway/script.h). */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <errno.h>
 #include <jansson.h>
 #include <pcre2.h>
 #include <stdlib.h>
@@ -10,11 +9,6 @@
 #include "spec/tables.h"
 
 #define NAME_SIZE 33 /* bytes of a group's name, with the final NUL: PCRE2 allows 32 */
-
-struct loaded_script {
-	struct spec_script script; /* first: what callers hold */
-	struct arena arena;
-};
 
 #define MATCH(member_) .offset = offsetof(struct spec_script_rule, match.member_)
 #define REPLY(member_) .offset = offsetof(struct spec_script_rule, reply.member_)
@@ -325,8 +319,9 @@ static int read_rule(struct node_file *file, yaml_node_t *node, struct spec_scri
 
 /* ---- the file ---- */
 
-static int read_rules(struct node_file *file, struct spec_script *script)
+static int read_rules(struct node_file *file, void *out)
 {
+	struct spec_script *script = out;
 	yaml_node_t *root = node_root(file);
 	size_t i;
 
@@ -344,31 +339,15 @@ static int read_rules(struct node_file *file, struct spec_script *script)
 
 int spec_script_load(struct spec_script **ret_script, const char *path, struct error *err)
 {
-	struct loaded_script *loaded = calloc(1, sizeof *loaded);
-	struct node_file file;
-	int rc;
+	void *script;
 
-	if (!loaded)
-		return error_set(err, ENOMEM, "%s: no memory for it", path);
-	rc = node_open(&file, path, &loaded->arena, err);
-	if (rc == 0) {
-		rc = read_rules(&file, &loaded->script);
-		node_close(&file);
-	}
-	if (rc != 0) {
-		spec_script_free(&loaded->script);
+	if (spec_file_load(&script, sizeof **ret_script, path, read_rules, err) != 0)
 		return -1;
-	}
-	*ret_script = &loaded->script;
+	*ret_script = script;
 	return 0;
 }
 
 void spec_script_free(struct spec_script *script)
 {
-	struct loaded_script *loaded = (struct loaded_script *)script;
-
-	if (!loaded)
-		return;
-	arena_finish(&loaded->arena);
-	free(loaded);
+	spec_file_free(script);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Suites: lists of experiments. Also what the loaders share: names and paths of files. */
+/* Suites: lists of experiments. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,83 +8,8 @@
 #include "spec/policy.h"
 #include "spec/tables.h"
 
-struct loaded_suite {
-	struct spec_suite suite; /* first: what callers hold */
-	struct arena arena;
-};
-
 #define IN(member_)      .offset = offsetof(struct spec_suite, member_)
 #define CASE_IN(member_) .offset = offsetof(struct spec_case, member_)
-
-static const char *const extensions[] = {".yaml", ".yml", ".json", ".so", NULL};
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), tail = strlen(end);
-
-	return length > tail && !strcmp(text + length - tail, end);
-}
-
-char *spec_stem(struct arena *arena, const char *path)
-{
-	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-	size_t length = strlen(base), i;
-
-	for (i = 0; extensions[i]; i++)
-		if (ends_with(base, extensions[i]))
-			return arena_text(arena, base, length - strlen(extensions[i]));
-	return arena_text(arena, base, length);
-}
-
-char *spec_beside(struct arena *arena, const char *file, const char *path)
-{
-	const char *slash = strrchr(file, '/');
-
-	if (*path == '/' || !slash)
-		return arena_text(arena, path, strlen(path));
-	return arena_format(arena, "%.*s/%s", (int)(slash - file), file, path);
-}
-
-static int no_system(
-    struct node_file *file, yaml_node_t *node, char **ret_problem, const char *what, const char *name, const char *why)
-{
-	*ret_problem = arena_format(file->arena, "%.90s:%u:%u: %s%.80s%s; --system FILE names another", file->path,
-	    node_line(node), node_column(node), what, name, why);
-	return *ret_problem ? 0 : node_no_memory(file);
-}
-
-int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, char **ret_problem)
-{
-	static const char *const places[] = {"systems", "../systems", "../../systems", NULL};
-	const char *slash = strrchr(file->path, '/');
-	int length = slash ? (int)(slash - file->path) + 1 : 0;
-	bool is_path = strchr(*system, '/') || ends_with(*system, ".yaml") || ends_with(*system, ".yml") ||
-		       ends_with(*system, ".json");
-	char *path;
-	size_t i;
-
-	if (is_path) {
-		path = spec_beside(file->arena, file->path, *system);
-		if (!path)
-			return node_no_memory(file);
-		if (access(path, R_OK) != 0)
-			return no_system(file, node, ret_problem, "the manifest ", path,
-			    errno == ENOENT ? ": not there" : ": cannot be read");
-		*system = path;
-		return 0;
-	}
-	for (i = 0; places[i]; i++) {
-		path = arena_format(file->arena, "%.*s%s/%s.yaml", length, file->path, places[i], *system);
-		if (!path)
-			return node_no_memory(file);
-		if (access(path, R_OK) == 0) {
-			*system = path;
-			return 0;
-		}
-	}
-	return no_system(
-	    file, node, ret_problem, "there is no manifest '", *system, "' in systems/ beside or above this file");
-}
 
 int spec_check_invariants(struct node_file *file, yaml_node_t *node, const struct spec_strings *names)
 {
@@ -235,43 +159,31 @@ static int suite_of_one(struct node_file *file, struct spec_suite *suite)
 	return 0;
 }
 
+static int read_suite(struct node_file *file, void *out)
+{
+	struct spec_suite *suite = out;
+
+	suite->file = arena_text(file->arena, file->path, strlen(file->path));
+	suite->name = spec_stem(file->arena, file->path);
+	if (!suite->file || !suite->name)
+		return node_no_memory(file);
+	if (node_get(file, node_root(file), "processes") && node_get(file, node_root(file), "submit"))
+		return node_fail(
+		    file, node_root(file), "this is the manifest of a system; expected a suite or an experiment");
+	return looks_like_suite(file) ? node_top(file, &spec_suite_table, suite) : suite_of_one(file, suite);
+}
+
 int spec_suite_load(struct spec_suite **ret_suite, const char *path, struct error *err)
 {
-	struct loaded_suite *loaded = calloc(1, sizeof *loaded);
-	struct node_file file;
-	int rc;
+	void *suite;
 
-	if (!loaded)
-		return error_set(err, ENOMEM, "%s: no memory for it", path);
-	rc = node_open(&file, path, &loaded->arena, err);
-	if (rc == 0) {
-		loaded->suite.file = arena_text(&loaded->arena, path, strlen(path));
-		loaded->suite.name = spec_stem(&loaded->arena, path);
-		if (!loaded->suite.file || !loaded->suite.name)
-			rc = node_no_memory(&file);
-		else if (node_get(&file, node_root(&file), "processes") && node_get(&file, node_root(&file), "submit"))
-			rc = node_fail(&file, node_root(&file),
-			    "this is the manifest of a system; expected a suite or an experiment");
-		else if (looks_like_suite(&file))
-			rc = node_top(&file, &spec_suite_table, &loaded->suite);
-		else
-			rc = suite_of_one(&file, &loaded->suite);
-		node_close(&file);
-	}
-	if (rc != 0) {
-		spec_suite_free(&loaded->suite);
+	if (spec_file_load(&suite, sizeof **ret_suite, path, read_suite, err) != 0)
 		return -1;
-	}
-	*ret_suite = &loaded->suite;
+	*ret_suite = suite;
 	return 0;
 }
 
 void spec_suite_free(struct spec_suite *suite)
 {
-	struct loaded_suite *loaded = (struct loaded_suite *)suite;
-
-	if (!loaded)
-		return;
-	arena_finish(&loaded->arena);
-	free(loaded);
+	spec_file_free(suite);
 }

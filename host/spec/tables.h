@@ -13,6 +13,12 @@ extern const struct node_table spec_command_table, spec_process_table, spec_inst
     spec_outcome_table, spec_agents_table, spec_commits_table, spec_slo_table, spec_contract_table;
 int spec_contract_read(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
 
+/* Reads what is in an open file into `out`, the zeroed struct of its kind. */
+typedef int (*spec_read_fn)(struct node_file *file, void *out);
+/* A struct of `size` bytes, read from a file: it and all that is allocated in its arena live until spec_file_free. */
+int spec_file_load(void **ret_spec, size_t size, const char *path, spec_read_fn reader, struct error *err);
+void spec_file_free(void *spec); /* NULL is fine */
+
 /* The file's name without its directory and .yaml, .yml, .json. */
 char *spec_stem(struct arena *arena, const char *path);
 /* `path` as seen from the directory of `file`. */
