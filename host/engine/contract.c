@@ -16,22 +16,12 @@ static const struct {
     {"cascade-order", "order", "the order of fallback"},
 };
 
-static const char *declared(const struct run *run, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < run->manifest->contract.count; i++)
-		if (!strcmp(run->manifest->contract.items[i].name, name))
-			return run->manifest->contract.items[i].value;
-	return NULL;
-}
-
 /* "commits at-least-once (declared) -> expected; exactly-once would be broken", after what is there already. */
 static void add(struct run *run, size_t promise, const struct result_check *k)
 {
 	char *text = run->result->contract;
 	const size_t size = sizeof run->result->contract, used = strlen(text);
-	const char *value = declared(run, promises[promise].promise), *between = used ? "; " : "";
+	const char *value = spec_contract(run->manifest, promises[promise].promise), *between = used ? "; " : "";
 
 	if (!value)
 		snprintf(text + used, size - used, "%s%s: nothing is declared", between, promises[promise].promise);
@@ -46,7 +36,7 @@ static void add(struct run *run, size_t promise, const struct result_check *k)
 /* Of an invariant that two promises are about, the one that is declared, and permits it if it is permitted. */
 static bool concerns(const struct run *run, size_t promise, const struct result_check *k)
 {
-	const char *value = declared(run, promises[promise].promise);
+	const char *value = spec_contract(run->manifest, promises[promise].promise);
 
 	if (strcmp(promises[promise].invariant, k->check->name) != 0)
 		return false;
@@ -58,7 +48,7 @@ static bool concerns(const struct run *run, size_t promise, const struct result_
 void contract_say(struct run *run)
 {
 	struct result *result = run->result;
-	const char *source = declared(run, "source");
+	const char *source = spec_contract(run->manifest, "source");
 	size_t i, p, used;
 
 	result->contract[0] = '\0';

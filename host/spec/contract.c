@@ -63,3 +63,13 @@ int spec_contract_read(struct node_file *file, yaml_node_t *node, void *out)
 	return 0;
 }
 const struct node_table spec_contract_table = {.fields = contract_fields};
+
+const char *spec_contract(const struct spec_manifest *manifest, const char *key)
+{
+	size_t i;
+
+	for (i = 0; i < manifest->contract.count; i++)
+		if (!strcmp(manifest->contract.items[i].name, key))
+			return manifest->contract.items[i].value;
+	return NULL;
+}

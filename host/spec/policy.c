@@ -231,25 +231,20 @@ const char *policy_key(const char *invariant, const char *parameter)
 	return parameter;
 }
 
-static const char *promised(const struct spec_manifest *manifest, const char *name)
+static bool promises(const struct spec_manifest *manifest, const char *name, const char *what)
 {
-	size_t i;
+	const char *value = spec_contract(manifest, name);
 
-	for (i = 0; i < manifest->contract.count; i++)
-		if (!strcmp(manifest->contract.items[i].name, name))
-			return manifest->contract.items[i].value;
-	return "";
+	return value && !strcmp(value, what);
 }
 
 static enum check_promise promise_of(const struct spec_manifest *manifest, const char *name)
 {
-	const char *value = promised(manifest, name);
-
-	if (!strcmp(value, "exactly-once"))
+	if (promises(manifest, name, "exactly-once"))
 		return CHECK_EXACTLY_ONCE;
-	if (!strcmp(value, "at-least-once"))
+	if (promises(manifest, name, "at-least-once"))
 		return CHECK_AT_LEAST_ONCE;
-	return !strcmp(value, "at-most-once") ? CHECK_AT_MOST_ONCE : CHECK_PROMISE_NONE;
+	return promises(manifest, name, "at-most-once") ? CHECK_AT_MOST_ONCE : CHECK_PROMISE_NONE;
 }
 
 int spec_check_config(const struct spec_manifest *manifest, const struct spec_experiment *experiment,
@@ -267,8 +262,8 @@ int spec_check_config(const struct spec_manifest *manifest, const struct spec_ex
 	config->commits = promise_of(manifest, "commits");
 	config->notifications = promise_of(manifest, "notifications");
 	config->promises_exactly_once = config->commits == CHECK_EXACTLY_ONCE;
-	config->calls_throttled = !strcmp(promised(manifest, "throttling"), "retries");
-	config->any_order = !strcmp(promised(manifest, "order"), "any");
+	config->calls_throttled = promises(manifest, "throttling", "retries");
+	config->any_order = promises(manifest, "order", "any");
 	if (policy_apply(&manifest->policy, manifest->file, config, err) != 0)
 		return -1;
 	for (i = 0; experiment && i < experiment->invariant_count; i++)

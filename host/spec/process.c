@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A manifest's processes, when each is ready, and what is installed before any of them. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "spec/tables.h"
 
 #define IN(member_)         .offset = offsetof(struct spec_manifest, member_)

@@ -138,6 +138,8 @@ bool spec_has_ledger(const struct spec_manifest *manifest);
 bool spec_has_outcome(const struct spec_manifest *manifest);
 bool spec_has_agents(const struct spec_manifest *manifest);
 bool spec_has_claims(const struct spec_manifest *manifest);
+/* What its contract says under this key; NULL: nothing. */
+const char *spec_contract(const struct spec_manifest *manifest, const char *key);
 
 int spec_manifest_load(struct spec_manifest **ret_manifest, const char *path, struct error *err);
 void spec_manifest_free(struct spec_manifest *manifest);
