@@ -153,7 +153,7 @@ static void test_defaults(void **state)
 	    .slo_notification = 0.99,
 	    .slo_tasks = 50,
 	    .breaker_trials = 1,
-	    .promises_exactly_once = true,
+	    .commits = CHECK_EXACTLY_ONCE,
 	    .notifies = true,
 	};
 	struct check_config config;

@@ -217,7 +217,7 @@ static void test_duplicates_are_told(void **state)
 	TELLS(&r, 0, "task a was committed 2 times: c1 (attempt 1) and c9 (attempt 2)", 1, 4, 14);
 	TELLS(&r, 1, "commit c8 names no task", 15);
 	assert_string_equal(r.summary, "4 commits, 1 tasks committed twice, 1 commits of no known task");
-	f->config.promises_exactly_once = false;
+	f->config.commits = CHECK_PROMISE_NONE;
 	r = JUDGE("no-duplicate-commit");
 	TELLS(&r, 0,
 	    "task a was committed 2 times: c1 (attempt 1) and c9 (attempt 2); the system does not promise exactly-once",

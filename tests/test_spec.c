@@ -362,7 +362,7 @@ static void test_manifest_of_the_reference(void **state)
 	assert_int_equal(spec_check_config(m, NULL, &config, &place->err), 0);
 	assert_int_equal(config.provider_count, 4);
 	assert_string_equal(config.providers[0], "claude");
-	assert_true(config.promises_exactly_once);
+	assert_int_equal(config.commits, CHECK_EXACTLY_ONCE);
 	assert_int_equal(config.attempts_max, 10);
 	assert_int_equal(config.breaker_reset_us, 800000);
 	assert_true(config.slo_task_success == 0.90);

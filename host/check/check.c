@@ -63,7 +63,7 @@ void check_config_init(struct check_config *config)
 	config->slo_notification = 0.99;
 	config->slo_tasks = 50;
 	config->breaker_trials = 1;
-	config->promises_exactly_once = true;
+	config->commits = CHECK_EXACTLY_ONCE;
 }
 
 void check_begin(struct check_result *result)

@@ -92,7 +92,6 @@ struct check_config {
 	uint64_t restarts_max;
 
 	/* what the system promises: a deviation that was never promised is reported as such */
-	bool promises_exactly_once;
 	enum check_promise commits, notifications; /* as declared */
 	bool calls_throttled;                      /* it says itself that it calls again inside a throttle window */
 	bool any_order;                            /* and that it falls back in no order */

@@ -107,7 +107,7 @@ static uint64_t judge_tasks(const struct history_view *view, const struct facts 
 		    "task %s was committed %" PRIu64 " times: %.10s (attempt %" PRId64 ") and %.10s (attempt %" PRId64
 		    ")%s",
 		    t->task, t->commits, first->key, first->attempt, second->key, second->attempt,
-		    config->promises_exactly_once ? "" : "; the system does not promise exactly-once");
+		    config->commits == CHECK_EXACTLY_ONCE ? "" : "; the system does not promise exactly-once");
 		check_permit(result, config->commits == CHECK_AT_LEAST_ONCE);
 	}
 	return twice;

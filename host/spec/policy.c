@@ -261,7 +261,6 @@ int spec_check_config(const struct spec_manifest *manifest, const struct spec_ex
 	config->notifies = manifest->gateway.sinks.count > 0;
 	config->commits = promise_of(manifest, "commits");
 	config->notifications = promise_of(manifest, "notifications");
-	config->promises_exactly_once = config->commits == CHECK_EXACTLY_ONCE;
 	config->calls_throttled = promises(manifest, "throttling", "retries");
 	config->any_order = promises(manifest, "order", "any");
 	if (policy_apply(&manifest->policy, manifest->file, config, err) != 0)
