@@ -217,8 +217,7 @@ static void note_caller(
 	for (i = 0; i < b->recent_count; i++) {
 		const struct op *failure = &view->ops[b->recent[i]];
 
-		if (strcmp(failure->task, op->task) != 0 ||
-		    (failure->attempt && op->attempt && failure->attempt != op->attempt))
+		if (!op_same_caller(failure, op))
 			b->recent[kept++] = b->recent[i];
 		else if (op->kind == OP_AGENT && op->time_us <= failure->time_us + config->throttle_grace_us)
 			take_back(b, failure->index, config);

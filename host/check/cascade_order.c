@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "check/facts.h"
 #include "check/invariants.h"
 
 #define SEEN_LATE_US 1000000u /* a death, after it happened */
@@ -224,12 +225,6 @@ static void wait_again(struct cascade *cascade, uint64_t now_us, const struct ch
 			later(&cascade->places[i].failed_until_us, now_us + cascade->places[i].reason_us);
 }
 
-/* Of one task, and of one attempt at it as far as that is known. */
-static bool same_caller(const struct op *a, const struct op *b)
-{
-	return !strcmp(a->task, b->task) && (!a->attempt || !b->attempt || a->attempt == b->attempt);
-}
-
 /* Of that a provider is well again, too. `death` is the caller's or the system's. */
 static void forget_well(struct cascade *cascade, const struct op *death, const struct check_config *config)
 {
@@ -238,7 +233,7 @@ static void forget_well(struct cascade *cascade, const struct op *death, const s
 	for (i = 0; i < config->provider_count; i++) {
 		struct provider_state *p = &cascade->providers[i];
 
-		if (!p->well_by || (death->kind == OP_AGENT && !same_caller(p->well_by, death)))
+		if (!p->well_by || (death->kind == OP_AGENT && !op_same_caller(p->well_by, death)))
 			continue;
 		p->well_by = NULL;
 		if (death->time_us > p->well_us + config->throttle_grace_us)
@@ -254,7 +249,7 @@ static void told(struct cascade *cascade, const struct op *call, const struct ch
 	size_t i;
 
 	for (i = 0; i < config->provider_count; i++)
-		if (cascade->providers[i].well_by && same_caller(cascade->providers[i].well_by, call))
+		if (cascade->providers[i].well_by && op_same_caller(cascade->providers[i].well_by, call))
 			cascade->providers[i].well_by = NULL;
 }
 

@@ -187,3 +187,8 @@ uint64_t op_time(const struct history_view *view, uint64_t index, uint64_t other
 {
 	return index == OP_NONE ? otherwise : view->ops[index].time_us;
 }
+
+bool op_same_caller(const struct op *a, const struct op *b)
+{
+	return !strcmp(a->task, b->task) && (!a->attempt || !b->attempt || a->attempt == b->attempt);
+}

@@ -49,5 +49,7 @@ struct task_facts *facts_task(const struct facts *facts, const char *task);
 
 /* Time of the operation with this index, or `otherwise` for OP_NONE. */
 uint64_t op_time(const struct history_view *view, uint64_t index, uint64_t otherwise);
+/* Are they of one task, and of one attempt at it as far as that is known? */
+bool op_same_caller(const struct op *a, const struct op *b);
 
 #endif
