@@ -333,29 +333,12 @@ static void test_who_comes_back_waits_again(void **state)
 	s->ops[call].time_us -= 1000;
 	s->ops[death].kind = OP_STAGE; /* it was never away */
 	expect(JUDGE("cascade-order"), DEVIATED);
-	s->ops[death] = (struct op){.index = death,
-	    .time_us = 60000000,
-	    .kind = OP_CALL,
-	    .type = OP_OK,
-	    .pair = OP_NONE,
-	    .actor = "claude",
-	    .task = "",
-	    .key = "",
-	    .detail = ""};
-	s->ops[call + 1] = s->ops[call];
-	s->ops[call] = s->ops[call - 1];
-	s->ops[call - 1] = (struct op){.index = call - 1,
-	    .time_us = 70000000,
-	    .kind = OP_SYSTEM,
-	    .type = OP_INFO,
-	    .pair = OP_NONE,
-	    .actor = "main",
-	    .task = "",
-	    .key = "",
-	    .detail = ""};
-	s->ops[call].index = call;
-	s->ops[call + 1].index = call + 1;
-	s->count++;
+	s->count = 0;
+	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
+	SAY(s, 60000, CALL, OK, .actor = "claude");
+	SAY(s, 70000, SYSTEM, INFO, .actor = "main");
+	SAY(s, 90000, SYSTEM, OK, .actor = "main");
+	SAY(s, 90000 + 800 + 400 + 1000 - 1, CALL, INVOKE, .task = "a", .actor = "codex");
 	expect(JUDGE("cascade-order"), DEVIATED); /* it had been seen to be well before */
 }
 
