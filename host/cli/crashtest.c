@@ -217,27 +217,17 @@ enum {
 	OPTION_SELF
 };
 
-static bool read_number(const char *text, uint64_t max, uint64_t *ret_number)
-{
-	char *end;
-
-	errno = 0;
-	*ret_number = strtoull(text, &end, 10);
-	return !errno && *text >= '0' && *text <= '9' && !*end && *ret_number <= max;
-}
-
 /* 0, or the exit status of a usage error. */
 static int take_number(struct crashtest *test, int option, const char *text)
 {
 	struct explore_options *explore = &test->explore;
 	uint64_t value;
 
-	if (!read_number(text,
+	if (cli_number(text, option == 'j' ? 1 : 0,
 		option == 'j'              ? EXPLORE_JOBS_MAX
 		: option == OPTION_TIMEOUT ? 86400
 					   : INT64_MAX,
-		&value) ||
-	    (option == 'j' && !value))
+		&value) != 0)
 		return cli_usage("crashtest", "'%s' is no number that can be taken here", text);
 	if (option == 'j')
 		explore->jobs = (unsigned)value;

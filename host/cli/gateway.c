@@ -69,24 +69,22 @@ static int split(const char **names, char *text, const char *what)
 static int take_option(struct arguments *a, int option, const char *value)
 {
 	struct error err = {0};
-	unsigned long port;
-	char *end;
+	uint64_t port;
+	char *names;
 
 	switch (option) {
 	case 'p':
-		errno = 0;
-		port = strtoul(value, &end, 10);
-		if (errno || end == value || *end || *value == '-' || port > 65535)
+		if (cli_number(value, 0, 65535, &port) != 0)
 			return cli_usage("gateway", "--port %s: expected a number of 0 to 65535", value);
 		a->gateway.port = (uint16_t)port;
 		return 0;
 	case 'P':
 	case 'S':
-		end = strdup(value);
-		if (!end)
+		names = strdup(value);
+		if (!names)
 			return cli_usage("gateway", "no memory");
 		free(option == 'P' ? a->providers : a->sinks);
-		*(option == 'P' ? &a->providers : &a->sinks) = end;
+		*(option == 'P' ? &a->providers : &a->sinks) = names;
 		return 0;
 	case 'l':
 		if (spec_duration(value, &a->gateway.latency_ms, &err) < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `tritone inject`: one fault by hand at a system that is already running, and its end. */
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/options.h"
@@ -39,14 +39,11 @@ struct arguments {
 	const char *seed;
 };
 
-static int take_number(const char *option, const char *text, long min, long max, long *ret)
+static int take_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *ret)
 {
-	char *end;
-	long v = strtol(text, &end, 10);
-
-	if (*end || end == text || v < min || v > max)
-		return cli_usage("inject", "%s wants a number from %ld to %ld, found '%s'", option, min, max, text);
-	*ret = v;
+	if (cli_number(text, min, max, ret) != 0)
+		return cli_usage(
+		    "inject", "%s wants a number from %" PRIu64 " to %" PRIu64 ", found '%s'", option, min, max, text);
 	return 0;
 }
 
@@ -76,7 +73,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
-	long number = 0;
+	uint64_t number = 0;
 	int c, r = 0;
 
 	optind = 1;
@@ -88,7 +85,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 		case 'p':
 			if (a->shot.pid_count == PIDS_MAX)
 				return cli_usage("inject", "at most %d pids", PIDS_MAX);
-			r = take_number("--pid", optarg, 2, 1L << 22, &number);
+			r = take_number("--pid", optarg, 2, 1u << 22, &number);
 			a->pids[a->shot.pid_count++] = (int)number;
 			break;
 		case 'c':

@@ -36,6 +36,19 @@ uint64_t cli_seed(const char *text)
 	return seed & 0xffffffff; /* short enough to be typed */
 }
 
+int cli_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	unsigned long long number;
+	char *end;
+
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (errno || *text < '0' || *text > '9' || *end || number < min || number > max)
+		return -1;
+	*ret = number;
+	return 0;
+}
+
 int cli_usage(const char *verb, const char *format, ...)
 {
 	va_list args;

@@ -79,15 +79,6 @@ static int parse_seeds(struct sim_simulate *o, const char *text)
 	return 0;
 }
 
-static int parse_number(const char *text, uint64_t max, uint64_t *ret)
-{
-	char *end;
-
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	return errno || *text < '0' || *text > '9' || *end || *ret == 0 || *ret > max ? -1 : 0;
-}
-
 /* --budget, --cpu */
 static int parse_time(const char *text, uint64_t *ret_ms)
 {
@@ -129,7 +120,7 @@ int verb_simulate(int argc, char **argv)
 			seeds = optarg;
 			break;
 		case 'n':
-			if (parse_number(optarg, COUNT_MAX, &counted))
+			if (cli_number(optarg, 1, COUNT_MAX, &counted))
 				return cli_usage("simulate", "--count %s: expected a whole number", optarg);
 			break;
 		case 't':
@@ -141,7 +132,7 @@ int verb_simulate(int argc, char **argv)
 				return cli_usage("simulate", "--cpu %s: expected a duration, e.g. 5m", optarg);
 			break;
 		case 'j':
-			if (parse_number(optarg, JOBS_MAX, &number))
+			if (cli_number(optarg, 1, JOBS_MAX, &number))
 				return cli_usage("simulate", "--jobs %s: expected a number up to %u", optarg, JOBS_MAX);
 			s.jobs = (unsigned)number;
 			break;

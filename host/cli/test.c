@@ -75,7 +75,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {NULL, 0, NULL, 0},
 	};
 	bool both = false;
-	char *end;
+	uint64_t number;
 	int c;
 
 	optind = 1;
@@ -93,15 +93,15 @@ static int parse(struct arguments *a, int argc, char **argv)
 			a->only[a->only_count++] = optarg;
 			break;
 		case 'r':
-			a->engine.reruns = (uint32_t)strtoul(optarg, &end, 10);
-			if (*end || end == optarg || a->engine.reruns > 1000)
+			if (cli_number(optarg, 0, 1000, &number) != 0)
 				return cli_usage(a->verb, "--reruns wants a number from 0 to 1000, found '%s'", optarg);
+			a->engine.reruns = (uint32_t)number;
 			break;
 		case 'j':
-			a->jobs = (unsigned)strtoul(optarg, &end, 10);
-			if (*end || end == optarg || !a->jobs || a->jobs > PROGRESS_LANES)
+			if (cli_number(optarg, 1, PROGRESS_LANES, &number) != 0)
 				return cli_usage(
 				    a->verb, "--jobs wants a number from 1 to %d, found '%s'", PROGRESS_LANES, optarg);
+			a->jobs = (unsigned)number;
 			break;
 		case 'k':
 			a->engine.keep = true;

@@ -286,7 +286,6 @@ int verb_wal(int argc, char **argv)
 	    {"from", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	bool json = false, verify;
 	uint64_t from = 0;
-	char *end;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -295,9 +294,7 @@ int verb_wal(int argc, char **argv)
 			json = true;
 			break;
 		case 'f':
-			errno = 0;
-			from = strtoull(optarg, &end, 10);
-			if (errno || *end || end == optarg || *optarg == '-')
+			if (cli_number(optarg, 0, UINT64_MAX, &from) != 0)
 				return cli_usage("wal", "--from: '%s' is no LSN", optarg);
 			break;
 		case 'h':
