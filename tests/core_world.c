@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The conductor's core's little world; see core_world.h. */
+/* The conductor's core's little world, its time and its log; see core_world.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,16 +7,13 @@
 
 #include <cmocka.h>
 
-#include "core_world.h"
+#include "core_world_effects.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixtures/conductor/policy/cascade.h"
-
-#define STEPS_OF_A_TASK 4u
 
 void world_options(struct core_options *options)
 {
@@ -34,25 +31,28 @@ void world_options(struct core_options *options)
 	options->prompt_bytes = 1 << 20;
 }
 
-static void world_effects(struct world *world);
-
-static void world_recover(struct world *world)
+static void replay(const struct world *world, struct core *core)
 {
 	struct error err;
 
 	for (uint64_t lsn = 1; lsn <= world->durable; lsn++) {
 		const struct world_record *r = &world->log[lsn - 1];
 
-		if (core_replay(world->core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
+		if (core_replay(core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
 			fail_msg("replay: %s", err.text);
 	}
+}
+
+static void world_recover(struct world *world)
+{
+	replay(world, world->core);
 	if (world->doubts)
 		core_doubt_time(world->core);
 	memset(world->window_us, 0, sizeof world->window_us); /* one whose record was not durable is forgotten */
 	world->epoch++;
 	world->staged = world->durable;
 	core_recovered(world->core, world->epoch, world->durable, world->now_us, world->effects);
-	world_effects(world);
+	world_perform(world);
 }
 
 struct world *world_create(const struct core_options *options)
@@ -108,303 +108,6 @@ void world_later(struct world *world, uint64_t after_us, int agent, struct core_
 	snprintf(e->text, sizeof e->text, "%s", event.text ? event.text : "");
 }
 
-static void agent_says(struct world *world, int index, uint64_t after_us, struct core_event event)
-{
-	const struct world_agent *agent = &world->agents[index];
-
-	event.task = agent->task;
-	event.attempt = agent->attempt;
-	event.epoch = agent->epoch;
-	world_later(world, after_us, index, event);
-}
-
-int world_agent(const struct world *world, const char *task, uint32_t attempt)
-{
-	for (size_t i = world->agent_count; i-- > 0;)
-		if (strcmp(world->agents[i].task, task) == 0 && world->agents[i].attempt == attempt)
-			return (int)i;
-	return -1;
-}
-
-void world_die(struct world *world, int index, int32_t status)
-{
-	struct world_agent *agent = &world->agents[index];
-
-	if (!agent->alive)
-		return;
-	agent->alive = false;
-	world_later(world, 1, -1,
-	    (struct core_event){.kind = CORE_GONE, .task = agent->task, .attempt = agent->attempt, .status = status});
-}
-
-/* ---- performing effects ---- */
-
-static void do_append(struct world *world, const struct core_effect *e)
-{
-	struct world_record *r;
-
-	if (world->write_fails) {
-		if (!core_bug(world->core, BUG_ENOSPC_SWALLOWED) && core_writable(world->core))
-			world_later(world, 0, -1, (struct core_event){.kind = CORE_WRITE_FAILED, .status = 28});
-		return;
-	}
-	assert_int_equal(e->lsn, world->staged + 1);
-	assert_true(world->staged < WORLD_LIST);
-	r = &world->log[world->staged++];
-	free(r->payload);
-	r->payload = malloc(e->size);
-	assert_non_null(r->payload);
-	memcpy(r->payload, e->payload, e->size);
-	r->size = e->size;
-	r->kind = e->record;
-	if (!world->syncing) {
-		world->syncing = true;
-		world_later(world, (world->sync_ms ? world->sync_ms : 1) * WORLD_MS, -1,
-		    (struct core_event){.kind = CORE_DURABLE});
-	}
-}
-
-static void do_spawn(struct world *world, const struct core_effect *e)
-{
-	struct world_agent *agent = &world->agents[world->agent_count];
-
-	assert_true(world->agent_count < WORLD_LIST);
-	world->agent_count++;
-	world->spawns++;
-	*agent = (struct world_agent){.attempt = e->attempt,
-	    .epoch = e->epoch,
-	    .step = e->step,
-	    .pid = (int32_t)(1000 + world->agent_count),
-	    .alive = true};
-	snprintf(agent->task, sizeof agent->task, "%s", e->task);
-	world_later(world, 2 * WORLD_MS, -1,
-	    (struct core_event){.kind = CORE_SPAWNED,
-		.task = e->task,
-		.attempt = e->attempt,
-		.pid = agent->pid,
-		.start_time = 7,
-		.base = e->base[0] ? e->base : "base"});
-}
-
-static void do_work(struct world *world, const struct core_effect *e)
-{
-	int index = world_agent(world, e->task, e->attempt);
-
-	assert_true(index >= 0);
-	world->agents[index].told = true;
-	agent_says(world, index, 0, (struct core_event){.kind = CORE_BEAT});
-	agent_says(world, index, WORLD_MS, (struct core_event){.kind = CORE_ROUTE_ASKED, .step = e->step + 1});
-}
-
-static void do_route(struct world *world, const struct core_effect *e)
-{
-	int index = world_agent(world, e->task, e->attempt);
-	struct world_call *call = &world->calls[world->call_count];
-	int p = cascade_provider_parse(e->provider);
-	int32_t status;
-
-	if (!e->go)
-		return;
-	assert_true(index >= 0 && p >= 0 && world->call_count < WORLD_LIST);
-	status = world->provider_status[p] == 0 ? 200 : world->provider_status[p] < 0 ? 0 : world->provider_status[p];
-	*call = (struct world_call){
-	    .provider = p, .attempt = e->attempt, .step = e->step, .at_us = world->now_us, .status = status};
-	snprintf(call->task, sizeof call->task, "%s", e->task);
-	world->call_count++;
-	world->inside += world->now_us < world->window_us[p];
-	world->agents[index].step = e->step;
-	agent_says(world, index, world->call_ms * WORLD_MS,
-	    (struct core_event){.kind = CORE_CALLED,
-		.step = e->step,
-		.provider = e->provider,
-		.status = status,
-		.tokens = status == 200 ? world->tokens : 0,
-		.retry_after_ms = status == 429 ? world->provider_retry_after_ms[p] : -1});
-}
-
-/* What an agent does once its call is answered. */
-static void agent_goes_on(struct world *world, int index, const struct core_event *called)
-{
-	struct world_agent *agent = &world->agents[index];
-	char tree[CORE_HASH_MAX];
-
-	if (called->status != 200) {
-		agent_says(world, index, 0, (struct core_event){.kind = CORE_ROUTE_ASKED, .step = called->step});
-		return;
-	}
-	snprintf(tree, sizeof tree, "tree-%.20s-%u", agent->task, called->step);
-	agent_says(world, index, 0,
-	    (struct core_event){.kind = CORE_STEPPED,
-		.step = called->step,
-		.digest = tree,
-		.base = "base",
-		.action = world->action ? world->action : 100 + called->step});
-	if (called->step >= STEPS_OF_A_TASK)
-		agent_says(world, index, 1, (struct core_event){.kind = CORE_RESULT, .digest = tree, .base = "base"});
-	else
-		agent_says(world, index, 1, (struct core_event){.kind = CORE_ROUTE_ASKED, .step = called->step + 1});
-}
-
-static void do_land(struct world *world, const struct core_effect *e)
-{
-	struct core_event event = {.kind = CORE_LANDED, .task = e->task, .op = e->op};
-	struct world_commit *commit = &world->commits[world->commit_count];
-
-	if (e->epoch != world->epoch) {
-		event.kind = CORE_FENCED;
-	} else if (world->git == GIT_CONFLICTS) {
-		event.kind = CORE_CONFLICT;
-	} else if (world->git == GIT_FAILS) {
-		event.kind = CORE_LAND_UNKNOWN;
-	} else {
-		assert_true(world->commit_count < WORLD_LIST);
-		*commit = (struct world_commit){.attempt = e->attempt, .epoch = e->epoch, .at_us = world->now_us};
-		snprintf(commit->task, sizeof commit->task, "%s", e->task);
-		snprintf(commit->id, sizeof commit->id, "c%zu", world->commit_count++);
-		event.digest = commit->id;
-		if (world->git == GIT_LANDS_AND_FAILS)
-			event.kind = CORE_LAND_UNKNOWN;
-	}
-	world_later(world, 3 * WORLD_MS, -1, event);
-}
-
-static void do_lookup(struct world *world, const struct core_effect *e)
-{
-	struct core_event event = {.kind = CORE_LOOKED_UP, .task = e->task, .op = e->op};
-
-	for (size_t i = 0; i < world->commit_count && !event.found; i++) {
-		if (strcmp(world->commits[i].task, e->task) == 0) {
-			event.found = true;
-			event.digest = world->commits[i].id;
-			event.attempt = world->commits[i].attempt;
-		}
-	}
-	world_later(world, WORLD_MS, -1, event);
-}
-
-static void do_notify(struct world *world, const struct core_effect *e)
-{
-	struct world_note *note = &world->notes[world->note_count];
-
-	assert_true(world->note_count < WORLD_LIST);
-	world->note_count++;
-	snprintf(note->key, sizeof note->key, "%s", e->text);
-	note->status = world->sink_status;
-	note->at_us = world->now_us;
-	world_later(world, 2 * WORLD_MS, -1,
-	    (struct core_event){.kind = CORE_NOTIFIED, .task = e->task, .op = e->op, .status = note->status});
-}
-
-static void do_end(struct world *world, const struct core_effect *e)
-{
-	uint64_t after = 0;
-
-	for (size_t i = 0; i < world->agent_count; i++) {
-		if (world->agents[i].pid == e->pid && world->agents[i].alive) {
-			world->agents[i].hung = true;
-			after = 8 * WORLD_MS; /* a process takes its time to go */
-		}
-	}
-	world_later(world, after, -1,
-	    (struct core_event){.kind = CORE_GONE, .task = e->task, .attempt = e->attempt, .pid = e->pid});
-}
-
-static void do_signal(struct world *world, const struct core_effect *e)
-{
-	int index = world_agent(world, e->task, e->attempt);
-
-	world->kills++;
-	assert_true(index >= 0);
-	assert_int_equal(world->agents[index].pid, e->pid);
-	if (e->status == SIGKILL || !world->agents[index].deaf)
-		world_die(world, index, 128 + e->status);
-}
-
-static void do_stop(struct world *world, const struct core_effect *e)
-{
-	int index = world_agent(world, e->task, e->attempt);
-
-	world->stops++;
-	if (index >= 0 && !world->agents[index].hung)
-		world_die(world, index, 0);
-}
-
-static void do_reply(struct world *world, const struct core_effect *e)
-{
-	struct world_reply *reply = &world->replies[world->reply_count];
-
-	assert_true(world->reply_count < WORLD_LIST);
-	world->reply_count++;
-	*reply = (struct world_reply){.token = e->token, .status = e->status, .lsn = e->lsn, .durable = world->durable};
-	snprintf(reply->task, sizeof reply->task, "%s", e->task);
-	snprintf(reply->text, sizeof reply->text, "%s", e->text);
-}
-
-static void perform(struct world *world, const struct core_effect *e)
-{
-	switch (e->kind) {
-	case CORE_APPEND:
-		do_append(world, e);
-		break;
-	case CORE_REPLY:
-		do_reply(world, e);
-		break;
-	case CORE_SPAWN:
-		do_spawn(world, e);
-		break;
-	case CORE_WORK:
-		do_work(world, e);
-		break;
-	case CORE_ROUTE:
-		do_route(world, e);
-		break;
-	case CORE_STOP:
-		do_stop(world, e);
-		break;
-	case CORE_SIGNAL:
-		do_signal(world, e);
-		break;
-	case CORE_END:
-		do_end(world, e);
-		break;
-	case CORE_LAND:
-		do_land(world, e);
-		break;
-	case CORE_LOOKUP:
-		do_lookup(world, e);
-		break;
-	case CORE_NOTIFY:
-		do_notify(world, e);
-		break;
-	case CORE_WRITE_SLO:
-		world->slo_writes++;
-		core_slo_published(world->core, &world->slo_file);
-		break;
-	case CORE_WRITE_INCIDENTS:
-		world->incident_writes++;
-		break;
-	case CORE_WRITE_STATUS:
-		world->status_writes++;
-		break;
-	case CORE_TIMER:
-		world->timer_us = e->deadline_us;
-		break;
-	case CORE_EXIT:
-		world->exit_status = e->status;
-		break;
-	}
-}
-
-static void world_effects(struct world *world)
-{
-	for (size_t i = 0; i < world->effects->count; i++) {
-		const struct core_effect *e = &world->effects->items[i];
-
-		if (!world->on_effect || !world->on_effect(world, e))
-			perform(world, e);
-	}
-}
-
 /* ---- events ---- */
 
 void world_step(struct world *world, struct core_event event)
@@ -412,7 +115,7 @@ void world_step(struct world *world, struct core_event event)
 	event.now_us = world->now_us;
 	world->steps++;
 	core_step(world->core, &event, world->effects);
-	world_effects(world);
+	world_perform(world);
 }
 
 static void bring_durable(struct world *world)
@@ -450,18 +153,14 @@ static void bring(struct world *world, struct world_event *e)
 
 	if (agent && !agent->alive)
 		return;
-	if (agent && agent->hung) {
-		e->event.task = e->task;
-		e->event.digest = e->digest;
-		e->event.base = e->base;
-		e->event.text = e->text;
-		world_later(world, 10 * WORLD_MS, e->agent, e->event);
-		return;
-	}
 	e->event.task = e->task;
 	e->event.digest = e->digest;
 	e->event.base = e->base;
 	e->event.text = e->text;
+	if (agent && agent->hung) {
+		world_later(world, 10 * WORLD_MS, e->agent, e->event);
+		return;
+	}
 	for (size_t i = 0; e->event.kind == CORE_GONE && e->event.pid && i < world->agent_count; i++)
 		if (world->agents[i].pid == e->event.pid)
 			world->agents[i].alive = false;
@@ -472,10 +171,10 @@ static void bring(struct world *world, struct world_event *e)
 	if (e->event.kind == CORE_CALLED && e->event.status == 429)
 		note_window(world, &e->event);
 	if (agent && e->event.kind == CORE_BEAT)
-		agent_says(world, e->agent, world->options.policy.beat_ms * WORLD_MS, e->event);
+		world_agent_says(world, e->agent, world->options.policy.beat_ms * WORLD_MS, e->event);
 	world_step(world, e->event);
 	if (agent && e->event.kind == CORE_CALLED)
-		agent_goes_on(world, e->agent, &e->event);
+		world_agent_goes_on(world, e->agent, &e->event);
 }
 
 static size_t next_event(const struct world *world)
@@ -555,12 +254,11 @@ void world_submit(struct world *world, uint64_t token, const char *id, const cha
 void world_restart(struct world *world, uint64_t lsn)
 {
 	struct error err;
-	size_t kept = 0;
 
 	if (lsn)
 		world->durable = lsn;
 	/* Only the conductor's own events die with it; and agents lose their socket. */
-	world->event_count = kept;
+	world->event_count = 0;
 	for (size_t i = 0; i < world->agent_count; i++) {
 		struct world_agent *agent = &world->agents[i];
 
@@ -644,12 +342,7 @@ uint64_t world_replayed(const struct world *world)
 
 	if (core_create(&core, &world->options, &err) != 0)
 		fail_msg("%s", err.text);
-	for (uint64_t lsn = 1; lsn <= world->durable; lsn++) {
-		const struct world_record *r = &world->log[lsn - 1];
-
-		if (core_replay(core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
-			fail_msg("replay: %s", err.text);
-	}
+	replay(world, core);
 	digest = core_digest(core);
 	core_destroy(core);
 	return digest;
