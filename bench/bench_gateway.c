@@ -14,11 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "gateway/gateway.h"
+#include "median.h"
 
 enum { THREADS = 2, CONNECTIONS = 100 /* a thread */, ROUNDS = 5 };
 #define REQUESTS 8000    /* a thread and round */
@@ -36,14 +36,6 @@ struct client {
 	size_t request_size;
 	int failed;
 };
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
 
 static int dial(uint16_t port)
 {
@@ -126,7 +118,7 @@ static double measure(uint16_t port, int requests)
 {
 	struct client clients[THREADS];
 	int i, started = 0, failed = 0;
-	double begin = now();
+	double begin = now_s();
 
 	for (i = 0; i < THREADS; i++) {
 		clients[i] = (struct client){.port = port, .requests = requests / THREADS};
@@ -142,7 +134,7 @@ static double measure(uint16_t port, int requests)
 		pthread_join(clients[i].thread, NULL);
 		failed |= clients[i].failed;
 	}
-	return failed || started < THREADS ? -1 : (double)requests / (now() - begin);
+	return failed || started < THREADS ? -1 : (double)requests / (now_s() - begin);
 }
 
 static enum MHD_Result hello(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
@@ -157,13 +149,6 @@ static enum MHD_Result hello(void *arg, struct MHD_Connection *connection, const
 		return MHD_YES;
 	}
 	return MHD_queue_response(connection, 200, arg);
-}
-
-static int by_size(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 /* ---- memory ---- */
@@ -235,7 +220,7 @@ int main(int argc, char **argv)
 	const int rounds = argc == 2 && strcmp(argv[1], "--quick") == 0 ? 1 : ROUNDS;
 	struct gateway_options options = {.seed = 1, .providers = {"claude"}, .task_header = "X-Task-Id"};
 	static char plain[PLAIN];
-	double rates[2][ROUNDS];
+	double rates[2][ROUNDS], rate, plain_rate;
 	struct MHD_Response *response;
 	struct MHD_Daemon *peer;
 	struct gateway *gateway;
@@ -263,13 +248,12 @@ int main(int argc, char **argv)
 			goto end;
 		}
 	}
-	qsort(rates[0], (size_t)rounds, sizeof(double), by_size);
-	qsort(rates[1], (size_t)rounds, sizeof(double), by_size);
+	plain_rate = median(rates[0], (size_t)rounds);
+	rate = median(rates[1], (size_t)rounds);
 	printf(
 	    "gateway: %.0f requests/s with the history kept, %.0f with a fixed answer from libmicrohttpd: ratio %.2f "
 	    "(%d connections, median of %d)\n",
-	    rates[1][rounds / 2], rates[0][rounds / 2], rates[1][rounds / 2] / rates[0][rounds / 2],
-	    THREADS * CONNECTIONS, rounds);
+	    rate, plain_rate, rate / plain_rate, THREADS * CONNECTIONS, rounds);
 	r = memory(rounds == 1 ? 3 * FEW : MANY);
 end:
 	gateway_destroy(gateway);
