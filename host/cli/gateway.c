@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "cli/upstreams.h"
 #include "cli/verb.h"
 #include "gateway/gateway.h"
 #include "service/service.h"
@@ -22,6 +23,7 @@
 struct arguments {
 	struct gateway_options gateway;
 	char *providers, *sinks; /* what the names in `gateway` point into */
+	struct upstreams upstreams;
 	const char *control, *log, *seed;
 	bool quiet, help;
 };
@@ -41,12 +43,15 @@ static const char usage[] =
     "      --script FILE         what the models say, as in tritone-script(5)\n"
     "      --task-header NAME    the header that says which task a request is for (default: X-Task-Id)\n"
     "      --attempt-header NAME (default: X-Attempt)\n"
-    "      --task-pattern REGEX  where there is no such header: looked for in the messages, its group is the task\n"
-    "      --control SOCKET      let `tritone inject` set faults through this socket\n"
+    "      --task-pattern REGEX  where there is no such header: looked for in the messages, its group is the "
+    "task\n" UPSTREAMS_USAGE "      --control SOCKET      let `tritone inject` set faults through this socket\n"
     "      --log FILE            write the lines to FILE instead\n"
     "  -q, --quiet               no lines\n"
     "  -h, --help\n\n"
-    "Exit status: 0 after SIGINT or SIGTERM, 1 when it could not run, 2 usage or a bad script.\n";
+    "Exit status: 0 after SIGINT or SIGTERM, 1 when it could not run, or a request was not in the recording, 2 usage, "
+    "a "
+    "bad script\n"
+    "or recording.\n";
 
 /* ---- arguments ---- */
 
@@ -105,6 +110,18 @@ static int take_option(struct arguments *a, int option, const char *value)
 	case 'T':
 		a->gateway.task_pattern = value;
 		return 0;
+	case 'u':
+		return upstreams_url(&a->upstreams, value);
+	case 'k':
+		return upstreams_key(&a->upstreams, value);
+	case 'w':
+		return upstreams_timeout(&a->upstreams, value);
+	case 'r':
+		a->gateway.record = value;
+		return 0;
+	case 'R':
+		a->gateway.replay = value;
+		return 0;
 	case 'c':
 		a->control = value;
 		return 0;
@@ -129,8 +146,11 @@ static int parse(struct arguments *a, int argc, char **argv)
 	    {"latency", required_argument, NULL, 'l'}, {"seed", required_argument, NULL, 's'},
 	    {"script", required_argument, NULL, 'f'}, {"task-header", required_argument, NULL, 't'},
 	    {"attempt-header", required_argument, NULL, 'a'}, {"task-pattern", required_argument, NULL, 'T'},
-	    {"control", required_argument, NULL, 'c'}, {"log", required_argument, NULL, 'L'},
-	    {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	    {"upstream", required_argument, NULL, 'u'}, {"key-from", required_argument, NULL, 'k'},
+	    {"upstream-timeout", required_argument, NULL, 'w'}, {"record", required_argument, NULL, 'r'},
+	    {"replay", required_argument, NULL, 'R'}, {"control", required_argument, NULL, 'c'},
+	    {"log", required_argument, NULL, 'L'}, {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0}};
 	int option, r;
 
 	opterr = 0;
@@ -155,7 +175,9 @@ static int parse(struct arguments *a, int argc, char **argv)
 		return cli_usage("gateway", "no memory");
 	a->gateway.seed = cli_seed(a->seed);
 	r = split(a->gateway.providers, a->providers, "providers");
-	return r ? r : split(a->gateway.sinks, a->sinks, "sinks");
+	if (r == 0)
+		r = split(a->gateway.sinks, a->sinks, "sinks");
+	return r ? r : upstreams_set(&a->upstreams, &a->gateway);
 }
 
 /* ---- the control socket's backend ---- */
@@ -345,6 +367,8 @@ static int run(struct arguments *a)
 		goto end;
 	}
 	r = serve(history, out);
+	if (r == 0 && gateway_amiss(gateway, &err) < 0)
+		r = -1;
 end:
 	if (r < 0)
 		fprintf(stderr, "tritone gateway: %s\n", *err.text ? err.text : "no thread for signals");
@@ -375,6 +399,7 @@ int verb_gateway(int argc, char **argv)
 		signal(SIGPIPE, SIG_IGN);
 		r = run(&a);
 	}
+	upstreams_free(&a.upstreams);
 	free(a.providers);
 	free(a.sinks);
 	return r;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/internal.h"
+#include "gateway/proxy.h"
 #include "gateway/script.h"
 
 /* ---- what to say ---- */
@@ -56,10 +56,61 @@ static struct reply error_of(const struct request *request)
 	    verdict->retry_after_ms, request->key, id);
 }
 
+/* The client will not have it whole. */
+static bool breaks(uint32_t action)
+{
+	return action == TRITONE_GATEWAY_MALFORMED || action == TRITONE_GATEWAY_BROKEN_STREAM ||
+	       action == TRITONE_GATEWAY_TRUNCATED;
+}
+
+/* Hands it on in the rule's manner. */
+static enum MHD_Result give(struct request *request, struct reply reply, struct manner manner)
+{
+	const uint32_t action = request->verdict.action;
+
+	manner.pace_ms = request->verdict.pace_ms;
+	manner.half = action == TRITONE_GATEWAY_TRUNCATED;
+	if (action == TRITONE_GATEWAY_BROKEN_STREAM)
+		request->lost = "error in the stream";
+	return send_reply(request, reply, &manner);
+}
+
+void answer_spare(struct request *request)
+{
+	struct verdict *verdict = &request->verdict;
+
+	if (!verdict->action)
+		return;
+	pthread_mutex_lock(&request->gateway->lock);
+	gateway_rules_take_back(request->gateway->rules, verdict->tag);
+	pthread_mutex_unlock(&request->gateway->lock);
+	verdict->action = 0;
+	verdict->pace_ms = 0;
+	verdict->key[0] = '\0';
+}
+
+/* What makes a good answer wrong, and has nothing to do to one that is an error already. */
+static bool needs_success(uint32_t action)
+{
+	return action == TRITONE_GATEWAY_MALFORMED || gateway_rules_for_models(action);
+}
+
+enum MHD_Result answer_with(struct request *request, struct reply reply, const struct header_list *headers)
+{
+	const struct verdict *verdict = &request->verdict;
+
+	if (needs_success(verdict->action) && (reply.status >= 300 || (request->asked.stream && !reply.ends)))
+		answer_spare(request);
+	else if (verdict->action && reply.body)
+		reshape(verdict->action, verdict->text, request->gateway->seed, &request->asked, &reply);
+	proxy_tell(request, reply.status, headers);
+	return give(request, reply, (struct manner){.retry_after_ms = request->retry_after_ms, .headers = headers});
+}
+
 static enum MHD_Result act(struct request *request)
 {
 	const struct verdict *verdict = &request->verdict;
-	struct manner manner = {.retry_after_ms = verdict->retry_after_ms, .pace_ms = verdict->pace_ms};
+	const struct manner manner = {.retry_after_ms = verdict->retry_after_ms};
 
 	switch (verdict->action) {
 	case TRITONE_GATEWAY_ANSWER:
@@ -73,16 +124,13 @@ static enum MHD_Result act(struct request *request)
 	case TRITONE_GATEWAY_MALFORMED:
 		if (!request->asked.stream || request->bad)
 			return send_reply(request, error_malformed(), &manner);
-		return send_reply(request, usual(request, false), &manner);
-	case TRITONE_GATEWAY_BROKEN_STREAM:
-		request->lost = "error in the stream";
-		return send_reply(request, usual(request, false), &manner);
-	case TRITONE_GATEWAY_TRUNCATED:
-		manner.half = true;
-		return send_reply(request, usual(request, false), &manner);
+		break;
 	default:
-		return send_reply(request, usual(request, true), &manner);
+		break;
 	}
+	if (request->origin && request->bad != 413)
+		return proxy_ask(request, verdict->action != 0);
+	return give(request, usual(request, !breaks(verdict->action)), manner);
 }
 
 /* ---- its way ---- */
@@ -140,8 +188,10 @@ static enum MHD_Result judge(struct request *request)
 	closed = park_closed(gateway->park);
 	gateway_rules_judge(gateway->rules, &shown, now, verdict);
 	wait_ms = verdict->delay_ms;
-	if (model && verdict->action != TRITONE_GATEWAY_ANSWER && verdict->action != TRITONE_GATEWAY_RESET &&
-	    verdict->action != TRITONE_GATEWAY_KEY && verdict->action != TRITONE_GATEWAY_TOO_LONG)
+	/* a real upstream takes its own time */
+	if (model && (!request->origin || proxy_replays(request)) && verdict->action != TRITONE_GATEWAY_ANSWER &&
+	    verdict->action != TRITONE_GATEWAY_RESET && verdict->action != TRITONE_GATEWAY_KEY &&
+	    verdict->action != TRITONE_GATEWAY_TOO_LONG)
 		wait_ms += gateway->latency_ms;
 	if (verdict->action == TRITONE_GATEWAY_HANG) {
 		request->stage = STAGE_HUNG;
@@ -162,6 +212,9 @@ static enum MHD_Result arrive(struct request *request)
 	struct gateway *gateway = request->gateway;
 	char held[128];
 
+	if (request->route == ROUTE_PASS)
+		return request->bad ? give(request, usual(request, false), (struct manner){.retry_after_ms = -1})
+				    : proxy_ask(request, false);
 	if (request->route == ROUTE_CALL)
 		request_read_call(request);
 	else
@@ -190,6 +243,8 @@ enum MHD_Result answer(struct request *request)
 		request->lost = "the gateway was stopped";
 		return MHD_NO;
 	}
+	if (request->stage == STAGE_ASKED)
+		return proxy_answer(request);
 	if (request->stage == STAGE_HELD)
 		return hold(request) ? MHD_YES : judge(request);
 	return act(request);

@@ -148,6 +148,15 @@ struct reply error_refuse(enum family family, int status, const char *code, cons
 					  : openai(status, text, "invalid_request_error", code);
 }
 
+struct reply error_upstream(enum family family, int status, const char *id, const char *provider, const char *why)
+{
+	char text[512];
+
+	snprintf(text, sizeof text, "The upstream of %.64s gave no answer: %.300s", provider, why);
+	return family == FAMILY_ANTHROPIC ? anthropic(status, text, id)
+					  : openai(status, text, "server_error", "upstream_failed");
+}
+
 struct reply error_too_long(enum family family, int64_t tokens, const char *id)
 {
 	/* What was sent is over the limit, whatever the limit is. */

@@ -12,6 +12,10 @@
  * from the header or JSON member that the options name. Recorded are requests to a model (OP_CALL)
  * and to a sink (OP_NOTIFY), once their body has arrived; a list of models is not.
  *
+ * A provider with an upstream is not played but asked: whatever is below URL/NAME goes to the upstream's URL, and its answer
+ * comes back as it is, a stream as it comes. Rules act on it as on answers of the gateway's own; what fails on the upstream's
+ * side is answered with 502 or 504, or broken off, and its detail begins with "upstream: ". No API key is written anywhere.
+ *
  * A completion's detail says why there was no answer ("reset", "never answered", "truncated",
  * "the client went away", "the gateway was stopped") and which rule acted ("rule KEY").
  *
@@ -30,6 +34,14 @@
 
 #define GATEWAY_NAMES_MAX 16
 
+/* A provider that is asked, and not played. */
+struct gateway_upstream {
+	const char *provider;     /* NULL: behind the last */
+	const char *url;          /* "https://api.example.com": what is below /PROVIDER here is below it there */
+	const char *key_variable; /* the environment variable with an API key that replaces the client's; NULL: none */
+	int64_t silence_ms;       /* so long without a byte, and it is given up; 0: two minutes */
+};
+
 struct gateway_options {
 	struct history *history; /* may be NULL */
 	uint64_t seed;
@@ -47,6 +59,11 @@ struct gateway_options {
 	/* Where a request has no task header: a pattern of PCRE2 that is looked for in the user's last message, then in the
 	 * system prompt; its first group is the task. NULL: none. */
 	const char *task_pattern;
+	struct gateway_upstream upstreams[GATEWAY_NAMES_MAX + 1];
+	const char *record; /* what the upstreams answer is added to this file, see recording.h; NULL: none */
+	/* The upstreams' providers (all, where there are none) are answered from this recording, and nobody is asked. NULL:
+	 * none. */
+	const char *replay;
 };
 
 struct gateway;
@@ -56,6 +73,10 @@ int gateway_create(struct gateway **ret_gateway, const struct gateway_options *o
 void gateway_destroy(struct gateway *gateway);
 
 const char *gateway_url(const struct gateway *gateway); /* "http://127.0.0.1:PORT" */
+
+/* -1 when what was answered is not what was asked for, and nothing can be concluded from it: ENOENT, the recording had no
+ * answer to a request; or what came could not be recorded. */
+int gateway_amiss(struct gateway *gateway, struct error *err);
 
 /* Rules, exactly as plugins state them (fault.h). Setting a key again replaces the rule. */
 int gateway_rule_set(struct gateway *gateway, const struct tritone_gateway_rule *rule, struct error *err);

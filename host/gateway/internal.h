@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "gateway/gateway.h"
+#include "gateway/header_list.h"
 #include "gateway/reply.h"
 #include "gateway/hold.h"
 #include "gateway/park.h"
@@ -16,6 +17,9 @@
 
 struct script;
 struct finder;
+struct proxy;
+struct origin;
+struct exchange;
 
 struct gateway {
 	struct history *history; /* may be NULL */
@@ -27,6 +31,7 @@ struct gateway {
 	uint64_t landed;                                                       /* there; the server's thread only */
 	struct script *script;                                                 /* NULL: the built-in plan */
 	struct finder *task_finder;                                            /* NULL: none */
+	struct proxy *proxy;                                                   /* NULL: all providers are played */
 	char url[64];
 	struct MHD_Daemon *daemon;
 	uint64_t requests; /* the server's thread only */
@@ -43,6 +48,7 @@ enum route {
 	ROUTE_CALL,     /* of a model: asked.wire says in which protocol */
 	ROUTE_MODELS,
 	ROUTE_SINK,
+	ROUTE_PASS, /* for an upstream, whatever it is: not recorded in the history, and no rule applies */
 };
 
 enum stage {
@@ -50,6 +56,7 @@ enum stage {
 	STAGE_HELD,   /* by a barrier */
 	STAGE_HUNG,   /* until its rule ends */
 	STAGE_LATE,   /* until its time has come */
+	STAGE_ASKED,  /* for its upstream */
 	STAGE_ANSWER, /* the answer is in the socket's hands */
 };
 
@@ -65,6 +72,12 @@ struct request {
 	uint64_t id;
 	enum stage stage;
 	struct verdict verdict;
+
+	/* with an upstream */
+	const struct origin *origin; /* NULL: none */
+	char method[16];
+	char *path, *shown; /* below the provider, with its query; the latter without what may be an API key */
+	struct exchange *exchange;
 
 	/* from headers and body; borrowed from the connection, `json` or `numbers` */
 	json_t *json;
@@ -84,6 +97,7 @@ struct request {
 	int64_t tokens, retry_after_ms;
 	int64_t sent_us;  /* when the answer was given to the HTTP server */
 	const char *lost; /* why there was no answer; NULL: there was, or the client went away */
+	char lost_text[176];
 };
 
 /* request.c: fills the fields above from the collected body; what is wrong goes into bad and bad_text. */
@@ -106,9 +120,11 @@ void headers_add(struct MHD_Response *response, const struct request *request);
 
 /* send.c: hands an answer to the HTTP server. Takes `reply`. */
 struct manner {
-	int64_t retry_after_ms; /* -1: none */
-	bool half;              /* the body breaks off half way */
-	int64_t pace_ms;        /* between its pieces: a stream's events, or eighths; 0: none */
+	int64_t retry_after_ms;            /* -1: none */
+	bool half;                         /* the body breaks off half way */
+	int64_t pace_ms;                   /* between its pieces: a stream's events, or eighths; 0: none */
+	const struct header_list *headers; /* the upstream's, instead of the family's; NULL: none */
+	bool bare;                         /* none of either */
 };
 enum MHD_Result send_reply(struct request *request, struct reply reply, const struct manner *manner);
 /* Instead of an answer, or of its rest: the client sees a reset. `why` is what the history says of it. */
@@ -119,7 +135,19 @@ void wrong_completion(uint32_t action, const char *text, const struct asked *ask
 /* The first half of the events, and one that is an error, or not JSON. */
 void wrong_stream(uint32_t action, const struct wire *wire, struct reply *reply);
 
+/* reshape.c: the same for an answer of an upstream, or of a recording. */
+void reshape(uint32_t action, const char *text, uint64_t seed, const struct asked *asked, struct reply *reply);
+
+/* proxy.c: whether it is answered from a recording. */
+bool proxy_replays(const struct request *request);
+/* What the history says of an upstream's answer. */
+void proxy_tell(struct request *request, int status, const struct header_list *headers);
+
 /* answer.c: what becomes of a request whose body has arrived, or whose wait is over. */
 enum MHD_Result answer(struct request *request);
+/* With what an upstream or a recording says, after what the rules make of it. Takes `reply`. */
+enum MHD_Result answer_with(struct request *request, struct reply reply, const struct header_list *headers);
+/* There is nothing for the rule to act on: it was not felt. */
+void answer_spare(struct request *request);
 
 #endif

@@ -129,6 +129,8 @@ struct reply error_refuse(enum family family, int status, const char *code, cons
     __attribute__((format(printf, 5, 6)));
 /* The prompt is too long for the model. */
 struct reply error_too_long(enum family family, int64_t tokens, const char *id);
+/* The upstream of a provider could not be asked. */
+struct reply error_upstream(enum family family, int status, const char *id, const char *provider, const char *why);
 /* What a proxy in between typically answers with: 200, and not JSON. */
 struct reply error_malformed(void);
 /* The event with which a stream ends when the model fails in the middle; *ret_name is NULL where it has none. */

@@ -229,6 +229,16 @@ bool gateway_rules_live(const struct rules *rules, uint64_t tag, int64_t now_us)
 	return rule && (rule->ends_us < 0 || rule->ends_us > now_us);
 }
 
+void gateway_rules_take_back(struct rules *rules, uint64_t tag)
+{
+	struct rule *rule = rules->first;
+
+	while (rule && rule->tag != tag)
+		rule = rule->next;
+	if (rule && rule->hits)
+		rule->hits--;
+}
+
 /* A draw for the n-th request that a rule sees: it depends on seed, key and n alone, so that other rules and other
  * requests do not shift it. */
 static bool drawn(uint64_t seed, const struct rule *rule)

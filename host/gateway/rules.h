@@ -62,6 +62,8 @@ bool gateway_rules_live(const struct rules *rules, uint64_t tag, int64_t now_us)
  * by it. */
 void gateway_rules_judge(
     struct rules *rules, const struct rules_shown *shown, int64_t now_us, struct verdict *ret_verdict);
+/* A request that the rule of that tag was to act on gave it nothing to act on: it does not count as a hit. */
+void gateway_rules_take_back(struct rules *rules, uint64_t tag);
 /* Whether the action is one for models only. */
 bool gateway_rules_for_models(uint32_t action);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/internal.h"
+#include "gateway/proxy.h"
 
 #define PIECES 8 /* of a body that is no stream */
 
@@ -135,6 +135,21 @@ static struct MHD_Response *response_of(struct request *request, struct reply *r
 	return response;
 }
 
+static void add_headers(
+    struct MHD_Response *response, const struct request *request, const struct manner *manner, bool events)
+{
+	if (manner->headers) {
+		relay_headers(response, manner->headers);
+		return;
+	}
+	if (events)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+	MHD_add_response_header(
+	    response, MHD_HTTP_HEADER_CONTENT_TYPE, events ? "text/event-stream; charset=utf-8" : "application/json");
+	if (!manner->bare)
+		headers_add(response, request);
+}
+
 enum MHD_Result send_reply(struct request *request, struct reply reply, const struct manner *manner)
 {
 	const bool events = reply.ends != NULL;
@@ -151,11 +166,7 @@ enum MHD_Result send_reply(struct request *request, struct reply reply, const st
 		request->lost = "out of memory";
 		return MHD_NO;
 	}
-	if (events)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-	MHD_add_response_header(
-	    response, MHD_HTTP_HEADER_CONTENT_TYPE, events ? "text/event-stream; charset=utf-8" : "application/json");
-	headers_add(response, request);
+	add_headers(response, request, manner, events);
 	reply_free(&reply);
 	request->stage = STAGE_ANSWER;
 	request->sent_us = park_now_us();

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "gateway/internal.h"
+#include "gateway/proxy.h"
 #include "gateway/script.h"
 
 #define BODY_MAX        (8u << 20)  /* bytes; more is answered with 413 */
@@ -51,7 +51,12 @@ static int route(struct request *request, const char *url, const char *method)
 	request->target = name_in(gateway->providers, name, (size_t)(rest - name));
 	if (!request->target)
 		return 404;
+	request->origin = proxy_origin(gateway, request->target);
 	request->asked.wire = wire_of(rest);
+	if (request->origin) { /* what there is and how it is asked for is for the upstream to say */
+		request->route = request->asked.wire && !strcmp(method, "POST") ? ROUTE_CALL : ROUTE_PASS;
+		return proxy_route(request, rest, method);
+	}
 	if (request->asked.wire)
 		request->route = ROUTE_CALL;
 	else if (!strcmp(rest, MODELS) || !strncmp(rest, MODELS "/", sizeof MODELS))
@@ -213,6 +218,7 @@ static void completed(void *arg, struct MHD_Connection *connection, void **conte
 			request->lost = "the gateway was stopped";
 		record_completion(request, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	}
+	proxy_leave(request);
 	json_decref(request->json);
 	free(request->body);
 	free(request);
@@ -291,7 +297,9 @@ static int configure(struct gateway *gateway, const struct gateway_options *opti
 		return -1;
 	if (options->task_pattern && finder_create(&gateway->task_finder, options->task_pattern, err) < 0)
 		return -1;
-	return options->script ? script_load(&gateway->script, options->script, err) : 0;
+	if (options->script && script_load(&gateway->script, options->script, err) < 0)
+		return -1;
+	return proxy_create(gateway, options, err);
 }
 
 static int start(struct gateway *gateway, uint16_t wanted, struct error *err)
@@ -359,6 +367,7 @@ void gateway_destroy(struct gateway *gateway)
 	}
 	if (gateway->daemon)
 		MHD_stop_daemon(gateway->daemon);
+	proxy_destroy(gateway);
 	park_destroy(gateway->park);
 	holds_destroy(gateway->holds);
 	gateway_rules_destroy(gateway->rules);

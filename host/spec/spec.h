@@ -367,6 +367,8 @@ int spec_expand(char **ret, const char *text, spec_lookup_fn lookup, void *arg, 
 
 /* "250ms", "2s", "1.5s", "1m", "1h"; also a plain number of seconds. EINVAL otherwise. */
 int spec_duration(const char *text, int64_t *ret_ms, struct error *err);
+/* Is it the base URL of an upstream: http or https, a host, perhaps a port and a path, nothing else? EINVAL if not. */
+int spec_check_upstream(const char *url, struct error *err);
 /* The closest of `known` (NULL-terminated) to `word` within an edit distance of 3 and half of the longer word, or NULL. */
 const char *spec_nearest(const char *word, const char *const *known);
 
