@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The conductor's core: the room that it has, for the names of tasks that ended long ago above all: said before it is full,
+ * used in few moves, bounded in a renewed core, too; and when a checkpoint is worth its bytes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core_world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fixtures/conductor/core/record.h"
+
+#define SECOND    (1000 * WORLD_MS)
+#define TASKS_MAX 24u
+#define RETAIN    8u
+#define RETAIN_MS 300u
+#define NAMES     20u
+
+static struct core_options small(void)
+{
+	struct core_options options;
+
+	world_options(&options);
+	options.policy.retain_tasks = RETAIN;
+	options.policy.retain_ms = RETAIN_MS;
+	options.tasks_max = TASKS_MAX;
+	options.retired_max = NAMES;
+	options.prompt_bytes = 1 << 20;
+	return options;
+}
+
+/* One task to its end and beyond the time that it is kept for; true when it was taken. */
+static bool do_one(struct world *w, unsigned number)
+{
+	char id[16];
+
+	snprintf(id, sizeof id, "t%u", number);
+	world_submit(w, number, id, "write", "");
+	world_run(w, 20 * SECOND);
+	world_pass(w, (RETAIN_MS + 110) * WORLD_MS);
+	world_step(w, (struct core_event){.kind = CORE_TICK});
+	world_run(w, SECOND);
+	return w->replies[w->reply_count - 1].status == 202;
+}
+
+/* Nobody is refused before somebody could have read it. */
+static void said_in_time(void **state)
+{
+	const struct core_options options = small();
+	struct world *w = world_create(&options);
+	struct core_status status;
+	unsigned taken = 0, warned_at = 0;
+	size_t writes = 0;
+
+	(void)state;
+	while (do_one(w, taken)) {
+		taken++;
+		core_status(w->core, w->now_us, &status);
+		assert_int_equal(status.retired, core_retired_count(w->core));
+		assert_int_equal(status.retired_max, NAMES);
+		assert_int_equal(status.warning[0] != '\0', status.retired >= NAMES - NAMES / 10);
+		if (status.warning[0] && !warned_at) {
+			warned_at = taken;
+			assert_non_null(strstr(status.warning, "names-max"));
+			writes = w->status_writes;
+		}
+	}
+	assert_true(warned_at > 0);
+	assert_true(taken >= warned_at + TASKS_MAX - RETAIN - 4); /* and that is how many more were taken */
+	assert_true(writes > 0);
+	assert_int_equal(taken, NAMES + TASKS_MAX);
+	assert_int_equal(w->replies[w->reply_count - 1].status, 429);
+	assert_non_null(strstr(w->replies[w->reply_count - 1].text, "names-max"));
+	world_destroy(w);
+}
+
+/* That the room is nearly used up is news: the file that says so is written, though nothing else changes. */
+static void written_down(void **state)
+{
+	struct core_options options = small();
+	struct world *w;
+	struct core_status status;
+	unsigned i;
+
+	(void)state;
+	options.retired_max = 2;
+	w = world_create(&options);
+	for (i = 0; core_retired_count(w->core) < 2; i++) {
+		const size_t writes = w->status_writes;
+
+		assert_true(do_one(w, i));
+		core_status(w->core, w->now_us, &status);
+		if (status.warning[0])
+			assert_true(w->status_writes > writes);
+	}
+	world_destroy(w);
+}
+
+/* What stays moves when others go, so many go at once. */
+static void go_together(void **state)
+{
+	struct core_options options = small();
+	const unsigned count = 600;
+	struct world *w;
+	uint64_t records = 0, names = 0;
+
+	(void)state;
+	options.policy.retain_tasks = 320;
+	options.policy.queue_max = count;
+	options.policy.agents = 64;
+	for (unsigned role = 0; role < POLICY_ROLES; role++)
+		options.policy.role_agents[role] = 64;
+	options.tasks_max = 1024;
+	options.retired_max = 1024;
+	w = world_create(&options);
+	for (unsigned i = 0; i < count; i++) {
+		char id[16];
+
+		snprintf(id, sizeof id, "t%u", i);
+		world_submit(w, i, id, i % 2 ? "write" : "review", "");
+		if (i % 50 == 49)
+			world_pass(w, SECOND);
+	}
+	world_run(w, 60 * SECOND);
+	for (unsigned i = 0; i < 20; i++) {
+		world_pass(w, RETAIN_MS * WORLD_MS);
+		world_step(w, (struct core_event){.kind = CORE_TICK});
+	}
+	world_run(w, SECOND);
+	for (uint64_t lsn = 1; lsn <= w->durable; lsn++) {
+		struct record record;
+		struct error err;
+
+		if (w->log[lsn - 1].kind != CORE_RECORD_RETIRE)
+			continue;
+		assert_int_equal(core_record_decode(
+				     &record, CORE_RECORD_RETIRE, w->log[lsn - 1].payload, w->log[lsn - 1].size, &err),
+		    0);
+		assert_true(record.prompt_size > 0);
+		names++;
+		for (size_t i = 0; i < record.prompt_size; i++)
+			names += record.prompt[i] == ' ';
+		records++;
+	}
+	assert_int_equal(names, core_retired_count(w->core));
+	assert_true(names >= count - 320 - 41);
+	assert_true(records * 16 <= names);
+	assert_in_range(core_task_count(w->core), 320, 320 + 41);
+	assert_true(world_replayed(w) == core_digest(w->core));
+	world_destroy(w);
+}
+
+static void names_as_records(void **state)
+{
+	/* {"names": "a bb"}, then what is none */
+	static const char good[] = "\x81\xa5names\xa4"
+				   "a bb",
+			  list[] = "\x81\xa5names\x91\xa1"
+				   "a";
+	struct record record;
+	uint8_t bytes[RECORD_MAX];
+	struct error err;
+
+	(void)state;
+	assert_int_equal(core_record_decode(&record, CORE_RECORD_RETIRE, good, sizeof good - 1, &err), 0);
+	assert_int_equal(record.prompt_size, 4);
+	assert_memory_equal(record.prompt, "a bb", 4);
+	assert_int_equal(core_record_encode(&record, bytes, sizeof bytes), sizeof good - 1);
+	assert_memory_equal(bytes, good, sizeof good - 1);
+	record_init(&record, CORE_RECORD_RETIRE, "", 0);
+	assert_true(record_read_quickly(&record, good, sizeof good - 1));
+	assert_int_equal(record.prompt_size, 4);
+	record_init(&record, CORE_RECORD_GIVE_UP, "", 0); /* where it means nothing */
+	assert_false(record_read_quickly(&record, good, sizeof good - 1));
+	assert_int_equal(core_record_decode(&record, CORE_RECORD_GIVE_UP, good, sizeof good - 1, &err), 0);
+	assert_int_equal(record.prompt_size, 0);
+	assert_int_equal(core_record_decode(&record, CORE_RECORD_RETIRE, list, sizeof list - 1, &err), -1);
+	assert_int_equal(err.code, EILSEQ);
+	assert_non_null(strstr(err.text, "names"));
+}
+
+/* Names that no task has, that are too long, twice the same, nothing between two spaces: the others go all the same. */
+static void odd_names(void **state)
+{
+	const struct core_options options = small();
+	struct world *w = world_create(&options);
+	struct record record;
+	uint8_t bytes[RECORD_MAX];
+	struct error err;
+	char names[200];
+	size_t size;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(do_one(w, i));
+	assert_int_equal(core_retired_count(w->core), 0);
+	snprintf(names, sizeof names, " t1  nobody t1 %080d t3", 7);
+	record_init(&record, CORE_RECORD_RETIRE, "", w->now_us);
+	record.prompt = names;
+	record.prompt_size = strlen(names);
+	size = core_record_encode(&record, bytes, sizeof bytes);
+	assert_true(size > 0);
+	assert_int_equal(core_replay(w->core, w->durable + 1, 1, CORE_RECORD_RETIRE, bytes, size, &err), 0);
+	assert_int_equal(core_retired_count(w->core), 2);
+	assert_int_equal(core_task_count(w->core), 2);
+	assert_string_equal(world_state(w, "t0"), "done");
+	assert_string_equal(world_state(w, "t2"), "done");
+	world_destroy(w);
+}
+
+/* A renewed core is as one that was created so: no more room than was asked for, and never more than there is. */
+static void renewed(void **state)
+{
+	struct core_options options = small(), more;
+	struct core_status status;
+	struct core *core;
+	struct error err;
+
+	(void)state;
+	assert_int_equal(core_create(&core, &options, &err), 0);
+	more = options;
+	more.retired_max = NAMES + 1;
+	assert_int_equal(core_renew(core, &more, &err), -1);
+	assert_int_equal(err.code, ENOMEM);
+	more.retired_max = 0; /* sixteen times the tasks */
+	assert_int_equal(core_renew(core, &more, &err), -1);
+	more = options;
+	more.tasks_max = TASKS_MAX + 1;
+	assert_int_equal(core_renew(core, &more, &err), -1);
+	more.tasks_max = 0; /* the usual number */
+	assert_int_equal(core_renew(core, &more, &err), -1);
+	more = options;
+	more.prompt_bytes++;
+	assert_int_equal(core_renew(core, &more, &err), -1);
+	options.retired_max = 3;
+	options.tasks_max = 2;
+	assert_int_equal(core_renew(core, &options, &err), 0);
+	core_status(core, 0, &status);
+	assert_int_equal(status.retired_max, 3);
+	options = small();
+	assert_int_equal(core_renew(core, &options, &err), 0); /* what was taken at first is still there */
+	core_status(core, 0, &status);
+	assert_int_equal(status.retired_max, NAMES);
+	core_destroy(core);
+}
+
+static void renewed_with_fewer_tasks(void **state)
+{
+	struct core_options options = small();
+	struct world *w = world_create(&options);
+	struct error err;
+
+	(void)state;
+	options.tasks_max = 2;
+	assert_int_equal(core_renew(w->core, &options, &err), 0);
+	core_recovered(w->core, 2, 0, w->now_us, w->effects);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct core_submission s = {.id = i == 0 ? "a" : i == 1 ? "b" : "c", .role = "write"};
+		const struct core_event event = {.kind = CORE_SUBMIT, .now_us = w->now_us, .submission = &s};
+		bool refused = false;
+
+		core_step(w->core, &event, w->effects);
+		for (size_t e = 0; e < w->effects->count; e++)
+			refused =
+			    refused || (w->effects->items[e].kind == CORE_REPLY && w->effects->items[e].status == 429);
+		assert_int_equal(refused, i == 2);
+	}
+	world_destroy(w);
+}
+
+/* The more it would say, the more records it is to stand for. */
+static void checkpoints_are_due(void **state)
+{
+	struct core_options options = small();
+	struct world *w;
+	uint64_t lsn, worth;
+
+	(void)state;
+	options.policy.checkpoint_records = 10;
+	w = world_create(&options);
+	for (unsigned i = 0; i < 16; i++)
+		assert_true(do_one(w, i));
+	lsn = core_snapshot_lsn(w->core);
+	worth = 10 + core_task_count(w->core) + core_retired_count(w->core);
+	assert_true(core_retired_count(w->core) > 0);
+	assert_true(lsn > worth);
+	assert_true(core_snapshot_due(w->core, lsn - worth));
+	assert_false(core_snapshot_due(w->core, lsn - worth + 1));
+	core_step(
+	    w->core, &(struct core_event){.kind = CORE_WRITE_FAILED, .now_us = w->now_us, .text = ""}, w->effects);
+	assert_false(core_snapshot_due(w->core, 0)); /* there is nothing to take one of */
+	world_destroy(w);
+	options.policy.checkpoint_records = 0;
+	w = world_create(&options);
+	assert_true(do_one(w, 0));
+	assert_true(core_snapshot_lsn(w->core) > 0);
+	assert_false(core_snapshot_due(w->core, 0));
+	world_destroy(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(said_in_time),
+	    cmocka_unit_test(written_down),
+	    cmocka_unit_test(go_together),
+	    cmocka_unit_test(names_as_records),
+	    cmocka_unit_test(odd_names),
+	    cmocka_unit_test(renewed),
+	    cmocka_unit_test(renewed_with_fewer_tasks),
+	    cmocka_unit_test(checkpoints_are_due),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
