@@ -188,7 +188,7 @@ static int memory(int many)
 		port = (uint16_t)atoi(strrchr(line, ':') + 1);
 	if (port && measure(port, FEW) > 0) {
 		few_kb = least_kb = most_kb = resident(pid);
-		begin = now();
+		begin = now_s();
 		for (sent = FEW; sent < many; sent += FEW) {
 			if (measure(port, FEW) < 0)
 				break;
@@ -196,7 +196,7 @@ static int memory(int many)
 			least_kb = many_kb < least_kb ? many_kb : least_kb;
 			most_kb = many_kb > most_kb ? many_kb : most_kb;
 		}
-		rate = sent < many ? -1 : (double)(many - FEW) / (now() - begin);
+		rate = sent < many ? -1 : (double)(many - FEW) / (now_s() - begin);
 	}
 	if (pid > 0) {
 		kill(pid, SIGTERM);
