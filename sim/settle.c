@@ -24,6 +24,15 @@ static uint64_t open_tasks(const struct world *w)
 	return status.remaining;
 }
 
+/* It has said what became of each task that it accepted; a log that fails makes it keep an end to itself, with nothing left to do. */
+static bool all_told(const struct world *w)
+{
+	for (uint32_t i = 0; i < w->handed_in; i++)
+		if (w->client[i].accepted && !w->client[i].told)
+			return false;
+	return true;
+}
+
 static bool faults_over(const struct world *w)
 {
 	for (uint32_t i = 0; i < w->plan->fault_count; i++)
@@ -60,11 +69,12 @@ bool settle_look(struct world *w)
 {
 	const struct policy *p = &w->plan->policy;
 	uint64_t limit_us = (p->slo_window_ms + 30000) * SIM_MS;
-	bool finished = client_done(w) && open_tasks(w) == 0;
+	bool finished;
 
 	if (w->plan->as_real)
 		return stages_look(w);
 	ops_outcomes(w, false);
+	finished = client_done(w) && open_tasks(w) == 0 && all_told(w);
 	if (!w->healed_us) {
 		if (w->now_us >= w->plan->faults_end_us || (finished && faults_over(w)) ||
 		    (finished && stalled(w, 2 * SIM_SECOND)))
