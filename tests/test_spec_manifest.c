@@ -31,6 +31,8 @@ static void test_manifest_of_the_reference(void **state)
 	assert_int_equal(m->gateway.providers.count, 4);
 	assert_string_equal(m->commits.branch, "main");
 	assert_string_equal(m->wal.recover_point, "recover.middle");
+	/* Its policy is the same when it recovers. */
+	assert_string_equal(m->wal.recover.items[m->wal.recover.count - 1], "report-ms=50");
 	assert_string_equal(m->contract.items[0].value, "exactly-once");
 	assert_int_equal(spec_check_config(m, NULL, &config, &place->err), 0);
 	assert_int_equal(config.provider_count, 4);
@@ -39,6 +41,28 @@ static void test_manifest_of_the_reference(void **state)
 	assert_int_equal(config.attempts_max, 10);
 	assert_int_equal(config.breaker_reset_us, 800000);
 	assert_true(config.slo_task_success == 0.90);
+	spec_manifest_free(m);
+}
+
+static void test_manifest_arguments(void **state)
+{
+	static const char text[] =
+	    "name: n\nprocesses: [{name: db, command: [d], helper: true}, {name: p, command: [c, first]}]\n"
+	    "submit: {url: u, body: b}\narguments: [--set, x=1]\nwal: {directory: w, recover: [r]}\n";
+	struct place *place = *state;
+	struct spec_manifest *m = NULL;
+
+	write_bytes(place, text, strlen(text));
+	if (spec_manifest_load(&m, place->file, &place->err) != 0)
+		fail_msg("%s", place->err.text);
+	assert_int_equal(m->processes[0].command.count, 1); /* a helper is not the orchestrator */
+	assert_int_equal(m->processes[1].command.count, 4);
+	assert_string_equal(m->processes[1].command.items[1], "first");
+	assert_string_equal(m->processes[1].command.items[3], "x=1");
+	assert_null(m->processes[1].command.items[4]);
+	assert_int_equal(m->wal.recover.count, 3);
+	assert_string_equal(m->wal.recover.items[1], "--set");
+	assert_null(m->wal.recover.items[3]);
 	spec_manifest_free(m);
 }
 
@@ -232,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_manifest_of_the_reference),
+	    TEST(test_manifest_arguments),
 	    TEST(test_manifest_mistakes),
 	    TEST(test_events_that_never_come),
 	    TEST(test_examples_of_the_manual),

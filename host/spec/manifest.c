@@ -163,6 +163,34 @@ static bool has(const struct spec_strings *list, const char *word)
 	return false;
 }
 
+/* The words of `more` behind those of `list`, in the file's memory. */
+static int append(struct node_file *file, struct spec_strings *list, const struct spec_strings *more)
+{
+	char **items = arena_alloc(file->arena, (list->count + more->count + 1) * sizeof *items);
+	size_t i;
+
+	if (!items)
+		return node_no_memory(file);
+	for (i = 0; i < list->count; i++)
+		items[i] = list->items[i];
+	for (i = 0; i < more->count; i++)
+		items[list->count + i] = more->items[i];
+	items[list->count + more->count] = NULL;
+	list->items = items;
+	list->count += more->count;
+	return 0;
+}
+
+/* What makes the orchestrator what it is makes its recovery so, too. */
+static int arguments_finish(struct node_file *file, struct spec_manifest *manifest)
+{
+	const struct spec_strings *more = &manifest->arguments;
+
+	if (more->count && append(file, &manifest->processes[manifest->main_process].command, more) != 0)
+		return -1;
+	return more->count && manifest->wal.recover.count ? append(file, &manifest->wal.recover, more) : 0;
+}
+
 static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 {
 	struct spec_manifest *manifest = out;
@@ -201,6 +229,8 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 			return node_unknown(file, at, "fault point", manifest->wal.recover_point,
 			    points ? points : (const char *const[]){NULL});
 	}
+	if (arguments_finish(file, manifest) != 0)
+		return -1;
 	return policy_apply(&manifest->policy, file->path, &scratch, file->err);
 }
 
@@ -235,6 +265,10 @@ static const struct node_field manifest_fields[] = {
 	.table = &spec_process_table,
 	.help = "Started in this order, each once the one before is ready. The first that is no _helper_ is \"the "
 		"orchestrator\"."},
+    {.key = "arguments",
+	.type = NODE_STRINGS,
+	IN(arguments),
+	.help = "Added to the orchestrator's command and to _wal.recover_, each time, before an experiment's own."},
     {.key = "restart", .type = NODE_MAP, .table = &restart_table, .help = "What happens when a process dies."},
     {.key = "submit",
 	.type = NODE_MAP,

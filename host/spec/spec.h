@@ -63,7 +63,8 @@ struct spec_manifest {
 	size_t prepare_count;
 	struct spec_process *processes; /* started in this order, at least one */
 	size_t process_count;
-	size_t main_process; /* the first that is no helper: "the orchestrator" */
+	size_t main_process;           /* the first that is no helper: "the orchestrator" */
+	struct spec_strings arguments; /* the loader has added them to its command and to wal.recover */
 
 	struct {
 		bool on_crash;
