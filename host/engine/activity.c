@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "engine/run.h"
+#include "system/commands.h"
 
 #define OUTPUT_MAX 65536
 
@@ -245,6 +246,43 @@ const char *run_lookup(void *arg, const char *name)
 	if (!strcmp(name, "provider") && run->manifest && run->manifest->gateway.providers.count)
 		return run->manifest->gateway.providers.items[0];
 	return run->system ? system_lookup(run->system, name) : NULL;
+}
+
+const char *run_lookup_early(void *arg, const char *name)
+{
+	struct run_early *early = arg;
+	const char *value = run_lookup(early->run, name);
+
+	if (value || !system_variable(name))
+		return value;
+	early->later = true;
+	return "";
+}
+
+static int check_program(struct run *run, const struct spec_activity *a, struct error *err)
+{
+	struct run_early early = {run, false};
+	char *name, path[PATH_MAX];
+	int r;
+
+	if (spec_expand(&name, a->command.items[0], run_lookup_early, &early, err))
+		return -1;
+	r = early.later ? 0 : command_find(name, path, sizeof path, err);
+	free(name);
+	return r;
+}
+
+int activities_check(struct run *run, const struct spec_activities *activities, struct error *err)
+{
+	size_t i;
+
+	for (i = 0; i < activities->count; i++) {
+		const struct spec_activity *a = &activities->items[i];
+
+		if (a->type == SPEC_PROVIDER_PROCESS && check_program(run, a, err))
+			return error_context(err, "%s:%u:%u: %s", run->x->file, a->line, a->column, a->name);
+	}
+	return 0;
 }
 
 int activity_run(struct run *run, const struct spec_activity *a, bool must_finish, struct error *err)

@@ -284,22 +284,6 @@ static int bad_file(const struct run_fault *fault, const struct error *err)
 	    fault->run, VERDICT_ERROR, "%s:%u:%u: %s", fault->run->x->file, spec->line, spec->column, err->text);
 }
 
-struct early {
-	struct run *run;
-	bool later; /* it has a variable that only the system's start gives a value */
-};
-
-static const char *early_lookup(void *arg, const char *name)
-{
-	struct early *early = arg;
-	const char *value = run_lookup(early->run, name);
-
-	if (value || !system_variable(name))
-		return value;
-	early->later = true;
-	return "";
-}
-
 /* What the file alone makes wrong is refused before anything is made; values that it does not determine are for fault_start. */
 static int check_early(struct run_fault *fault)
 {
@@ -310,9 +294,9 @@ static int check_early(struct run_fault *fault)
 	int r = 0;
 
 	for (i = 0; r == 0 && i < fault->param_count; i++) {
-		struct early early = {fault->run, false};
+		struct run_early early = {fault->run, false};
 
-		r = spec_expand(&expanded[i], fault->params[i], early_lookup, &early, &err);
+		r = spec_expand(&expanded[i], fault->params[i], run_lookup_early, &early, &err);
 		later[i] = early.later;
 	}
 	if (r == 0)

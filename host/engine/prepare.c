@@ -117,6 +117,9 @@ int stage_prepare(struct run *run)
 
 	if (load_files(run) || load_faults(run))
 		return -1;
+	if (activities_check(run, &run->x->hypothesis, &err) || activities_check(run, &run->x->method, &err) ||
+	    activities_check(run, &run->x->rollbacks, &err))
+		return run_fail(run, VERDICT_ERROR, "%s", err.text);
 	if (rundir_halted(run, why, sizeof why))
 		return run_fail(run, VERDICT_ABORTED, "%s", why);
 	if (run->options->dry_run) {

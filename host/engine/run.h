@@ -132,9 +132,17 @@ int services_start(struct run *run, struct error *err);
 /* activity.c: a spec_lookup_fn over a run: what the experiment's configuration and secrets define, then ${provider}, then the system's
  * variables, once there is a system. */
 const char *run_lookup(void *run, const char *name);
+/* The same before there is a system: what only its start gives a value is "", and sets `later`. */
+struct run_early {
+	struct run *run;
+	bool later;
+};
+const char *run_lookup_early(void *run_early, const char *name);
 
 /* activity.c: probes and actions of the experiment file. 0 within tolerance, 1 not (err->text says what was found), -1 could not be done. */
 int activity_run(struct run *run, const struct spec_activity *activity, bool must_finish, struct error *err);
+/* Before anything is started: are their programs there? Those whose names are not known yet are passed over. -1 with the place. */
+int activities_check(struct run *run, const struct spec_activities *activities, struct error *err);
 /* All of them, with their pauses and PROBE operations. 0, or -1 with the first that failed. Signals and halt files end it, but not when it
  * `must_finish`. */
 int activities_run(struct run *run, const struct spec_activities *activities, bool must_finish, struct error *err);

@@ -5,9 +5,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "system/private.h"
 
@@ -67,6 +70,38 @@ int command_run(struct keeper *keeper, const struct command *command, int *ret_s
 		    command->argv[0], command->timeout_ms);
 	*ret_status = event.status;
 	return 0;
+}
+
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	if (access(path, X_OK) != 0 || stat(path, &st) != 0)
+		return false;
+	if (S_ISREG(st.st_mode))
+		return true;
+	errno = EACCES;
+	return false;
+}
+
+int command_find(const char *name, char *ret_path, size_t size, struct error *err)
+{
+	const char *path = getenv("PATH"), *end;
+
+	if (strchr(name, '/')) {
+		snprintf(ret_path, size, "%s", name);
+		return is_program(name) ? 0 : error_set(err, errno, "%s: %s", name, strerror(errno));
+	}
+	for (path = path ? path : "/bin:/usr/bin";; path = end + 1) {
+		end = strchrnul(path, ':');
+		/* An empty place is the working directory. */
+		if (snprintf(ret_path, size, "%.*s%s%s", (int)(end - path), path, end > path ? "/" : "./", name) <
+			(int)size &&
+		    is_program(ret_path))
+			return 0;
+		if (!*end)
+			return error_set(err, ENOENT, "there is no program '%s' in PATH", name);
+	}
 }
 
 void command_status(int status, char *ret, size_t size)

@@ -21,5 +21,7 @@ struct command {
 int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err);
 /* "exited with 3", "was killed by signal 9 (Killed)"; always NUL-terminated. */
 void command_status(int status, char *ret, size_t size);
+/* The program of that name, as execvp would find it from here. ENOENT, EACCES: there is none that could be run. */
+int command_find(const char *name, char *ret_path, size_t size, struct error *err);
 
 #endif

@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "system/commands.h"
 #include "system/filter.h"
 
 #define SPACE_MIN_MIB    256u /* a recovery suite with its kept runs takes far less */
@@ -254,18 +255,11 @@ static bool libgit2(const char *state_root, char *detail, size_t size)
 
 static bool git_program(const char *state_root, char *detail, size_t size)
 {
-	const char *path = getenv("PATH");
-	char name[PATH_MAX];
+	char path[PATH_MAX];
 
 	(void)state_root;
-	while (path && *path) {
-		size_t length = strcspn(path, ":");
-		int n = snprintf(name, sizeof name, "%.*s/git", (int)length, path);
-
-		if (length && n > 0 && (size_t)n < sizeof name && access(name, X_OK) == 0)
-			return say(true, detail, size, name);
-		path += length + (path[length] == ':');
-	}
+	if (command_find("git", path, sizeof path, NULL) == 0)
+		return say(true, detail, size, path);
 	return say(false, detail, size, "not in PATH");
 }
 

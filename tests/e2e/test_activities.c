@@ -96,6 +96,49 @@ static void test_a_probe_by_head(void **state)
 	world_quiet(world);
 }
 
+/* A program that is not there is found before anything is started, in a dry run too; one below a directory of the run may come to be. */
+static void test_a_program_that_is_not_there(void **state)
+{
+	static const struct {
+		const char *path, *error;
+	} rows[] = {
+	    {"nonesuch-program", "none.yaml:5:5: odd: there is no program 'nonesuch-program' in PATH"},
+	    {"/nowhere/program", "none.yaml:5:5: odd: /nowhere/program: No such file"},
+	    {"/tmp", "none.yaml:5:5: odd: /tmp: Permission denied"},
+	    {"${nonesuch}/program", "none.yaml:5:5: odd: there is no variable 'nonesuch'"},
+	    {"${state}/program", NULL},
+	    {"true", NULL},
+	};
+	static const char *const places[] = {"method", "rollbacks", "steady-state-hypothesis"};
+	struct world *world = *state;
+	size_t i, k;
+
+	for (i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (k = 0; k < 3; k++) {
+			char more[256];
+			const char *file;
+			struct ran *ran;
+
+			snprintf(more, sizeof more,
+			    k == 2 ? "%s: {title: t, probes: [\n    {name: odd, tolerance: 0, provider: {type: "
+				     "process, path: "
+				     "\"%s\"}}]}\n"
+				   : "%s:\n  - {name: odd, provider: {type: process, path: \"%s\"}}\n",
+			    places[k], rows[i].path);
+			file = experiment(world, "none.yaml", more);
+			ran = tritone(world, "test", "--dry-run", file, NULL);
+			ran_status(ran, rows[i].error ? 2 : 0);
+			if (!rows[i].error)
+				continue;
+			ran_has(ran, rows[i].error);
+			ran = tritone(world, "test", file, NULL);
+			ran_status(ran, 2);
+			ran_has(ran, rows[i].error);
+		}
+	assert_int_equal(world_runs(world), 0);
+	world_quiet(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +147,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_an_event_that_never_comes, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_come_while_the_method_pauses, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_probe_by_head, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_program_that_is_not_there, world_create, world_destroy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
