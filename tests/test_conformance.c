@@ -218,7 +218,7 @@ static void check_param(const struct plugin_info *info, uint32_t i)
 		assert_null(p->fallback);
 	} else if (p->fallback) {
 		snprintf(pair, sizeof pair, "%s=%s", p->name, p->fallback);
-		if (plugin_params_check(info, pairs, NULL, 1, &err) < 0)
+		if (plugin_params_check(info, pairs, NULL, 1, NULL, &err) < 0)
 			fail_msg("its own default is refused: %s", err.text);
 	}
 }

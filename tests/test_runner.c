@@ -412,7 +412,7 @@ static void test_bad_parameters(void **state)
 		assert_says(f, rows[i].says);
 		if (strchr(rows[i].pair, '\n'))
 			continue; /* refused before the table is looked at */
-		assert_int_equal(plugin_params_check(info, &rows[i].pair, NULL, 1, &f->err), -1);
+		assert_int_equal(plugin_params_check(info, &rows[i].pair, NULL, 1, NULL, &f->err), -1);
 		assert_says(f, rows[i].says);
 	}
 	plugin_info_free(info);

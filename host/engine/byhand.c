@@ -406,7 +406,7 @@ static enum verdict prepare(struct shooting *s, struct error *err)
 	int r;
 
 	if (plugin_locate(shot->plugin, path, sizeof path, err) || plugin_info_load(&s->info, path, err) ||
-	    plugin_params_check(s->info, shot->params, NULL, shot->param_count, err))
+	    plugin_params_check(s->info, shot->params, NULL, shot->param_count, NULL, err))
 		return VERDICT_ERROR;
 	if (s->info->blast == TRITONE_BLAST_PATHOLOGICAL && !s->run.options->allow_pathological) {
 		error_set(err, EPERM, "%s is pathological and needs --pathological", s->info->name);

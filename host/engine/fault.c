@@ -255,7 +255,8 @@ static void take_evidence(void *arg, const char *name, const char *value)
 	r->evidence_count++;
 }
 
-static int set_param(struct run_fault *fault, const char *name, const char *value)
+/* `argument`: where it stands; NULL: not in the fault. */
+static int set_param(struct run_fault *fault, const char *name, const char *value, const struct spec_pair *argument)
 {
 	size_t i, length = strlen(name);
 	char *text;
@@ -273,6 +274,7 @@ static int set_param(struct run_fault *fault, const char *name, const char *valu
 	else
 		fault->param_count++;
 	fault->params[i] = text;
+	fault->arguments[i] = argument;
 	return 0;
 }
 
@@ -284,26 +286,39 @@ static int bad_file(const struct run_fault *fault, const struct error *err)
 	    fault->run, VERDICT_ERROR, "%s:%u:%u: %s", fault->run->x->file, spec->line, spec->column, err->text);
 }
 
+/* At the argument of that number, where it has a place of its own. */
+static int bad_argument(const struct run_fault *fault, size_t number, const struct error *err)
+{
+	const struct spec_pair *at = number < fault->param_count ? fault->arguments[number] : NULL;
+
+	if (!at)
+		return bad_file(fault, err);
+	return run_fail(
+	    fault->run, VERDICT_ERROR, "%s:%u:%u: %s", fault->run->x->file, at->line, at->column, err->text);
+}
+
 /* What the file alone makes wrong is refused before anything is made; values that it does not determine are for fault_start. */
 static int check_early(struct run_fault *fault)
 {
 	char *expanded[RUN_PARAMS_MAX] = {NULL};
 	bool later[RUN_PARAMS_MAX] = {false};
 	struct error err;
-	size_t i;
+	size_t i, wrong = 0;
 	int r = 0;
 
 	for (i = 0; r == 0 && i < fault->param_count; i++) {
 		struct run_early early = {fault->run, false};
 
+		wrong = i;
 		r = spec_expand(&expanded[i], fault->params[i], run_lookup_early, &early, &err);
 		later[i] = early.later;
 	}
 	if (r == 0)
-		r = plugin_params_check(fault->info, (const char *const *)expanded, later, fault->param_count, &err);
+		r = plugin_params_check(
+		    fault->info, (const char *const *)expanded, later, fault->param_count, &wrong, &err);
 	for (i = 0; i < fault->param_count; i++)
 		free(expanded[i]);
-	return r ? bad_file(fault, &err) : 0;
+	return r ? bad_argument(fault, wrong, &err) : 0;
 }
 
 /* As by hand: what is about agents has a parameter that names one. */
@@ -334,10 +349,11 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 	snprintf(fault->result->plugin, sizeof fault->result->plugin, "%s", spec->plugin);
 	fault->result->reverted = true; /* nothing is in force yet */
 	for (i = 0; i < spec->arguments.count; i++)
-		if (set_param(fault, spec->arguments.items[i].name, spec->arguments.items[i].value))
+		if (set_param(fault, spec->arguments.items[i].name, spec->arguments.items[i].value,
+			&spec->arguments.items[i]))
 			return -1;
 	if (c->sweep_argument && (!c->sweep_fault || !strcmp(c->sweep_fault, spec->base)) &&
-	    set_param(fault, c->sweep_argument, c->sweep_value))
+	    set_param(fault, c->sweep_argument, c->sweep_value, NULL))
 		return -1;
 	if (plugin_locate(spec->plugin, path, sizeof path, &err) || plugin_info_load(&fault->info, path, &err))
 		return bad_file(fault, &err);
@@ -377,18 +393,19 @@ int fault_start(struct run_fault *fault)
 	    .interrupt_fd = interrupt_fd(run->options->interrupt),
 	};
 	struct error err;
-	size_t i;
+	size_t i, wrong;
 
 	for (i = 0; i < fault->param_count; i++) {
 		char *expanded;
 
 		if (spec_expand(&expanded, fault->params[i], run_lookup, run, &err))
-			return bad_file(fault, &err);
+			return bad_argument(fault, i, &err);
 		free(fault->params[i]);
 		fault->params[i] = expanded;
 	}
-	if (plugin_params_check(fault->info, (const char *const *)fault->params, NULL, fault->param_count, &err))
-		return bad_file(fault, &err);
+	if (plugin_params_check(
+		fault->info, (const char *const *)fault->params, NULL, fault->param_count, &wrong, &err))
+		return bad_argument(fault, wrong, &err);
 	options.param_count = fault->param_count;
 	if (watch_for(fault))
 		return -1;

@@ -76,6 +76,7 @@ struct run_fault {
 	struct runner *runner;
 	struct run *run;
 	char *params[RUN_PARAMS_MAX]; /* name=value, variables replaced, the sweep's value put in */
+	const struct spec_pair *arguments[RUN_PARAMS_MAX]; /* where each stands in the file; NULL: it is the sweep's */
 	size_t param_count;
 	enum fault_state state;
 	uint64_t when_seen, until_seen; /* matching events so far */

@@ -219,10 +219,12 @@ out:
 	return r;
 }
 
-int plugin_params_check(
-    const struct plugin_info *info, const char *const *pairs, const bool *later, size_t count, struct error *err)
+int plugin_params_check(const struct plugin_info *info, const char *const *pairs, const bool *later, size_t count,
+    size_t *ret_wrong, struct error *err)
 {
-	if (params_check(info->params, info->param_count, pairs, later, count, err) < 0)
+	size_t wrong;
+
+	if (params_check(info->params, info->param_count, pairs, later, count, ret_wrong ? ret_wrong : &wrong, err) < 0)
 		return error_context(err, "%s", info->name);
 	return 0;
 }

@@ -225,16 +225,19 @@ static int set_default(struct tritone_value *value, const struct tritone_param *
 }
 
 static int parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
-    const char *const *pairs, const bool *later, size_t pair_count, struct error *err)
+    const char *const *pairs, const bool *later, size_t pair_count, size_t *ret_wrong, struct error *err)
 {
 	struct tritone_value *values = calloc(count ? count : 1, sizeof *values);
 	size_t i;
 
+	*ret_wrong = pair_count;
 	if (!values)
 		return error_set(err, ENOMEM, "no memory for %u parameters", count);
 	for (i = 0; i < pair_count; i++)
-		if (set_pair(values, table, count, pairs[i], later && later[i], err) < 0)
+		if (set_pair(values, table, count, pairs[i], later && later[i], err) < 0) {
+			*ret_wrong = i;
 			goto fail;
+		}
 	for (i = 0; i < count; i++)
 		if (!values[i].given && set_default(&values[i], &table[i], err) < 0)
 			goto fail;
@@ -248,15 +251,17 @@ fail:
 int params_parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
     const char *const *pairs, size_t pair_count, struct error *err)
 {
-	return parse(ret_values, table, count, pairs, NULL, pair_count, err);
+	size_t wrong;
+
+	return parse(ret_values, table, count, pairs, NULL, pair_count, &wrong, err);
 }
 
 int params_check(const struct tritone_param *table, uint32_t count, const char *const *pairs, const bool *later,
-    size_t pair_count, struct error *err)
+    size_t pair_count, size_t *ret_wrong, struct error *err)
 {
 	struct tritone_value *values = NULL;
 
-	if (parse(&values, table, count, pairs, later, pair_count, err) < 0)
+	if (parse(&values, table, count, pairs, later, pair_count, ret_wrong, err) < 0)
 		return -1;
 	params_free(values, count);
 	return 0;

@@ -21,9 +21,10 @@ int params_check_table(const struct tritone_param *table, uint32_t count, struct
  */
 int params_parse(struct tritone_value **ret_values, const struct tritone_param *table, uint32_t count,
     const char *const *pairs, size_t pair_count, struct error *err);
-/* Only checks them. `later` (may be NULL) marks pairs whose values are not known yet: their names are checked. */
+/* Only checks them. `later` (may be NULL) marks pairs whose values are not known yet: their names are checked. *ret_wrong is the pair that
+ * is wrong; pair_count: none of them, but one is missing. */
 int params_check(const struct tritone_param *table, uint32_t count, const char *const *pairs, const bool *later,
-    size_t pair_count, struct error *err);
+    size_t pair_count, size_t *ret_wrong, struct error *err);
 void params_free(struct tritone_value *values, uint32_t count);
 
 /* Pairs as one text, one a line, and back; *ret_pairs is one allocation: free() it. */

@@ -82,10 +82,11 @@ int plugin_info_load(struct plugin_info **ret_info, const char *path, struct err
 void plugin_info_free(struct plugin_info *info);
 /*
  * Checks name=value pairs against the table: EINVAL names the parameter, its type and range, and the nearest known name. Where
- * `later` (may be NULL) is set, the value is not known yet and only the name is checked.
+ * `later` (may be NULL) is set, the value is not known yet and only the name is checked. *ret_wrong (may be NULL) is the pair that is wrong,
+ * or `count`: one is missing.
  */
-int plugin_params_check(
-    const struct plugin_info *info, const char *const *pairs, const bool *later, size_t count, struct error *err);
+int plugin_params_check(const struct plugin_info *info, const char *const *pairs, const bool *later, size_t count,
+    size_t *ret_wrong, struct error *err);
 const char *plugin_blast_name(uint32_t blast);
 
 /* --- one fault --- */

@@ -126,7 +126,7 @@ static void test_mistakes_about_plugins(void **state)
 
 		ran_status(ran, 2);
 		ran_has(ran, "ERROR");
-		ran_has(ran, "x.yaml:3:5: ");
+		ran_has(ran, strcmp(rows[i].arguments, "{}") ? "x.yaml:5:" : "x.yaml:3:5: ");
 		ran_has(ran, rows[i].error);
 	}
 	world_quiet(world);
@@ -163,12 +163,12 @@ static void test_variables_in_parameters(void **state)
 	} rows[] = {
 	    {"{count: \"${n}\", grace: \"${time}\", when: \"${hook}\", text: \"${state}/x\"}", NULL, false},
 	    {"{count: \"${seed}\"}", NULL, false},
-	    {"{count: \"1${n}\"}", "x.yaml:4:5: evil: parameter 'count': '13' is not an integer from ", false},
-	    {"{grace: \"${n} parsecs\"}", "x.yaml:4:5: evil: parameter 'grace': '3 parsecs'", false},
-	    {"{when: \"${time}\"}", "x.yaml:4:5: evil: parameter 'when': '2s' is not one of ", false},
-	    {"{cuont: \"${seed}\"}", "x.yaml:4:5: evil: no parameter is named 'cuont'; did you mean 'count'?", false},
-	    {"{text: \"${port.}\"}", "x.yaml:4:5: there is no variable 'port.'", false},
-	    {"{count: \"${port.api}\"}", "x.yaml:4:5: evil: parameter 'count': '", true},
+	    {"{count: \"1${n}\"}", "x.yaml:5:24: evil: parameter 'count': '13' is not an integer from ", false},
+	    {"{grace: \"${n} parsecs\"}", "x.yaml:5:24: evil: parameter 'grace': '3 parsecs'", false},
+	    {"{when: \"${time}\"}", "x.yaml:5:23: evil: parameter 'when': '2s' is not one of ", false},
+	    {"{cuont: \"${seed}\"}", "x.yaml:5:24: evil: no parameter is named 'cuont'; did you mean 'count'?", false},
+	    {"{text: \"${port.}\"}", "x.yaml:5:23: there is no variable 'port.'", false},
+	    {"{count: \"${port.api}\"}", "x.yaml:5:24: evil: parameter 'count': '", true},
 	};
 	struct world *world = *state;
 	size_t i;
