@@ -170,6 +170,10 @@ static int fault_finish(struct node_file *file, yaml_node_t *node, void *out)
 		if (!fault->name)
 			return node_no_memory(file);
 	}
+	if (node_get(file, node, "duration") && fault->duration_ms == 0)
+		return node_fail(file, node_get(file, node, "duration"),
+		    "a fault that lasts no time is none; without 'duration' and 'until' it lasts until the workload is "
+		    "over");
 	if (!name_is_fit(fault->name))
 		return node_fail(
 		    file, at, "a fault's name has up to 63 of a-z, 0-9 and '-', found '%.70s'", fault->name);

@@ -30,6 +30,8 @@ static void test_mistakes_in_a_file(void **state)
 	    {"title: x\nworkload: {tasks: -1}\n", "x.yaml:2:19: "},
 	    {"title: x\nfaults: [{plugin: agent-kill, duration: 3 parsecs}]\n", "x.yaml:2:41: "},
 	    {"title: x\nfaults: [{plugin: agent-kill, hook-timeout: 1ms}]\n", "x.yaml:2:45: "},
+	    {"title: x\nfaults: [{plugin: agent-pause, duration: 0s}]\n",
+		"x.yaml:2:42: a fault that lasts no time is none; without 'duration' and 'until' it lasts until"},
 	    {"title: x\ninvariants: [no-lost-tsk]\n", "x.yaml:2:14: unknown invariant 'no-lost-tsk'"},
 	    {"title: x\ntitle: y\n", "x.yaml:2:1: "},
 	    {"title: [x\n", "x.yaml:2:1: "},
