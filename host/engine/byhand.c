@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "engine/run.h"
 #include "engine/bystander.h"
@@ -215,7 +216,9 @@ static int start(struct shooting *s, size_t i, struct error *err)
 	};
 	size_t k;
 
-	snprintf(id, sizeof id, "%.50s-%zu", s->info->name, i + 1);
+	/* Not in this run alone: the keys of its rules begin with it, and others may have theirs at the same gateway. */
+	snprintf(id, sizeof id, "%.48s-%zu-%08x", s->info->name, i + 1,
+	    (unsigned)XXH3_64bits(s->run.dir, strlen(s->run.dir)));
 	for (k = 0; k < shot->param_count; k++)
 		if (!s->agents[i][0] || strncmp(shot->params[k], "agent=", 6) != 0)
 			params[options.param_count++] = shot->params[k];

@@ -255,7 +255,8 @@ static void test_rate_limit(void **state)
 	ran_status(ran, 0);
 	ran_has(ran, "  target       the gateway's provider claude\n");
 	ran_has(ran, "  rule         it answers 429 with Retry-After 1.5 s to the first 3 requests\n");
-	ran_has(ran, "  undo         the rule rate-limit-1 is cleared\n");
+	ran_has(ran, "  undo         the rule rate-limit-1-");
+	ran_has(ran, " is cleared\n");
 	ran_has(ran, up.control);
 	assert_int_equal(http(url, ask, NULL), 200);
 	ran = tritone(world, "inject", "rate-limit", "provider=cluade", "--state", up.run, "--dry-run", NULL);
@@ -287,6 +288,37 @@ static void test_rate_limit(void **state)
 	ran_says(ran, "felt          1 of 1 requests");
 	assert_int_equal(kill(-ran->pid, SIGINT), 0);
 	ran_status(ran, 130);
+	end_up(world, &up);
+}
+
+/* Two of the same plugin at one gateway at the same time, each with a rule of its own. */
+static void test_two_at_once(void **state)
+{
+	static const char *const providers[2] = {"claude", "codex"};
+	struct world *world = *state;
+	struct up up = start_up(world, reference, NULL);
+	struct ran *ran[2];
+	char url[2][256], provider[64];
+	const char *ask = "{\"model\": \"m\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		snprintf(url[i], sizeof url[i], "POST %s/%s/v1/chat/completions", up.gateway, providers[i]);
+		snprintf(provider, sizeof provider, "provider=%s", providers[i]);
+		ran[i] =
+		    tritone_start(world, "inject", "rate-limit", provider, "--state", up.run, "--for", "100s", NULL);
+		while (http(url[i], ask, NULL) != 429)
+			;
+		ran_says(ran[i], "felt ");
+	}
+	assert_int_equal(http(url[0], ask, NULL), 429);
+	ran_signal(ran[0], SIGINT);
+	ran_status(ran[0], 130);
+	assert_int_equal(http(url[0], ask, NULL), 200);
+	assert_int_equal(http(url[1], ask, NULL), 429); /* its rule is still there */
+	ran_signal(ran[1], SIGINT);
+	ran_status(ran[1], 130);
+	assert_int_equal(http(url[1], ask, NULL), 200);
 	end_up(world, &up);
 }
 
@@ -502,7 +534,8 @@ static void test_pause_whose_host_and_runner_are_killed(void **state)
 	ran_has(ran, "run `tritone recover` first");
 	ran = tritone(world, "recover", NULL);
 	ran_status(ran, 0);
-	ran_has(ran, "agent-pause-1: undone");
+	ran_has(ran, ": agent-pause-1-");
+	ran_has(ran, ": undone\n");
 	process_await(pid, "S");
 	kill(pid, SIGKILL);
 	ran_end(victim);
@@ -640,6 +673,7 @@ int main(void)
 	    TEST(test_kill_one_agent),
 	    TEST(test_more_than_one_needs_max),
 	    TEST(test_rate_limit),
+	    TEST(test_two_at_once),
 	    TEST(test_halted),
 	    TEST(test_system_ends_meanwhile),
 	    TEST(test_rate_limit_whose_host_is_killed),
