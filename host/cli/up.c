@@ -19,8 +19,9 @@ static const char usage[] =
     "      --seed N           the gateway's seed\n"
     "      --keep             keep the run directory afterwards\n"
     "  -h, --help\n\n"
-    "Exit status: 0 ended by a signal, 2 bad file, 3 it did not become ready, 6 ended by `tritone halt`,\n"
-    "7 a capability is missing here.\n";
+    "Exit status: 0 ended by a signal, 1 the system has died and is not started again, 2 bad file, 3 it did not become "
+    "ready,\n"
+    "6 ended by `tritone halt`, 7 a capability is missing here.\n";
 
 static void ready(void *arg, const struct engine_place *place)
 {
@@ -35,6 +36,18 @@ static void ready(void *arg, const struct engine_place *place)
 	fflush(stdout);
 }
 
+static void lost(void *arg, const char *process, const char *how)
+{
+	(void)arg;
+	fprintf(stderr, "tritone up: process %s is gone for good: %s\n", process, how);
+}
+
+static void words(void *arg, const char *process, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "  %s: %s\n", process, line);
+}
+
 int verb_up(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -46,7 +59,7 @@ int verb_up(int argc, char **argv)
 	    {NULL, 0, NULL, 0},
 	};
 	struct engine_options engine = {.root = cli_state_root()};
-	struct engine_up up = {.ready = ready};
+	struct engine_up up = {.ready = ready, .lost = lost, .words = words};
 	const char *seed = NULL;
 	enum verdict verdict;
 	struct error err;

@@ -63,7 +63,8 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 
 /*
  * Starts a system and leaves it running until a signal or `tritone halt` comes, for faults by hand. `ready` is called once it is. Returns
- * the verdict: HELD when it ended as asked.
+ * the verdict: HELD when it ended as asked; DEVIATED when its orchestrator has died and is not started again. `lost` is told of that, and of
+ * any other process that is gone for good, with which it goes on; `words` is shown the last lines that such a process has said.
  */
 struct engine_place {
 	const char *run_dir, *state_dir, *gateway_url, *socket;
@@ -75,6 +76,8 @@ struct engine_up {
 	bool syscall_filter;
 	double load; /* tasks a second that are handed in all the while; 0: none */
 	void (*ready)(void *arg, const struct engine_place *place);
+	void (*lost)(void *arg, const char *process, const char *how);
+	void (*words)(void *arg, const char *process, const char *line);
 	void *arg;
 };
 enum verdict engine_up(const struct engine_options *options, const struct engine_up *up, struct error *err);

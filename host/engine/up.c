@@ -9,7 +9,8 @@
 #include "engine/run.h"
 
 #define STOP_GRACE_MS 5000
-#define HALT_GAP_MS   200
+#define HALT_GAP_MS   200 /* how often halt files are looked for, and losses */
+#define LAST_LINES    10
 
 /* "POST http://...", malloc'ed; NULL when it is not declared or cannot be said. */
 static char *request(struct run *run, const char *method, const char *url)
@@ -43,13 +44,53 @@ static void tell(struct run *run, const struct engine_up *up)
 
 #define LOAD_TASKS 1000000 /* nobody stays up for so long */
 
-static void wait_for_the_end(struct run *run)
+struct speaker {
+	const struct engine_up *up;
+	const char *process;
+};
+
+static void say(void *arg, const char *name, const char *line)
+{
+	const struct speaker *speaker = arg;
+
+	if (!strcmp(name, speaker->process))
+		speaker->up->words(speaker->up->arg, name, line);
+}
+
+/* Tells of each that is gone for good, once. -1 when it is the orchestrator. */
+static int look_for_losses(struct run *run, const struct engine_up *up, bool *told)
+{
+	const struct spec_manifest *m = run->manifest;
+	char how[160];
+	size_t i;
+
+	for (i = 0; i < m->process_count; i++) {
+		struct speaker speaker = {up, m->processes[i].name};
+
+		if (told[i] || !system_lost(run->system, speaker.process, how, sizeof how))
+			continue;
+		told[i] = true;
+		up->lost(up->arg, speaker.process, how);
+		system_last_words(run->system, LAST_LINES, say, &speaker);
+		if (i == m->main_process)
+			return run_fail(
+			    run, VERDICT_DEVIATED, "the system has ended by itself: %s: %s", speaker.process, how);
+	}
+	return 0;
+}
+
+static void wait_for_the_end(struct run *run, const struct engine_up *up)
 {
 	struct pollfd p = {.fd = interrupt_fd(run->options->interrupt), .events = POLLIN};
+	bool *told = calloc(run->manifest->process_count, sizeof *told);
 	char why[256];
 
-	while (!interrupt_signal(run->options->interrupt) && !rundir_halted(run, why, sizeof why))
+	if (!told)
+		run_fail(run, VERDICT_ERROR, "no memory");
+	while (told && !interrupt_signal(run->options->interrupt) && !rundir_halted(run, why, sizeof why) &&
+	       look_for_losses(run, up, told) == 0)
 		poll(&p, 1, HALT_GAP_MS);
+	free(told);
 }
 
 enum verdict engine_up(const struct engine_options *options, const struct engine_up *up, struct error *err)
@@ -80,7 +121,7 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 		if (up->load > 0 && workload_start(&run.workload, run.system, &roles, up->load, 0, LOAD_TASKS, err))
 			run_fail(&run, VERDICT_ERROR, "%s", err->text);
 		else
-			wait_for_the_end(&run);
+			wait_for_the_end(&run, up);
 		if (rundir_halted(&run, why, sizeof why))
 			run_fail(&run, VERDICT_ABORTED, "%s", why);
 		workload_stop(run.workload);

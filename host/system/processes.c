@@ -44,6 +44,7 @@ struct process {
 	uint64_t restarts;
 	bool launching;
 	bool overflowed; /* it has written too much: killed, and not started again */
+	bool lost;       /* dead, and nobody starts it again */
 	int last_status; /* as from waitpid, of the last one that has ended */
 	struct keeper_event early;
 };
@@ -169,6 +170,11 @@ void processes_destroy(struct processes *processes)
 	free(processes);
 }
 
+static bool is_restarted(const struct process *process)
+{
+	return process->all->options.manifest->restart.on_crash && process->spec->restart;
+}
+
 /* Under the lock: the process is gone; says so. */
 static void bury(struct process *process, int status)
 {
@@ -185,6 +191,7 @@ static void bury(struct process *process, int status)
 	process->pid = 0;
 	process->start_time = 0;
 	process->last_status = status;
+	process->lost = !expected && !is_restarted(process);
 	wake_up(process);
 }
 
@@ -477,7 +484,29 @@ static void *restart_thread(void *arg)
 			break;
 		}
 	}
+	pthread_mutex_lock(&process->all->lock);
+	process->lost = !process->all->no_more;
+	pthread_mutex_unlock(&process->all->lock);
 	return NULL;
+}
+
+bool processes_lost(struct processes *processes, size_t index, char *ret_how, size_t size)
+{
+	struct process *process = &processes->items[index];
+	char status[96];
+	bool lost;
+
+	pthread_mutex_lock(&processes->lock);
+	lost = process->lost;
+	command_status(process->last_status, status, sizeof status);
+	if (lost && process->overflowed)
+		flood(process, ret_how, size);
+	else if (lost && process->restarts)
+		snprintf(ret_how, size, "it %s, after %" PRIu64 " restarts", status, process->restarts);
+	else if (lost)
+		snprintf(ret_how, size, "it %s", status);
+	pthread_mutex_unlock(&processes->lock);
+	return lost;
 }
 
 static int early_end(struct process *process, struct error *err)
@@ -507,7 +536,7 @@ static int start_one(struct process *process, struct error *err)
 		return -1;
 	if (ready == 0)
 		return early_end(process, err);
-	if (!process->all->options.manifest->restart.on_crash || !process->spec->restart)
+	if (!is_restarted(process))
 		return 0;
 	code = pthread_create(&process->thread, NULL, restart_thread, process);
 	if (code)

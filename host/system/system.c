@@ -361,6 +361,17 @@ int system_signal(struct system *system, const char *process, int signal, struct
 	return keeper_signal(system->keeper, pid, signal, err);
 }
 
+bool system_lost(struct system *system, const char *process, char *ret_how, size_t size)
+{
+	const struct spec_manifest *m = system->manifest;
+	size_t i = m->main_process;
+
+	if (process)
+		for (i = 0; i < m->process_count && strcmp(m->processes[i].name, process) != 0; i++)
+			;
+	return system->processes && i < m->process_count && processes_lost(system->processes, i, ret_how, size);
+}
+
 struct speech {
 	const char *name;
 	void (*visit)(void *arg, const char *name, const char *line);

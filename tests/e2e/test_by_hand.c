@@ -95,6 +95,17 @@ static void hand_in(const struct up *up, const char *id, const char *role)
 	assert_in_range(http(up->submit, json, NULL), 200, 299);
 }
 
+/* While it is being started again nobody takes it. */
+static void hand_in_again(const struct up *up, const char *id)
+{
+	char json[256];
+
+	snprintf(
+	    json, sizeof json, "{\"id\": \"%s\", \"key\": \"%s\", \"role\": \"write\", \"prompt\": \"do\"}", id, id);
+	while (http(up->submit, json, NULL) / 100 != 2)
+		usleep(5000);
+}
+
 /* Waits for `count` agents that are at work: their pid files. */
 static void await_agents(const struct up *up, size_t count)
 {
@@ -165,6 +176,42 @@ static void test_up_is_killed(void **state)
 	ran_status(up.ran, 137);
 	world_quiet(world);
 	world_clean(world);
+}
+
+/* Who has died and is started no more: which, how and its last words, and a status of its own. */
+static void test_up_whose_system_dies(void **state)
+{
+	struct world *world = *state;
+	struct up up = start_up(world, world_manifest(world, "mortal.yaml", "max: 20", "max: 1"), NULL);
+
+	ran_status(tritone(world, "inject", "process-kill", "--state", up.run, NULL), 0);
+	hand_in_again(&up, "one"); /* it is back */
+	ran_status(tritone(world, "inject", "process-kill", "--state", up.run, NULL), 0);
+	ran_status(up.ran, 1);
+	ran_has(up.ran, "process conductor is gone for good: it was killed by signal 9 (Killed), after 1 restarts\n");
+	ran_has(up.ran, "  conductor: ");
+	ran_has(up.ran, "the system has ended by itself: conductor: ");
+	assert_int_equal(world_runs(world), 1); /* for the post-mortem */
+	world_quiet(world);
+	world_clean(world);
+}
+
+/* Another process than the orchestrator: that is said, and the system stays up. */
+static void test_up_whose_worker_dies(void **state)
+{
+	struct world *world = *state;
+	struct up up = start_up(world,
+	    world_manifest(world, "mortal.yaml", "processes:\n",
+		"processes:\n  - {name: beside, helper: true, restart: false, command: [sh, -c, 'echo last words; exec "
+		"sleep "
+		"1000']}\n"),
+	    NULL);
+
+	ran_status(tritone(world, "inject", "process-kill", "process=beside", "--state", up.run, NULL), 0);
+	ran_says(up.ran, "process beside is gone for good: it was killed by signal 9 (Killed)\n");
+	ran_says(up.ran, "  beside: last words\n");
+	hand_in(&up, "one", "write");
+	end_up(world, &up);
 }
 
 /* ---- processes of others ---- */
@@ -670,6 +717,8 @@ int main(void)
 	    TEST(test_up_works_for_a_person),
 	    TEST(test_up_is_halted),
 	    TEST(test_up_is_killed),
+	    TEST(test_up_whose_system_dies),
+	    TEST(test_up_whose_worker_dies),
 	    TEST(test_kill_one_agent),
 	    TEST(test_more_than_one_needs_max),
 	    TEST(test_rate_limit),
