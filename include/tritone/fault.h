@@ -324,6 +324,13 @@ typedef const struct tritone_fault *(*tritone_fault_fn)(void);
 #define TRITONE_FAULT_HEAD                                                                                             \
 	.magic = TRITONE_FAULT_MAGIC, .abi = TRITONE_FAULT_ABI, .struct_size = (uint32_t)sizeof(struct tritone_fault)
 
+/* Its table of parameters, and how many they are. In C; C++ wants a descriptor's fields in their order. */
+#define TRITONE_FAULT_PARAMS(table) .params = (table), .param_count = (uint32_t)(sizeof(table) / sizeof((table)[0]))
+
+/* The hooks that every fault has; they end a descriptor. */
+#define TRITONE_FAULT_HOOKS(plan_, inject_, verify_, revert_)                                                          \
+	.plan = (plan_), .inject = (inject_), .verify = (verify_), .revert = (revert_)
+
 /* The one exported function: TRITONE_FAULT(fault) at the end of the file, no semicolon after it. */
 #define TRITONE_FAULT(descriptor)                                                                                      \
 	__attribute__((visibility("default"))) const struct tritone_fault *tritone_fault_v1(void);                     \

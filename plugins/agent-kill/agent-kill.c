@@ -93,12 +93,8 @@ static const struct tritone_fault fault = {
     .name = "agent-kill",
     .version = "1.0",
     .summary = "one agent is killed in the middle of its work",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
+    TRITONE_FAULT_PARAMS(params),
     .proof_ms = 2000,
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

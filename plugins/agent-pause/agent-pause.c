@@ -68,12 +68,8 @@ static const struct tritone_fault fault = {
     .name = "agent-pause",
     .version = "1.0",
     .summary = "one agent is stopped, and goes on later",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
+    TRITONE_FAULT_PARAMS(params),
     .proof_ms = 2000,
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

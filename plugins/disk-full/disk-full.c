@@ -199,11 +199,7 @@ static const struct tritone_fault fault = {
     .name = "disk-full",
     .version = "1.0",
     .summary = "writes below a path fail with ENOSPC, by the real system calls",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = rule_revert,
+    TRITONE_FAULT_PARAMS(params),
+    TRITONE_FAULT_HOOKS(plan, inject, verify, rule_revert),
 };
 TRITONE_FAULT(fault)

@@ -171,12 +171,8 @@ static const struct tritone_fault fault = {
     .name = "file-remove",
     .version = "1.0",
     .summary = "a file vanishes from an agent's worktree",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
+    TRITONE_FAULT_PARAMS(params),
     .proof_ms = 2000,
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

@@ -57,11 +57,7 @@ static const struct tritone_fault fault = {
     .name = "key-rotation",
     .version = "1.0",
     .summary = "a provider's API key stops being valid, and a new one is accepted",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = rule_revert,
+    TRITONE_FAULT_PARAMS(params),
+    TRITONE_FAULT_HOOKS(plan, inject, verify, rule_revert),
 };
 TRITONE_FAULT(fault)

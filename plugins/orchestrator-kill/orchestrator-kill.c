@@ -94,12 +94,8 @@ static const struct tritone_fault fault = {
     .name = "orchestrator-kill",
     .version = "1.0",
     .summary = "the orchestrator is killed, at a named point of its own code",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
+    TRITONE_FAULT_PARAMS(params),
     .proof_ms = 20000,
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

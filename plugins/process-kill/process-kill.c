@@ -104,12 +104,8 @@ static const struct tritone_fault fault = {
     .name = "process-kill",
     .version = "1.0",
     .summary = "processes of the manifest are killed: the server, the workers, with their groups",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
+    TRITONE_FAULT_PARAMS(params),
     .proof_ms = 5000,
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

@@ -137,11 +137,7 @@ static const struct tritone_fault fault = {
     .name = "provider-error",
     .version = "1.1",
     .summary = "a model provider fails: an error status, silence, a reset, nonsense, half a stream",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = rule_revert,
+    TRITONE_FAULT_PARAMS(params),
+    TRITONE_FAULT_HOOKS(plan, inject, verify, rule_revert),
 };
 TRITONE_FAULT(fault)

@@ -99,11 +99,7 @@ static const struct tritone_fault fault = {
     .name = "rate-limit",
     .version = "1.1",
     .summary = "a model provider answers 429 Too Many Requests",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = rule_revert,
+    TRITONE_FAULT_PARAMS(params),
+    TRITONE_FAULT_HOOKS(plan, inject, verify, rule_revert),
 };
 TRITONE_FAULT(fault)

@@ -101,11 +101,7 @@ static const struct tritone_fault fault = {
     .name = "swallowed-exception",
     .version = "1.0",
     .summary = "the notification sink fails and the system's own code swallows the error",
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_PARAMS(params),
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

@@ -96,11 +96,7 @@ static const struct tritone_fault fault = {
     .summary = "the answers of a model provider come late",
     .blast = TRITONE_BLAST_GATEWAY,
     .capabilities = TRITONE_CAP_GATEWAY,
-    .params = params,
-    .param_count = sizeof params / sizeof params[0],
-    .plan = plan,
-    .inject = inject,
-    .verify = verify,
-    .revert = revert,
+    TRITONE_FAULT_PARAMS(params),
+    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)
