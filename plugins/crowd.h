@@ -48,29 +48,10 @@ static inline int crowd_undo(const struct tritone_undo *undo, struct crowd_undo 
 /* Parent (field 4) and process group (field 5) of a process. */
 static inline bool crowd_kin(int pid, int *ret_parent, int *ret_group)
 {
-	char path[64], text[512], *p, state;
-	ssize_t n;
-	int fd;
+	char text[1024];
+	const char *p = process_stat(pid, text);
 
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, text, sizeof text - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	p = strrchr(text, ')');
-	return p && sscanf(p + 1, " %c %d %d", &state, ret_parent, ret_group) == 3;
-}
-
-static inline bool crowd_has(const struct crowd_undo *u, int pid)
-{
-	uint32_t i;
-
-	for (i = 0; i < u->count; i++)
-		if (u->members[i].pid == pid)
-			return true;
-	return false;
+	return p && sscanf(p, "%*c %d %d", ret_parent, ret_group) == 2;
 }
 
 static inline const struct crowd_member *crowd_find(const struct crowd_undo *u, int pid)
@@ -113,7 +94,7 @@ static inline uint32_t crowd_grow(struct crowd_undo *u, uint32_t scope)
 			int pid = atoi(entry->d_name), parent = 0, group = 0;
 			const struct crowd_member *kin;
 
-			if (pid <= 1 || crowd_has(u, pid) || !crowd_kin(pid, &parent, &group))
+			if (pid <= 1 || crowd_find(u, pid) || !crowd_kin(pid, &parent, &group))
 				continue;
 			kin = scope == CROWD_TREE ? crowd_find(u, parent) : crowd_find(u, group);
 			if (kin && (scope == CROWD_TREE || kin->root))
@@ -125,6 +106,22 @@ static inline uint32_t crowd_grow(struct crowd_undo *u, uint32_t scope)
 	}
 	return u->count - before;
 }
+
+/* The parameters of a fault on processes of the manifest; one may add more behind them. */
+#define CROWD_PARAMS                                                                                                   \
+	{.name = "process",                                                                                            \
+	    .type = TRITONE_PARAM_STRING,                                                                              \
+	    .help = "the manifest's name of it, or a pattern such as worker*; empty: the orchestrator"},               \
+	    {.name = "which",                                                                                          \
+		.type = TRITONE_PARAM_CHOICE,                                                                          \
+		.fallback = "all",                                                                                     \
+		.choices = "all|one",                                                                                  \
+		.help = "of those that match: all, or one by the seed"},                                               \
+	{                                                                                                              \
+		.name = "scope", .type = TRITONE_PARAM_CHOICE, .fallback = "process", .choices = "process|group|tree", \
+		.help = "that process alone, its process group, or it and all that it has started"                     \
+	}
+enum { CROWD_PARAM_PROCESS, CROWD_PARAM_WHICH, CROWD_PARAM_SCOPE, CROWD_PARAM_COUNT };
 
 struct crowd_choice {
 	const char *pattern; /* of a name */
@@ -151,18 +148,22 @@ static inline int crowd_consider(void *arg, const struct tritone_target *t)
 	return 0;
 }
 
-static inline uint32_t crowd_scope(const char *word)
+static inline uint32_t crowd_scope(const struct tritone_call *call)
 {
+	const char *word = call->values[CROWD_PARAM_SCOPE].string;
+
 	return !strcmp(word, "group") ? CROWD_GROUP : !strcmp(word, "tree") ? CROWD_TREE : CROWD_PROCESS;
 }
 
-/* The plan: the orchestrator when `pattern` is empty, else the processes of the manifest whose names match. */
-static inline int crowd_plan(const struct tritone_call *call, const char *pattern, bool one, const char *scope,
-    struct tritone_undo *undo, struct tritone_error *error)
+/* The plan: the orchestrator when no process is named, else the processes of the manifest whose names match. */
+static inline int crowd_plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
+	const char *pattern = call->values[CROWD_PARAM_PROCESS].string;
 	struct crowd_undo u = {.version = CROWD_VERSION};
-	struct crowd_choice c = {
-	    .pattern = pattern, .one = one, .draw = call->services->random(call->host, UINT64_MAX), .undo = &u};
+	struct crowd_choice c = {.pattern = pattern,
+	    .one = !strcmp(call->values[CROWD_PARAM_WHICH].string, "one"),
+	    .draw = call->services->random(call->host, UINT64_MAX),
+	    .undo = &u};
 	uint32_t i;
 
 	if (call->services->targets(
@@ -173,11 +174,11 @@ static inline int crowd_plan(const struct tritone_call *call, const char *patter
 		    error, ESRCH, "no process of the manifest whose name matches '%s' runs at the moment", pattern);
 	if (u.count == 0)
 		return fail(error, ESRCH, "the system has no orchestrator at the moment");
-	crowd_grow(&u, crowd_scope(scope));
+	crowd_grow(&u, crowd_scope(call));
 	for (i = 0; i < u.count; i++)
 		if (u.members[i].root)
 			evidence(call, "target", "%s (pid %d)", u.members[i].name, u.members[i].pid);
-	if (strcmp(scope, "process") != 0)
+	if (crowd_scope(call) != CROWD_PROCESS)
 		evidence(call, "processes", "%u", u.count);
 	undo_write(undo, &u, sizeof u);
 	return 0;
@@ -196,6 +197,16 @@ static inline int crowd_signal(const struct crowd_undo *u, uint32_t from, int si
 			return -1;
 	}
 	return sent;
+}
+
+/* The same to all of them: -1 with ESRCH when nobody of them lives. */
+static inline int crowd_strike(const struct crowd_undo *u, int sig, struct tritone_error *error)
+{
+	int sent = crowd_signal(u, 0, sig, error);
+
+	if (sent == 0)
+		return fail(error, ESRCH, "process %s (pid %d) is gone", u->members[0].name, u->members[0].pid);
+	return sent < 0 ? -1 : 0;
 }
 
 /* How many of them live; *ret_in: of those, in one of these states. */

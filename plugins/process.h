@@ -42,32 +42,47 @@ static inline int process_undo(const struct tritone_undo *undo, struct process_u
 	return 0;
 }
 
+/* The beginning of /proc/PID/NAME, "" when it is gone. */
+static inline void process_read(int pid, const char *name, char *ret, size_t size)
+{
+	char path[64];
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, ret, size - 1);
+		close(fd);
+	}
+	ret[n > 0 ? n : 0] = '\0';
+}
+
+/* /proc/PID/stat from its third field, the state, on; NULL when there is none. */
+static inline const char *process_stat(int pid, char buf[1024])
+{
+	const char *p;
+
+	process_read(pid, "stat", buf, 1024);
+	p = strrchr(buf, ')'); /* the name may hold anything, but nothing behind it holds a ')' */
+	return p && p[1] == ' ' && p[2] ? p + 2 : NULL;
+}
+
 /* Start time (field 22) and state (field 3) of a process; 0 when there is none. */
 static inline uint64_t process_start(int pid, char *ret_state)
 {
-	char path[64], text[1024], *p;
-	uint64_t start = 0;
-	ssize_t n;
-	int fd, field;
+	char text[1024];
+	const char *p = process_stat(pid, text);
+	int field;
 
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (!p)
 		return 0;
-	n = read(fd, text, sizeof text - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	p = strrchr(text, ')'); /* the name may hold anything, but nothing behind it holds a ')' */
-	if (!p || p[1] != ' ')
-		return 0;
-	*ret_state = p[2];
-	for (field = 2; p && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	if (p)
-		start = strtoull(p, NULL, 10);
-	return start;
+	*ret_state = *p;
+	for (field = 3; p && field < 22; field++) {
+		p = strchr(p, ' ');
+		p = p ? p + 1 : NULL;
+	}
+	return p ? strtoull(p, NULL, 10) : 0;
 }
 
 /* Is it still that process, and not a zombie? */
@@ -81,17 +96,10 @@ static inline bool process_alive(int pid, uint64_t start_time, char *ret_state)
 /* A set of signals from /proc/PID/status, such as "\nSigIgn:"; 0 too when it is gone. */
 static inline uint64_t process_signals(int pid, const char *field)
 {
-	char path[64], text[4096], *p;
-	ssize_t n;
-	int fd;
+	char text[4096];
+	const char *p;
 
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof text - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
+	process_read(pid, "status", text, sizeof text);
 	p = strstr(text, field);
 	return p ? strtoull(p + strlen(field), NULL, 16) : 0;
 }
@@ -99,6 +107,22 @@ static inline uint64_t process_signals(int pid, const char *field)
 static inline uint64_t process_ignored(int pid)
 {
 	return process_signals(pid, "\nSigIgn:");
+}
+
+/* The number of a signal that a parameter may name: those of PROCESS_SIGNALS. */
+#define PROCESS_SIGNALS "INT|QUIT|HUP|SEGV|ABRT" /* besides TERM and KILL, of which one is the default */
+static inline int process_signal_number(const char *name)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} signals[] = {{"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
+	    {"SEGV", SIGSEGV}, {"ABRT", SIGABRT}};
+	size_t i = 0;
+
+	while (i + 1 < sizeof signals / sizeof signals[0] && strcmp(signals[i].name, name) != 0)
+		i++;
+	return signals[i].number; /* the host lets no other name pass */
 }
 
 /*

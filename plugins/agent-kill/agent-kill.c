@@ -9,29 +9,14 @@ static const struct tritone_param params[] = {
     {.name = "signal",
 	.type = TRITONE_PARAM_CHOICE,
 	.fallback = "TERM",
-	.choices = "TERM|KILL|INT|QUIT|HUP|SEGV|ABRT",
+	.choices = "TERM|KILL|" PROCESS_SIGNALS,
 	.help = "the signal that is sent"},
 };
 enum { AGENT, SIGNAL };
 
-static int number_of(const char *name)
-{
-	static const struct {
-		const char *name;
-		int number;
-	} signals[] = {{"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
-	    {"SEGV", SIGSEGV}, {"ABRT", SIGABRT}};
-	size_t i;
-
-	for (i = 0; i < sizeof signals / sizeof signals[0]; i++)
-		if (!strcmp(signals[i].name, name))
-			return signals[i].number;
-	return SIGTERM;
-}
-
 static uint64_t bit_of(const char *name)
 {
-	return UINT64_C(1) << (number_of(name) - 1);
+	return UINT64_C(1) << (process_signal_number(name) - 1);
 }
 
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
@@ -53,7 +38,7 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 
 	if (process_undo(undo, &u, error))
 		return -1;
-	return process_signal(u.pid, u.start_time, number_of(call->values[SIGNAL].string), error);
+	return process_signal(u.pid, u.start_time, process_signal_number(call->values[SIGNAL].string), error);
 }
 
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,

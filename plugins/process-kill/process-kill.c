@@ -3,69 +3,28 @@
 #include "plugins/crowd.h"
 
 static const struct tritone_param params[] = {
-    {.name = "process",
-	.type = TRITONE_PARAM_STRING,
-	.help = "the manifest's name of it, or a pattern such as worker*; empty: the orchestrator"},
-    {.name = "which",
-	.type = TRITONE_PARAM_CHOICE,
-	.fallback = "all",
-	.choices = "all|one",
-	.help = "of those that match: all, or one by the seed"},
-    {.name = "scope",
-	.type = TRITONE_PARAM_CHOICE,
-	.fallback = "process",
-	.choices = "process|group|tree",
-	.help = "that process alone, its process group, or it and all that it has started"},
+    CROWD_PARAMS,
     {.name = "signal",
 	.type = TRITONE_PARAM_CHOICE,
 	.fallback = "KILL",
-	.choices = "KILL|TERM|INT|QUIT|HUP|SEGV|ABRT",
+	.choices = "KILL|TERM|" PROCESS_SIGNALS,
 	.help = "the signal that is sent"},
 };
-enum { PROCESS, WHICH, SCOPE, SIGNAL };
-
-static int number_of(const char *name)
-{
-	static const struct {
-		const char *name;
-		int number;
-	} signals[] = {{"KILL", SIGKILL}, {"TERM", SIGTERM}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
-	    {"SEGV", SIGSEGV}, {"ABRT", SIGABRT}};
-	size_t i;
-
-	for (i = 0; i < sizeof signals / sizeof signals[0]; i++)
-		if (!strcmp(signals[i].name, name))
-			return signals[i].number;
-	return SIGKILL;
-}
-
-static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
-{
-	return crowd_plan(call, call->values[PROCESS].string, !strcmp(call->values[WHICH].string, "one"),
-	    call->values[SCOPE].string, undo, error);
-}
+enum { SIGNAL = CROWD_PARAM_COUNT };
 
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
-	const char *name = call->values[SIGNAL].string;
+	int number = process_signal_number(call->values[SIGNAL].string);
 	struct crowd_undo u;
 	uint32_t from;
-	int sent;
 
-	if (crowd_undo(undo, &u, error))
+	if (crowd_undo(undo, &u, error) || crowd_strike(&u, number, error))
 		return -1;
-	sent = crowd_signal(&u, 0, number_of(name), error);
 	/* Who was started between the choice and now has the same fate; SIGTERM is for those that were chosen. */
-	while (sent > 0 && number_of(name) == SIGKILL) {
-		from = u.count;
-		if (crowd_grow(&u, crowd_scope(call->values[SCOPE].string)) == 0)
-			break;
+	for (from = u.count; number == SIGKILL && crowd_grow(&u, crowd_scope(call)) > 0; from = u.count)
 		if (crowd_signal(&u, from, SIGKILL, error) < 0)
 			return -1;
-	}
-	if (sent == 0)
-		return fail(error, ESRCH, "process %s (pid %d) is gone", u.members[0].name, u.members[0].pid);
-	return sent < 0 ? -1 : 0;
+	return 0;
 }
 
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
@@ -106,6 +65,6 @@ static const struct tritone_fault fault = {
     .summary = "processes of the manifest are killed: the server, the workers, with their groups",
     TRITONE_FAULT_PARAMS(params),
     .proof_ms = 5000,
-    TRITONE_FAULT_HOOKS(plan, inject, verify, revert),
+    TRITONE_FAULT_HOOKS(crowd_plan, inject, verify, revert),
 };
 TRITONE_FAULT(fault)

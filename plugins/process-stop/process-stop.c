@@ -3,30 +3,15 @@
 #include "plugins/crowd.h"
 
 static const struct tritone_param params[] = {
-    {.name = "process",
-	.type = TRITONE_PARAM_STRING,
-	.help = "the manifest's name of it, or a pattern such as worker*; empty: the orchestrator"},
-    {.name = "which",
-	.type = TRITONE_PARAM_CHOICE,
-	.fallback = "all",
-	.choices = "all|one",
-	.help = "of those that match: all, or one by the seed"},
-    {.name = "scope",
-	.type = TRITONE_PARAM_CHOICE,
-	.fallback = "process",
-	.choices = "process|group|tree",
-	.help = "that process alone, its process group, or it and all that it has started"},
+    CROWD_PARAMS,
 };
-enum { PROCESS, WHICH, SCOPE };
 
 static int plan(const struct tritone_call *call, struct tritone_undo *undo, struct tritone_error *error)
 {
 	struct crowd_undo u;
 	uint32_t stopped = 0;
 
-	if (crowd_plan(call, call->values[PROCESS].string, !strcmp(call->values[WHICH].string, "one"),
-		call->values[SCOPE].string, undo, error) ||
-	    crowd_undo(undo, &u, error))
+	if (crowd_plan(call, undo, error) || crowd_undo(undo, &u, error))
 		return -1;
 	/* It would be called felt, and the undo would let go what somebody else has stopped. */
 	crowd_alive(&u, "Tt", &stopped);
@@ -39,15 +24,9 @@ static int plan(const struct tritone_call *call, struct tritone_undo *undo, stru
 static int inject(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_error *error)
 {
 	struct crowd_undo u;
-	int sent;
 
 	(void)call;
-	if (crowd_undo(undo, &u, error))
-		return -1;
-	sent = crowd_signal(&u, 0, SIGSTOP, error);
-	if (sent == 0)
-		return fail(error, ESRCH, "process %s (pid %d) is gone", u.members[0].name, u.members[0].pid);
-	return sent < 0 ? -1 : 0;
+	return crowd_undo(undo, &u, error) || crowd_strike(&u, SIGSTOP, error) ? -1 : 0;
 }
 
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
