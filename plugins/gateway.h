@@ -28,6 +28,22 @@ static inline int rule_plan(const struct tritone_call *call, struct tritone_undo
 	return rule_record(undo);
 }
 
+/* Rows for the tables of parameters: whose requests, and how many of them. */
+#define GATEWAY_PARAM_PROVIDER                                                                                         \
+	{                                                                                                              \
+		.name = "provider", .type = TRITONE_PARAM_STRING, .fallback = "*", .help = "which provider; *: all"    \
+	}
+#define GATEWAY_PARAM_COUNT                                                                                            \
+	{                                                                                                              \
+		.name = "count", .type = TRITONE_PARAM_INT, .fallback = "0", .min = 0, .max = 1e9, .unit = "requests", \
+		.help = "so many; 0: all"                                                                              \
+	}
+#define GATEWAY_PARAM_PROBABILITY                                                                                      \
+	{                                                                                                              \
+		.name = "probability", .type = TRITONE_PARAM_DOUBLE, .fallback = "1", .min = 0.0001, .max = 1,         \
+		.help = "of each request"                                                                              \
+	}
+
 struct gateway_names {
 	const char *wanted;
 	bool found;
@@ -99,7 +115,7 @@ static inline int rule_ended(struct tritone_proof *proof)
 	    proof, TRITONE_UNEXERCISED, "it is over, and nobody had come across it when it was last looked at");
 }
 
-/* Felt once a request was answered by the rule; unexercised as long as nobody has called. `what` ends the sentence. */
+/* Felt once a request was answered by the rule; unexercised as long as nobody has called. `who`: a provider, or "*"; `what` ends the sentence. */
 static inline int rule_verify(const struct tritone_call *call, const char *who, const char *what,
     struct tritone_proof *proof, struct tritone_error *error)
 {
@@ -108,6 +124,8 @@ static inline int rule_verify(const struct tritone_call *call, const char *who, 
 
 	if (r)
 		return r > 0 ? rule_ended(proof) : -1;
+	if (!strcmp(who, "*"))
+		who = "the providers";
 	if (hits)
 		return proven(proof, TRITONE_FELT, "%llu of %llu requests to %s were %s", (unsigned long long)hits,
 		    (unsigned long long)seen, who, what);

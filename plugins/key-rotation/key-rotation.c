@@ -3,7 +3,7 @@
 #include "plugins/gateway.h"
 
 static const struct tritone_param params[] = {
-    {.name = "provider", .type = TRITONE_PARAM_STRING, .fallback = "*", .help = "which provider; *: all"},
+    GATEWAY_PARAM_PROVIDER,
     {.name = "key",
 	.type = TRITONE_PARAM_STRING,
 	.fallback = "rotated",

@@ -3,7 +3,7 @@
 #include "plugins/gateway.h"
 
 static const struct tritone_param params[] = {
-    {.name = "provider", .type = TRITONE_PARAM_STRING, .fallback = "*", .help = "which provider; *: all"},
+    GATEWAY_PARAM_PROVIDER,
     {.name = "kind",
 	.type = TRITONE_PARAM_CHOICE,
 	.fallback = "status",
@@ -24,19 +24,8 @@ static const struct tritone_param params[] = {
 	.max = 3600000,
 	.unit = "ms",
 	.help = "kind=delay: how much later it answers; kind=slow: how far its pieces are apart"},
-    {.name = "count",
-	.type = TRITONE_PARAM_INT,
-	.fallback = "0",
-	.min = 0,
-	.max = 1e9,
-	.unit = "requests",
-	.help = "so many; 0: all"},
-    {.name = "probability",
-	.type = TRITONE_PARAM_DOUBLE,
-	.fallback = "1",
-	.min = 0.0001,
-	.max = 1,
-	.help = "of each request"},
+    GATEWAY_PARAM_COUNT,
+    GATEWAY_PARAM_PROBABILITY,
     {.name = "text",
 	.type = TRITONE_PARAM_STRING,
 	.fallback = "",
@@ -124,10 +113,8 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	const char *who = call->values[PROVIDER].string;
-
 	(void)undo;
-	return rule_verify(call, !strcmp(who, "*") ? "the providers" : who, "made to fail", proof, error);
+	return rule_verify(call, call->values[PROVIDER].string, "made to fail", proof, error);
 }
 
 static const struct tritone_fault fault = {

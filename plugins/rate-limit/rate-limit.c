@@ -5,7 +5,7 @@
 #include "plugins/gateway.h"
 
 static const struct tritone_param params[] = {
-    {.name = "provider", .type = TRITONE_PARAM_STRING, .fallback = "*", .help = "which provider; *: all"},
+    GATEWAY_PARAM_PROVIDER,
     {.name = "retry-after",
 	.type = TRITONE_PARAM_DURATION,
 	.fallback = "1s",
@@ -14,19 +14,8 @@ static const struct tritone_param params[] = {
 	.unit = "ms",
 	.help = "what the Retry-After header says"},
     {.name = "header", .type = TRITONE_PARAM_BOOL, .fallback = "true", .help = "send the Retry-After header at all"},
-    {.name = "count",
-	.type = TRITONE_PARAM_INT,
-	.fallback = "0",
-	.min = 0,
-	.max = 1e9,
-	.unit = "requests",
-	.help = "so many; 0: all"},
-    {.name = "probability",
-	.type = TRITONE_PARAM_DOUBLE,
-	.fallback = "1",
-	.min = 0.0001,
-	.max = 1,
-	.help = "of each request"},
+    GATEWAY_PARAM_COUNT,
+    GATEWAY_PARAM_PROBABILITY,
     {.name = "says",
 	.type = TRITONE_PARAM_STRING,
 	.fallback = "",
@@ -86,10 +75,8 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
-	const char *who = call->values[PROVIDER].string;
-
 	(void)undo;
-	return rule_verify(call, !strcmp(who, "*") ? "the providers" : who, "answered 429", proof, error);
+	return rule_verify(call, call->values[PROVIDER].string, "answered 429", proof, error);
 }
 
 static const struct tritone_fault fault = {
