@@ -134,17 +134,18 @@ static inline int crowd_consider(void *arg, const struct tritone_target *t)
 {
 	struct crowd_choice *c = arg;
 	uint64_t score = target_score(c->draw, t);
+	char state;
 
 	if (t->pid <= 1 || (c->pattern[0] && fnmatch(c->pattern, t->id, 0) != 0))
 		return 0;
+	if (!process_alive(t->pid, t->start_time, &state))
+		return 0; /* it has died, or another one has its pid */
 	if (c->one && c->undo->count && score <= c->best)
 		return 0;
 	if (c->one)
 		c->undo->count = 0;
 	if (crowd_add(c->undo, t->pid, true, t->id))
 		c->best = score;
-	if (c->undo->count && c->undo->members[c->undo->count - 1].start_time != t->start_time)
-		c->undo->count--; /* it has died, and another one has its pid */
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent-kill, agent-pause, orchestrator-kill: their hooks, on real processes. */
+/* agent-kill, agent-pause, orchestrator-kill, process-kill, process-stop: their hooks, on real processes. */
 #include "plugin_fixture.h"
 
 #include <errno.h>
@@ -367,6 +367,78 @@ static void test_a_death_while_one_looks(void **state)
 	assert_int_equal(plugin_verify(p), TRITONE_FELT);
 }
 
+/* ---- process-kill, process-stop ---- */
+
+/* One that lives, one that is dead, and one whose number another process has by now. */
+static void workers(struct plugin *p, bool backwards)
+{
+	static const char *const names[] = {"worker-1", "worker-2", "worker-3"};
+	struct agent *agent = agent_start(p, false);
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		struct tritone_target *t = plugin_target(p, TRITONE_TARGET_PROCESS, names[backwards ? 2 - i : i]);
+
+		agent_as_target(agent, t);
+		if (!strcmp(t->id, "worker-2"))
+			t->pid = 1 << 30; /* of nobody */
+		else if (!strcmp(t->id, "worker-3"))
+			t->start_time--;
+	}
+}
+
+static void test_the_dead_among_many_are_passed_over(void **state)
+{
+	struct plugin *p = *state;
+	char buf[64];
+	uint64_t seed;
+	int backwards;
+
+	for (backwards = 0; backwards < 2; backwards++) {
+		p->fake.target_count = 0;
+		workers(p, backwards);
+		plugin_use(p, "process-kill", "process=worker*", NULL);
+		assert_string_equal(chosen(p, 1, buf), "worker-1");
+		assert_null(strstr(strstr(p->fake.seen, "target=") + 1, "target="));
+		plugin_use(p, "process-stop", "process=worker*", "which=one", NULL);
+		for (seed = 0; seed < 50; seed++)
+			assert_string_equal(chosen(p, seed, buf), "worker-1");
+	}
+	plugin_use(p, "process-kill", "process=worker-[23]", NULL);
+	plugin_failed(p, p->fault->plan(&p->call, p->undo, &p->error), ESRCH, "whose name matches 'worker-[23]'");
+}
+
+static void test_many_are_stopped_and_killed(void **state)
+{
+	struct plugin *p = *state;
+	struct agent *one = agent_start(p, false), *two = agent_start(p, false);
+
+	agent_as_target(one, plugin_target(p, TRITONE_TARGET_PROCESS, "one"));
+	agent_as_target(two, plugin_target(p, TRITONE_TARGET_PROCESS, "two"));
+	plugin_use(p, "process-stop", "process=*", NULL);
+	plugin_plan(p);
+	plugin_inject(p);
+	wait_state(one, WUNTRACED, stopped);
+	wait_state(two, WUNTRACED, stopped);
+	assert_int_equal(plugin_verify(p), TRITONE_FELT);
+	assert_has(p->proof.text, " and 1 more are stopped");
+	plugin_failed(p, p->fault->plan(&p->call, p->undo, &p->error), EALREADY, "2 of the processes");
+	plugin_revert(p);
+	wait_state(one, WCONTINUED, continued);
+	wait_state(two, WCONTINUED, continued);
+
+	plugin_use(p, "process-kill", "process=*", "signal=TERM", NULL);
+	plugin_plan(p);
+	agent_say(one, 'x');
+	wait_dead(one);
+	plugin_inject(p); /* who is gone already is no hindrance */
+	wait_dead(two);
+	assert_int_equal(plugin_verify(p), TRITONE_FELT);
+	assert_has(p->proof.text, " and 1 more are gone after SIGTERM");
+	plugin_failed(p, p->fault->inject(&p->call, p->undo, &p->error), ESRCH, "is gone");
+	plugin_revert(p);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
@@ -383,6 +455,8 @@ int main(int argc, char **argv)
 	    T(test_orchestrator_without_a_point),
 	    T(test_orchestrator_at_a_point),
 	    T(test_a_death_while_one_looks),
+	    T(test_the_dead_among_many_are_passed_over),
+	    T(test_many_are_stopped_and_killed),
 	};
 
 	return plugin_fixture_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
