@@ -29,6 +29,7 @@ struct checkup {
 	bool reached[GATEWAY_NAMES_MAX];
 	size_t reached_count, calls_of_no_task, commits_of_no_task;
 	size_t agents, claims, restarts;
+	size_t asked;      /* upstreams have answered so often */
 	bool stuck;        /* a process is gone for good */
 	char trouble[400]; /* the last thing that went wrong, "" if none */
 	char outcome_trouble[400];
@@ -36,6 +37,17 @@ struct checkup {
 };
 
 /* ---- what is seen ---- */
+
+static bool is_asked(const struct checkup *c, const char *provider)
+{
+	const struct spec_manifest *m = c->run->manifest;
+	size_t i;
+
+	for (i = 0; i < m->gateway.upstream_count; i++)
+		if (!strcmp(m->gateway.upstreams[i].provider, provider))
+			return true;
+	return !i && m->gateway.replay;
+}
 
 static void take_call(struct checkup *c, const struct op *op)
 {
@@ -49,6 +61,17 @@ static void take_call(struct checkup *c, const struct op *op)
 		c->reached[i] = true;
 	}
 	c->calls_of_no_task += !op->task[0];
+}
+
+/* Of a provider that is not played. What the gateway's own rule has refused says nothing of it. */
+static void take_answer(struct checkup *c, const struct op *op)
+{
+	const bool its_own = !strncmp(op->detail, "upstream: ", 10) || !strcmp(op->detail, "not in the recording");
+
+	if (its_own)
+		snprintf(c->trouble, sizeof c->trouble, "provider %.60s: %.200s", op->actor, op->detail);
+	else if (op->type == OP_OK && is_asked(c, op->actor))
+		c->asked++;
 }
 
 static void take_process(struct checkup *c, const struct op *op)
@@ -76,6 +99,8 @@ static bool see(void *arg, const struct op *op)
 	tracker_follow(&c->run->tracker, op);
 	if (op->kind == OP_CALL && op->type == OP_INVOKE)
 		take_call(c, op);
+	else if (op->kind == OP_CALL)
+		take_answer(c, op);
 	else if (op->kind == OP_SYSTEM)
 		take_process(c, op);
 	else if (op->kind == OP_AGENT && op->type == OP_INVOKE)
@@ -245,6 +270,11 @@ ALL(are_done, done)
 static bool is_restarted(const struct checkup *c)
 {
 	return c->restarts > 0;
+}
+
+static bool has_answer(const struct checkup *c)
+{
+	return c->asked > 0;
 }
 
 static bool has_agents(const struct checkup *c)
@@ -422,6 +452,31 @@ static int step_providers(struct checkup *c)
 	return r ? r : passed(c, name, "");
 }
 
+/* Those that are not played: after all have been called. */
+static int step_upstreams(struct checkup *c)
+{
+	const struct spec_manifest *m = c->run->manifest;
+	char text[400];
+	size_t used = 0, i;
+	struct error err;
+
+	if (!m->gateway.upstream_count && !m->gateway.replay)
+		return 0;
+	begin(c);
+	for (i = 0; i < m->gateway.upstream_count && used < sizeof text; i++)
+		used += (size_t)snprintf(text + used, sizeof text - used, "%s%s at %s", i ? ", " : "",
+		    m->gateway.upstreams[i].provider, m->gateway.upstreams[i].url);
+	if (m->gateway.replay)
+		snprintf(text, sizeof text, "from %s", m->gateway.replay);
+	else if (m->gateway.record && used < sizeof text)
+		snprintf(text + used, sizeof text - used, ", recorded in %s", m->gateway.record);
+	if (await(c, has_answer))
+		return failed(c, "real providers", "%s: %s", text, c->trouble);
+	if (gateway_amiss(c->run->gateway, &err))
+		return failed(c, "real providers", "%s", err.text);
+	return passed(c, "real providers", text);
+}
+
 static int step_restart(struct checkup *c)
 {
 	const struct spec_manifest *m = c->run->manifest;
@@ -514,7 +569,8 @@ static void go_through(struct checkup *c)
 
 	bad = step_start(c) != 0;
 	ready = !bad;
-	bad = bad || step_accept(c) || step_gateway(c) || step_ends(c) || step_providers(c) || step_restart(c);
+	bad = bad || step_accept(c) || step_gateway(c) || step_ends(c) || step_providers(c) || step_upstreams(c) ||
+	      step_restart(c);
 	first = c->why;
 	workload_stop(run->workload);
 	run->workload = NULL;

@@ -20,6 +20,8 @@ static int make_gateway(struct run *run, struct error *err)
 	    .latency_ms = m->gateway.latency_ms,
 	    .script = m->gateway.script,
 	    .task_pattern = m->gateway.task_pattern,
+	    .record = m->gateway.record,
+	    .replay = m->gateway.replay,
 	};
 	size_t i;
 
@@ -29,6 +31,12 @@ static int make_gateway(struct run *run, struct error *err)
 		options.providers[i] = m->gateway.providers.items[i];
 	for (i = 0; i < m->gateway.sinks.count; i++)
 		options.sinks[i] = m->gateway.sinks.items[i];
+	/* each is one of the providers, and none is there twice */
+	for (i = 0; i < m->gateway.upstream_count; i++)
+		options.upstreams[i] = (struct gateway_upstream){.provider = m->gateway.upstreams[i].provider,
+		    .url = m->gateway.upstreams[i].url,
+		    .key_variable = m->gateway.upstreams[i].key_from,
+		    .silence_ms = m->gateway.upstreams[i].timeout_ms};
 	return gateway_create(&run->gateway, &options, err);
 }
 
@@ -79,6 +87,9 @@ void run_shut(struct run *run)
 
 	service_stop(run->services);
 	system_destroy(run->system);
+	/* Whatever came out came of a world that was not the one that was asked for. */
+	if (run->gateway && gateway_amiss(run->gateway, &err))
+		run_fail(run, VERDICT_ERROR, "%s", err.text);
 	gateway_destroy(run->gateway);
 	if (run->history && history_sync(run->history, &err))
 		run_fail(run, VERDICT_ERROR, "the history could not be stored: %s", err.text);

@@ -28,6 +28,7 @@ struct proxy {
 	struct replay *replay;     /* the server's thread only */
 	uint64_t missing;          /* requests that the recording has not */
 	struct error first;        /* of them */
+	uint64_t unrecorded;       /* answers that were too long */
 };
 
 /* ---- set-up ---- */
@@ -80,6 +81,7 @@ static bool on_end(void *arg, struct exchange *exchange)
 {
 	struct proxy *proxy = ((struct gateway *)arg)->proxy;
 
+	proxy->unrecorded += proxy->recorder && !exchange->kept;
 	if (!proxy->recorder || !exchange->kept)
 		return false;
 	recorder_take(proxy->recorder, exchange);
@@ -154,6 +156,9 @@ int gateway_amiss(struct gateway *gateway, struct error *err)
 	if (proxy && proxy->missing)
 		r = error_set(err, ENOENT, "the recording has no answer to %llu request%s; the first: %.150s",
 		    (unsigned long long)proxy->missing, proxy->missing > 1 ? "s" : "", proxy->first.text);
+	else if (proxy && proxy->unrecorded)
+		r = error_set(err, EFBIG, "%llu of the upstreams' answers could not be recorded: over %u bytes",
+		    (unsigned long long)proxy->unrecorded, UPSTREAM_KEEP_MAX);
 	else if (proxy && proxy->recorder)
 		r = recorder_trouble(proxy->recorder, err);
 	pthread_mutex_unlock(&gateway->lock);

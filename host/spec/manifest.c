@@ -68,6 +68,21 @@ static const struct node_field gateway_fields[] = {
 	IN(gateway.task_pattern),
 	.help = "Where a request has no such header: a Perl-compatible pattern that is looked for in the user's last "
 		"message, then in the system prompt; its first group is the task."},
+    {.key = "upstreams",
+	.type = NODE_LIST,
+	IN(gateway.upstreams),
+	.count_offset = offsetof(struct spec_manifest, gateway.upstream_count),
+	.table = &spec_upstream_table,
+	.help = "Providers that are real: see REAL PROVIDERS. All others are played by the gateway."},
+    {.key = "record",
+	.type = NODE_TEXT,
+	IN(gateway.record),
+	.help = "What they answer is added to this file, its path relative to this one."},
+    {.key = "replay",
+	.type = NODE_TEXT,
+	IN(gateway.replay),
+	.help = "They are answered from such a file, and nobody is asked; where _upstreams_ names none, all providers "
+		"are."},
     {.key = NULL},
 };
 static const struct node_table gateway_table = {.fields = gateway_fields};
@@ -214,9 +229,9 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 				return node_fail(file, node_at(file, node_get(file, node, "processes"), i),
 				    "a second process named '%.40s'", manifest->processes[i].name);
 	at = node_get(file, node, "gateway");
-	if (at &&
-	    (unique(file, at, &manifest->gateway.providers, "provider") != 0 ||
-		unique(file, at, &manifest->gateway.sinks, "sink") != 0 || cascade_finish(file, at, manifest) != 0))
+	if (at && (unique(file, at, &manifest->gateway.providers, "provider") != 0 ||
+		      unique(file, at, &manifest->gateway.sinks, "sink") != 0 ||
+		      cascade_finish(file, at, manifest) != 0 || spec_upstreams_finish(file, at, manifest) != 0))
 		return -1;
 	if (manifest->wal.recover_point) {
 		const char *const *points = (const char *const *)manifest->faultpoints.items;

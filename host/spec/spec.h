@@ -50,6 +50,11 @@ struct spec_process {
 	} ready;
 };
 
+struct spec_upstream {
+	char *provider, *url, *key_from;
+	int64_t timeout_ms;
+};
+
 struct spec_manifest {
 	char *file, *name, *description;
 	struct { /* once for all runs, below ${install} */
@@ -102,6 +107,9 @@ struct spec_manifest {
 		char *script; /* its path, as seen from the working directory; NULL: none */
 		char *task_pattern;
 		int64_t latency_ms;
+		struct spec_upstream *upstreams; /* providers that are asked, not played */
+		size_t upstream_count;
+		char *record, *replay; /* paths as the script's; at most one */
 	} gateway;
 	struct {
 		char *git, *branch, *task_trailer, *attempt_trailer, *epoch_trailer;

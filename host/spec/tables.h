@@ -11,6 +11,9 @@ extern const struct node_table spec_activity_table, spec_hypothesis_table, spec_
 /* The pieces of a manifest: process.c, seen.c, contract.c. */
 extern const struct node_table spec_command_table, spec_process_table, spec_install_table, spec_submit_table,
     spec_outcome_table, spec_agents_table, spec_commits_table, spec_slo_table, spec_contract_table;
+extern const struct node_table spec_upstream_table;
+/* What a table cannot say of a gateway's upstreams, record, replay. */
+int spec_upstreams_finish(struct node_file *file, yaml_node_t *gateway, struct spec_manifest *manifest);
 int spec_contract_read(struct node_file *file, yaml_node_t *node, void *out); /* into a struct spec_pairs */
 
 /* Reads what is in an open file into `out`, the zeroed struct of its kind. */
