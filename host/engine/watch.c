@@ -45,10 +45,11 @@ void run_ask_when_quiet(struct run *run)
 
 	if (quiet_us < run->asked_us)
 		quiet_us = run->asked_us;
-	if (!workload_done(run->workload) || now_us < quiet_us + QUIET_US)
+	/* Its last answer is taken in first: one that takes long would else be asked for faster than it can be read. */
+	if (!workload_done(run->workload) || run->next < history_count(run->history) || now_us < quiet_us + QUIET_US)
 		return;
-	run->asked_us = now_us;
 	(void)system_outcomes(run->system, &err); /* a system that does not answer has said nothing */
+	run->asked_us = history_now_us(run->history);
 }
 
 static void progress(const struct run *run, const char *stage)

@@ -98,6 +98,26 @@ static void test_a_command_that_lists(void **state)
 		       "{command: [sh, \"${manifest}/list.sh\", \"${state}\"], id: name, state: is, done: [fine]}"));
 }
 
+/* Asked for, the end of eight tasks is eight operations: a command that is slower than the silence after which it is asked again. */
+static void test_a_command_that_is_slow(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+
+	world_write(world, "slow.sh", "%s",
+	    "sleep 0.6; cd \"$1/out\" || exit 1\nprintf '['\nfor t in *; do\n"
+	    "  printf '%s{\"id\": \"%s\", \"state\": \"fine\"}' \"$c\" \"$t\"; c=,\ndone\nprintf ']'\n");
+	ran = tritone(world, "test", "--system",
+	    spool_manifest(world, SPOOL, "{command: [sh, \"${manifest}/slow.sh\", \"${state}\"], done: [fine]}"),
+	    world_write(world, "slow.yaml",
+		"title: t\nworkload: {tasks: 8, tail: 0, roles: [write], limit: 60s}\n"
+		"invariants: [no-lost-task]\n"),
+	    NULL);
+	ran_status(ran, 0);
+	ran_has(ran, "8 tasks, 8 commits, 0 duplicates");
+	world_quiet(world);
+}
+
 /* A refusal is a refusal, and shows why. */
 static void test_a_command_that_refuses(void **state)
 {
@@ -387,6 +407,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_spool_file_and_done_files, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_commands, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_command_that_lists, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_command_that_is_slow, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_command_that_refuses, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
