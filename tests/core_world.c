@@ -31,11 +31,21 @@ void world_options(struct core_options *options)
 	options->prompt_bytes = 1 << 20;
 }
 
-static void replay(const struct world *world, struct core *core)
+struct core *world_core(const struct core_options *options)
+{
+	struct core *core;
+	struct error err;
+
+	if (core_create(&core, options, &err) != 0)
+		fail_msg("%s", err.text);
+	return core;
+}
+
+void world_replay(const struct world *world, struct core *core, uint64_t first, uint64_t last)
 {
 	struct error err;
 
-	for (uint64_t lsn = 1; lsn <= world->durable; lsn++) {
+	for (uint64_t lsn = first; lsn <= last; lsn++) {
 		const struct world_record *r = &world->log[lsn - 1];
 
 		if (core_replay(core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
@@ -45,7 +55,7 @@ static void replay(const struct world *world, struct core *core)
 
 static void world_recover(struct world *world)
 {
-	replay(world, world->core);
+	world_replay(world, world->core, 1, world->durable);
 	if (world->doubts)
 		core_doubt_time(world->core);
 	memset(world->window_us, 0, sizeof world->window_us); /* one whose record was not durable is forgotten */
@@ -336,13 +346,10 @@ size_t world_records(const struct world *world, uint32_t kind)
 
 uint64_t world_replayed(const struct world *world)
 {
-	struct core *core;
-	struct error err;
+	struct core *core = world_core(&world->options);
 	uint64_t digest;
 
-	if (core_create(&core, &world->options, &err) != 0)
-		fail_msg("%s", err.text);
-	replay(world, core);
+	world_replay(world, core, 1, world->durable);
 	digest = core_digest(core);
 	core_destroy(core);
 	return digest;

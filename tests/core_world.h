@@ -142,6 +142,10 @@ size_t world_notes(const struct world *world, const char *task); /* taken by the
 int world_agent(const struct world *world, const char *task, uint32_t attempt);
 void world_die(struct world *world, int agent, int32_t status);
 size_t world_records(const struct world *world, uint32_t kind);
+/* A fresh core; the caller's to destroy. */
+struct core *world_core(const struct core_options *options);
+/* Records of the log into a core of the test's own. */
+void world_replay(const struct world *world, struct core *core, uint64_t first, uint64_t last);
 /* The digest of a fresh core that has replayed all that is durable. */
 uint64_t world_replayed(const struct world *world);
 

@@ -42,36 +42,14 @@ static struct bytes take(const struct core *core)
 	return bytes;
 }
 
-static struct core *make(const struct core_options *options)
-{
-	struct core *core;
-	struct error err;
-
-	if (core_create(&core, options, &err) != 0)
-		fail_msg("%s", err.text);
-	return core;
-}
-
 static struct core *restored(const struct core_options *options, const struct bytes *bytes)
 {
-	struct core *core = make(options);
+	struct core *core = world_core(options);
 	struct error err;
 
 	if (core_restore(core, bytes->data, bytes->size, &err) != 0)
 		fail_msg("restore: %s", err.text);
 	return core;
-}
-
-static void replay(struct core *core, const struct world *w, uint64_t first, uint64_t last)
-{
-	struct error err;
-
-	for (uint64_t lsn = first; lsn <= last; lsn++) {
-		const struct world_record *r = &w->log[lsn - 1];
-
-		if (core_replay(core, lsn, 1, r->kind, r->payload, r->size, &err) != 0)
-			fail_msg("replay: %s", err.text);
-	}
 }
 
 static void same_text(const char *a, const char *b)
@@ -147,15 +125,15 @@ static void same_future(struct core *a, struct core *b, const struct world *w)
 /* A checkpoint at `lsn`, the rest replayed on top of it, against all replayed. */
 static void compare_at(const struct world *w, uint64_t lsn)
 {
-	struct core *all = make(&w->options), *prefix = make(&w->options), *from;
+	struct core *all = world_core(&w->options), *prefix = world_core(&w->options), *from;
 	struct bytes bytes;
 
-	replay(prefix, w, 1, lsn);
+	world_replay(w, prefix, 1, lsn);
 	bytes = take(prefix);
 	from = restored(&w->options, &bytes);
 	same_core(from, prefix);
-	replay(from, w, lsn + 1, w->durable);
-	replay(all, w, 1, w->durable);
+	world_replay(w, from, lsn + 1, w->durable);
+	world_replay(w, all, 1, w->durable);
 	same_core(from, all);
 	same_future(from, all, w);
 	core_destroy(all);
@@ -174,8 +152,8 @@ static void compare_live(const struct world *w)
 	if (!lsn)
 		return;
 	assert_int_equal(lsn, w->staged);
-	core = make(&w->options);
-	replay(core, w, 1, lsn);
+	core = world_core(&w->options);
+	world_replay(w, core, 1, lsn);
 	live = take(w->core);
 	replayed = take(core);
 	assert_int_equal(live.size, replayed.size);
@@ -293,8 +271,8 @@ static void policy_of_the_day(void **state)
 	options.policy.slo_window = 5;
 	options.policy.agents = 3;
 	from = restored(&options, &bytes);
-	all = make(&options);
-	replay(all, w, 1, core_snapshot_lsn(w->core));
+	all = world_core(&options);
+	world_replay(w, all, 1, core_snapshot_lsn(w->core));
 	same_core(from, all);
 	free(bytes.data);
 	core_destroy(all);
@@ -318,7 +296,7 @@ static void refusals(void **state)
 	submit_some(w, &seed);
 	world_pass(w, 2 * SECOND);
 	bytes = take(w->core);
-	core = make(&options);
+	core = world_core(&options);
 	assert_int_equal(core_restore(core, bytes.data, bytes.size - 1, &err), -1); /* cut short */
 	assert_int_equal(err.code, EILSEQ);
 	core_reset(core);
@@ -342,7 +320,7 @@ static void refusals(void **state)
 	assert_true(refused > bytes.size / 10);
 	core_destroy(core);
 	options.tasks_max = 2; /* too small for what it holds */
-	core = make(&options);
+	core = world_core(&options);
 	assert_int_equal(core_restore(core, bytes.data, bytes.size, &err), -1);
 	core_destroy(core);
 	free(bytes.data);

@@ -154,20 +154,10 @@ static int read_harmed(struct core *core, const struct snapshot *s, uint64_t tar
 	return rc;
 }
 
-static struct core *make(const struct core_options *options)
-{
-	struct core *core;
-	struct error err;
-
-	if (core_create(&core, options, &err) != 0)
-		fail_msg("%s", err.text);
-	return core;
-}
-
 static void every_value_is_looked_at(void **state)
 {
 	struct snapshot *s = *state;
-	struct core *core = make(&s->options);
+	struct core *core = world_core(&s->options);
 	uint64_t refused[HARMS] = {0}, read[HARMS] = {0}, values, digest;
 	struct error err;
 	bool done;
@@ -239,7 +229,7 @@ static void texts_at_their_limit(void **state)
 	bytes = malloc(size);
 	assert_non_null(bytes);
 	assert_int_equal(core_snapshot(w->core, bytes, size), size);
-	core = make(&options);
+	core = world_core(&options);
 	assert_int_equal(core_restore(core, bytes, size, &err), 0);
 	assert_true(core_digest(core) == core_digest(w->core));
 	assert_int_equal(core_task_count(core), 3);
@@ -260,7 +250,7 @@ static void an_older_one_is_read(void **state)
 
 	(void)state;
 	world_options(&options);
-	core = make(&options);
+	core = world_core(&options);
 	for (unsigned format = 1; format <= 4; format++) {
 		msgpack_sbuffer_init(&buffer);
 		msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
