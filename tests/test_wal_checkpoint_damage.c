@@ -39,24 +39,25 @@ static int flip_chunk(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t at)
 	return change_value(txn, meta, "c0\0\0\0\1", 6, at);
 }
 
+static int drop_value(MDB_txn *txn, MDB_dbi dbi, const char *name, size_t size)
+{
+	MDB_val key = {size, (void *)(uintptr_t)name};
+
+	return mdb_del(txn, dbi, &key, NULL);
+}
+
 static int drop_chunk(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t at)
 {
-	char name[] = "c0\0\0\0\1";
-	MDB_val key = {6, name};
-
 	(void)log;
 	(void)at;
-	return mdb_del(txn, meta, &key, NULL);
+	return drop_value(txn, meta, "c0\0\0\0\1", 6);
 }
 
 static int drop_header(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t at)
 {
-	char name[] = "checkpoint";
-	MDB_val key = {10, name};
-
 	(void)log;
 	(void)at;
-	return mdb_del(txn, meta, &key, NULL);
+	return drop_value(txn, meta, "checkpoint", 10);
 }
 
 static int drop_record(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
