@@ -3,7 +3,7 @@
  * The n-th failure sweep of the conductor: which file call of a run fails, how and for how long. In each test run some
  * are drawn from a seed; CONDUCTOR_SWEEP_SHARD=K/N takes all of them, each call in each way, of which this machine does the
  * K-th of every N. Runs mostly wait, so several go on beside each other.
- * TRITONE_SEED, CONDUCTOR_SWEEP_RUNS: how many are drawn; CONDUCTOR_SWEEP_LANES; CONDUCTOR_SWEEP_FROM=CALL: from that call
+ * TRITONE_SEED, CONDUCTOR_SWEEP_RUNS: how many (drawn, or of all, at most); CONDUCTOR_SWEEP_LANES; CONDUCTOR_SWEEP_FROM=CALL: from that call
  * on; CONDUCTOR_SWEEP_ONLY="FIRST ERRNO MODE COUNT": one of them again.
  */
 #include <setjmp.h>
@@ -86,7 +86,7 @@ static struct plan plan_of_environment(void)
 		assert_true(shard >= 1 && shard <= shards);
 		plan.shard = shard - 1;
 		plan.shards = shards;
-		plan.runs = UINT64_MAX;
+		plan.runs = from_environment("CONDUCTOR_SWEEP_RUNS", UINT64_MAX);
 	}
 	return plan;
 }
@@ -177,8 +177,7 @@ static void work(struct sweep *sweep, struct trial *trial)
 			fprintf(stderr, "# run %llu: %s: %s (CONDUCTOR_SWEEP_ONLY='%u %d %u %u')\n",
 			    (unsigned long long)number, result.fault, result.why, (unsigned)rule.first, rule.error,
 			    rule.mode, (unsigned)rule.count);
-			if (getenv("CONDUCTOR_SWEEP_KEEP"))
-				fprintf(stderr, "%s\n", trial_output(trial));
+			fprintf(stderr, "# it said:\n%s\n", trial_output(trial));
 		}
 		count(sweep, number, &result);
 		runs = ++sweep->runs;

@@ -170,6 +170,23 @@ static bool delivered(struct trial *trial, int wanted, int64_t timeout_ms)
 	return wanted == 0 || history_wait(trial->room->history, 0, count_delivered, &found, timeout_ms, &index) == 1;
 }
 
+/* With what the log says of them: waiting, or given up? */
+static bool not_done(struct trial *trial, const char *what)
+{
+	static char replayed[8192];
+	struct trial_result *result = trial->result;
+	char *tasks;
+
+	if (result->why[0])
+		return false;
+	room_run_verb(trial->room, "replay", replayed, sizeof replayed);
+	tasks = strstr(replayed, "\"tasks\"");
+	for (char *c = tasks; c && *c; c++)
+		*c = *c == '\n' ? ' ' : *c;
+	snprintf(result->why, sizeof result->why, "%s: %.300s", what, tasks ? tasks : "");
+	return false;
+}
+
 /* While the fault is there: until all is done all the same, or it has been felt enough. */
 static void work_under_fault(struct trial *trial)
 {
@@ -185,7 +202,7 @@ static void work_under_fault(struct trial *trial)
 	}
 	take_events(trial);
 	if (waited >= HANG_MS)
-		deviate(trial, "accepted tasks are not done, though the fault is over or was never felt");
+		not_done(trial, "accepted tasks are not done, though the fault is over or was never felt");
 }
 
 /* As whoever hands in a task would: again, with the same key, until it is accepted. */
@@ -261,7 +278,7 @@ static bool recovers(struct trial *trial)
 	if (!submit_all(trial))
 		return false;
 	if (!delivered(trial, ROOM_ROLES, HANG_MS))
-		return deviate(trial, "tasks are not done, though the fault is over");
+		return not_done(trial, "tasks are not done, though the fault is over");
 	assert_int_equal(keeper_signal(trial->keeper, trial->pid, SIGTERM, NULL), 0);
 	while (!trial->ended) {
 		struct pollfd event = {.fd = keeper_event_fd(trial->keeper), .events = POLLIN};
