@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/keeper.h"
-#include "system/system.h"
+#include "keeper/keeper.h"
+#include "keeper/filter.h"
 
 #define CALLS  20000
 #define ROUNDS 5
@@ -216,7 +216,7 @@ int main(int argc, char **argv)
 		fputs("usage: bench_filter [--quick]\n", stderr);
 		return 2;
 	}
-	if (system_can_filter(&err) < 0) {
+	if (filter_available(&err) < 0) {
 		printf("not measured: %s\n", err.text);
 		return 0;
 	}

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 
 #define TRIAL_RULE "sweep"
 

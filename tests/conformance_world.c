@@ -26,8 +26,8 @@
 #include "gateway/gateway.h"
 #include "service/service.h"
 #include "system/faultpoints.h"
-#include "system/keeper.h"
-#include "system/system.h"
+#include "keeper/keeper.h"
+#include "keeper/filter.h"
 
 #define RULES_MAX 16
 #define CALLS_MAX 8
@@ -302,7 +302,7 @@ static void start_system(struct world *world)
 	snprintf(env_points, sizeof env_points, "TRITONE_FAULTPOINTS=%s", points);
 	snprintf(log, sizeof log, "%s/log", world->run);
 	make_dir(log);
-	world->filtered = system_can_filter(&err) == 0;
+	world->filtered = filter_available(&err) == 0;
 	must(keeper_start(&world->parts->keeper, &options, &err));
 	for (i = 1; i < WORLD_PROCESSES; i++)
 		start(world, i, agent, env);

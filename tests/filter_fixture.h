@@ -22,8 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/filter.h"
-#include "system/keeper.h"
+#include "keeper/filter.h"
+#include "keeper/keeper.h"
 #include "system/system.h"
 
 #define ALL                                                                                                            \

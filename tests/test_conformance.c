@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/system.h"
+#include "keeper/keeper.h"
 
 #define FAULT  "conformance-1"
 #define PARAMS 4

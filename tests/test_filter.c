@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Errors of real system calls: which calls, which files, which occurrences, which processes. */
 #include "filter_fixture.h"
+#include "keeper/filter.h"
 
 /* ---- refuse ---- */
 
@@ -306,7 +307,7 @@ static void test_it_can_be_had_here(void **state)
 	if (filter_try(&sync, &err) < 0)
 		fail_msg("%s", err.text);
 	print_message("# wake-up on the same processor: %s\n", sync ? "yes" : "no");
-	assert_int_equal(system_can_filter(&err), 0);
+	assert_int_equal(filter_available(&err), 0);
 }
 
 int main(int argc, char **argv)

@@ -22,8 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/keeper.h"
-#include "system/system.h"
+#include "keeper/keeper.h"
 #include "skip.h"
 
 /* ---- what is started under the keeper ---- */

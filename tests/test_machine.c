@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "system/filter.h"
+#include "keeper/filter.h"
 #include "system/machine.h"
 
 struct seen {

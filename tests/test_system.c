@@ -16,10 +16,11 @@
 
 #include "skip.h"
 #include "system/copytree.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "system/metrics.h"
 #include "system/pathglob.h"
 #include "system/system.h"
+#include "keeper/filter.h"
 
 #define WAIT_MS 30000 /* only a test that fails takes so long */
 
@@ -584,7 +585,7 @@ static void test_system_calls_fail_when_they_are_to(void **state)
 	struct error err;
 	uint64_t hits = 0;
 
-	fixture->filter = system_can_filter(&err) == 0;
+	fixture->filter = filter_available(&err) == 0;
 	start(fixture, NULL);
 	rule.path = system_state_dir(fixture->system);
 	if (!fixture->filter) {

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "runner/runner.h"
-#include "system/system.h"
+#include "keeper/keeper.h"
 
 const struct verb verb_table[] = {
     {"doctor", "what this machine lacks, and what that costs", verb_doctor},

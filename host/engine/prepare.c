@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/run.h"
+#include "keeper/filter.h"
 
 static int add_argument(struct run *run, const char *argument)
 {
@@ -78,7 +79,7 @@ static int load_faults(struct run *run)
 		if (fault_load(run, &run->faults[i], &run->x->faults[i]))
 			return -1;
 	}
-	if (run->syscall_filter && system_can_filter(&err))
+	if (run->syscall_filter && filter_available(&err))
 		return run_fail(run, VERDICT_UNAVAILABLE, "the system-call filter is not possible here: %s", err.text);
 	return 0;
 }

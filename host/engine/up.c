@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/run.h"
+#include "keeper/filter.h"
 
 #define STOP_GRACE_MS 5000
 #define HALT_GAP_MS   200 /* how often halt files are looked for, and losses */
@@ -108,7 +109,7 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 	snprintf(c.name, sizeof c.name, "up-%.60s", run.manifest->name);
 	if (rundir_halted(&run, why, sizeof why))
 		run_fail(&run, VERDICT_ABORTED, "%s", why);
-	else if (run.syscall_filter && system_can_filter(err))
+	else if (run.syscall_filter && filter_available(err))
 		run_fail(&run, VERDICT_UNAVAILABLE, "the system-call filter is not possible here: %s", err->text);
 	else if (rundir_create(&run, err) || run_open(&run, err))
 		run_fail(&run, VERDICT_ERROR, "%s", err->text);

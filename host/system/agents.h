@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #include "history/history.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "system/watch.h"
 #include "wal/error.h"
 

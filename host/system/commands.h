@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "wal/error.h"
 
 struct command {

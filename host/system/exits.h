@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "system/commands.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "wal/error.h"
 
 struct exits;

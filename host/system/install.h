@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #include "spec/spec.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "wal/error.h"
 
 struct install_options {

@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 #include "system/commands.h"
-#include "system/filter.h"
+#include "keeper/filter.h"
 
 #define SPACE_MIN_MIB    256u /* a recovery suite with its kept runs takes far less */
 #define SYNC_SLOW_MS     20.0 /* slower, and suites are bound by the disk */

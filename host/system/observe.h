@@ -8,7 +8,7 @@
 
 #include "system/agents.h"
 #include "system/exits.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "system/ledger.h"
 #include "system/lines.h"
 #include "system/processes.h"

@@ -13,7 +13,7 @@
 #include "system/exits.h"
 #include "system/faultpoints.h"
 #include "system/http.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "system/ledger.h"
 #include "system/observe.h"
 #include "system/output.h"

@@ -9,7 +9,7 @@
 #include "spec/spec.h"
 #include "system/exits.h"
 #include "system/http.h"
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "wal/error.h"
 
 struct ready;

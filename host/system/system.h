@@ -97,10 +97,4 @@ int system_stop(struct system *system, int64_t grace_ms, struct error *err);
 int system_audit(struct system *system, struct error *err);
 void system_destroy(struct system *system); /* NULL is fine; stops first */
 
-/* The child: what `tritone __keeper` calls. */
-int keeper_main(int argc, char **argv);
-
-/* What this machine offers, for `tritone doctor` and plugins' check: 0, or -1 with the reason. */
-int system_can_filter(struct error *err);
-
 #endif

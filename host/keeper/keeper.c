@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host's side of the keeper: requests and replies on one socket, events on another. What is
  * done with them is in keeper_main.c. */
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/tree.h"
+#include "keeper/tree.h"
 #include "wire/frame.h"
 
 #define REQUEST_MS 60000

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of notified system calls. */
-#include "system/calls.h"
+#include "keeper/calls.h"
 
 #include <sys/syscall.h>
 

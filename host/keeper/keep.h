@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the keeper's process share; the host knows nothing of it. One thread. */
-#ifndef TRITONE_SYSTEM_KEEP_H
-#define TRITONE_SYSTEM_KEEP_H
+#ifndef TRITONE_KEEPER_KEEP_H
+#define TRITONE_KEEPER_KEEP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "system/filter.h"
-#include "system/notify.h"
-#include "system/rules.h"
+#include "keeper/filter.h"
+#include "keeper/notify.h"
+#include "keeper/rules.h"
 #include "wal/error.h"
 
 #define KEEP_LEFT_SIZE 160u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Notified calls, done on the task's behalf. Decides nothing: the rules have. */
-#include "system/perform.h"
+#include "keeper/perform.h"
 
 #include <errno.h>
 #include <fcntl.h>

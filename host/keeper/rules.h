@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The errno rules in force: matching, counting, evidence. Thread-safe; knows neither clocks nor
  * processes. */
-#ifndef TRITONE_SYSTEM_RULES_H
-#define TRITONE_SYSTEM_RULES_H
+#ifndef TRITONE_KEEPER_RULES_H
+#define TRITONE_KEEPER_RULES_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "system/keeper.h"
+#include "keeper/keeper.h"
 #include "tritone/fault.h"
 #include "wal/error.h"
 

@@ -15,8 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/keep.h"
-#include "system/system.h"
+#include "keeper/keep.h"
 
 int64_t keep_now_ns(void)
 {

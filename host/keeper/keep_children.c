@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's children and whoever ends up with it: their exits as events, and the end of them
  * all. */
-#include "system/keep.h"
+#include "keeper/keep.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "system/tree.h"
+#include "keeper/tree.h"
 #include "wire/frame.h"
 
 #define EVENTS_SIZE_MAX (16u << 20)         /* bytes that wait for a slow host; beyond, orphans go unreported */

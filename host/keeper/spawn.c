@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fork and exec inside the keeper. Between the two only async-signal-safe calls: the keeper has a
  * second thread. */
-#include "system/spawn.h"
+#include "keeper/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "system/filter.h"
+#include "keeper/filter.h"
 
 /* What the child says on the socket before exec closes it: how far it got when it failed. */
 enum stage { STAGE_OUTPUT = 1, STAGE_CWD, STAGE_FILTER, STAGE_EXEC, STAGE_LISTENER };

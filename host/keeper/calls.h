@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The system calls that the filter notifies, and where in their arguments the file is: one table
  * for the filter, the rules and the performer. */
-#ifndef TRITONE_SYSTEM_CALLS_H
-#define TRITONE_SYSTEM_CALLS_H
+#ifndef TRITONE_KEEPER_CALLS_H
+#define TRITONE_KEEPER_CALLS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's second thread: answers the notifications of every filtered process by the rules. */
-#ifndef TRITONE_SYSTEM_NOTIFY_H
-#define TRITONE_SYSTEM_NOTIFY_H
+#ifndef TRITONE_KEEPER_NOTIFY_H
+#define TRITONE_KEEPER_NOTIFY_H
 
-#include "system/rules.h"
+#include "keeper/rules.h"
 #include "wal/error.h"
 
 struct notify;

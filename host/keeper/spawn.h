@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fork and exec inside the keeper, with or without the system-call filter. Keeper side only. */
-#ifndef TRITONE_SYSTEM_SPAWN_H
-#define TRITONE_SYSTEM_SPAWN_H
+#ifndef TRITONE_KEEPER_SPAWN_H
+#define TRITONE_KEEPER_SPAWN_H
 
 #include <stddef.h>
 #include <sys/types.h>

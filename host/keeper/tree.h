@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All descendants of one process, from /proc. A snapshot: who forks meanwhile may be missing, who
  * lives all the time is in it. */
-#ifndef TRITONE_SYSTEM_TREE_H
-#define TRITONE_SYSTEM_TREE_H
+#ifndef TRITONE_KEEPER_TREE_H
+#define TRITONE_KEEPER_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of errno rules. A few rules at most: a list, looked through under one lock. */
-#include "system/rules.h"
+#include "keeper/rules.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the host asks of the keeper, one function a request. Rules are judged in notify.c. */
-#include "system/keep.h"
+#include "keeper/keep.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,8 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "system/spawn.h"
-#include "system/tree.h"
+#include "keeper/spawn.h"
+#include "keeper/tree.h"
 #include "wire/frame.h"
 
 /* ---- replies ---- */

@@ -2,14 +2,14 @@
 /* Does a notified call on a task's behalf, with its files, its directories, its offsets and its
  * umask, so that the call can be reported as failed although it happened. One thread, of its own
  * CLONE_FS (the umask is set). */
-#ifndef TRITONE_SYSTEM_PERFORM_H
-#define TRITONE_SYSTEM_PERFORM_H
+#ifndef TRITONE_KEEPER_PERFORM_H
+#define TRITONE_KEEPER_PERFORM_H
 
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "system/calls.h"
+#include "keeper/calls.h"
 #include "wal/error.h"
 
 struct performer;

@@ -17,8 +17,8 @@
  *  - A 'create' is a call that would make a new file: O_CREAT on a file that is there already is not
  *    one, as a full disk would not fail it either.
  */
-#ifndef TRITONE_SYSTEM_KEEPER_H
-#define TRITONE_SYSTEM_KEEPER_H
+#ifndef TRITONE_KEEPER_KEEPER_H
+#define TRITONE_KEEPER_KEEPER_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -109,5 +109,8 @@ int keeper_rule_set(struct keeper *keeper, const struct tritone_errno_rule *rule
 int keeper_rule_clear(struct keeper *keeper, const char *key, struct error *err); /* no such key: 0 */
 /* ENOENT: no such rule. The counts of one whose lifetime is over stay until it is cleared. */
 int keeper_rule_stats(struct keeper *keeper, const char *key, struct keeper_rule_stats *ret_stats, struct error *err);
+
+/* The child: what `tritone __keeper` calls. */
+int keeper_main(int argc, char **argv);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One thread that answers every listener. Without a rule nothing is looked at: receive, continue.
  * A delayed call waits in a list, not on the thread. */
-#include "system/notify.h"
+#include "keeper/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,9 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "system/calls.h"
-#include "system/filter.h"
-#include "system/perform.h"
+#include "keeper/calls.h"
+#include "keeper/filter.h"
+#include "keeper/perform.h"
 #include "notified/target.h"
 
 struct waiting {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process tree below one process, read from /proc/PID/stat. Sends no signals. */
-#include "system/tree.h"
+#include "keeper/tree.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The seccomp program, and the proof that it works on this machine. Answers nothing by itself: notify.c does. */
-#include "system/filter.h"
+#include "keeper/filter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "system/calls.h"
-#include "system/system.h"
+#include "keeper/calls.h"
 
 /* O_TMPFILE without O_DIRECTORY, which is part of it and is used alone too. */
 #define TMPFILE_BIT ((uint64_t)(O_TMPFILE & ~O_DIRECTORY))
@@ -196,7 +195,7 @@ out:
 	return r;
 }
 
-int system_can_filter(struct error *err)
+int filter_available(struct error *err)
 {
 	return filter_try(NULL, err);
 }
