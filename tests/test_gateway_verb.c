@@ -184,6 +184,124 @@ static void test_run(void **state)
 	service_close(client);
 }
 
+/* ---- a real upstream: three processes, one after the other killed ---- */
+
+struct started {
+	pid_t pid;
+	FILE *out;
+	char url[128];
+};
+
+static struct started start(const char *const *options)
+{
+	char text[8][160], *argv[11] = {(char[]){"tritone"}, (char[]){"gateway"}};
+	struct started started;
+	size_t i;
+	int out;
+
+	for (i = 0; options[i]; i++) {
+		assert_true(i < 8);
+		snprintf(text[i], sizeof text[i], "%s", options[i]);
+		argv[i + 2] = text[i];
+	}
+	argv[i + 2] = NULL;
+	started.pid = spawn(argv, &out);
+	started.out = fdopen(out, "r");
+	assert_non_null(fgets(started.url, sizeof started.url, started.out));
+	*strchrnul(started.url, '\n') = '\0';
+	return started;
+}
+
+static int stop(struct started *started, int signal)
+{
+	int status = -1;
+
+	kill(started->pid, signal);
+	assert_int_equal(waitpid(started->pid, &status, 0), started->pid);
+	fclose(started->out);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+struct answer {
+	long status;
+	char text[4096];
+	size_t size;
+};
+
+static size_t keep(char *bytes, size_t one, size_t count, void *arg)
+{
+	struct answer *answer = arg;
+
+	if (answer->size + one * count >= sizeof answer->text)
+		return 0;
+	memcpy(answer->text + answer->size, bytes, one * count);
+	answer->size += one * count;
+	return one * count;
+}
+
+static struct answer ask(const struct started *started, const char *body)
+{
+	struct answer answer = {0};
+	struct curl_slist *key = curl_slist_append(NULL, "Authorization: Bearer client-secret-1");
+	CURL *curl = curl_easy_init();
+	char url[256];
+
+	snprintf(url, sizeof url, "%s/claude/v1/chat/completions", started->url);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, key);
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+	assert_int_equal(curl_easy_perform(curl), CURLE_OK);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
+	curl_easy_cleanup(curl);
+	curl_slist_free_all(key);
+	return answer;
+}
+
+/* What a client has had whole is in the recording, though the gateway was killed the next moment. */
+static void test_record_and_replay(void **state)
+{
+	static const char body[] = "{\"model\":\"opus\",\"messages\":[{}]}",
+			  other[] = "{\"messages\":[{}],\"model\":\"x\"}";
+	struct world *world = *state;
+	char upstream[160], file[100], line[4096];
+	const char *with[] = {"--upstream", upstream, "--key-from", "claude=TRITONE_TEST_KEY", "--record", file, NULL};
+	const char *from[] = {"--replay", file, "--log", "/dev/null", NULL};
+	struct started front;
+	struct answer first, again;
+	FILE *lines;
+
+	snprintf(file, sizeof file, "%s/answers.jsonl", world->dir);
+	snprintf(upstream, sizeof upstream, "claude=%s/claude", world->url);
+	assert_int_equal(setenv("TRITONE_TEST_KEY", "server-secret-2", 1), 0);
+	front = start(with);
+	assert_int_equal(unsetenv("TRITONE_TEST_KEY"), 0);
+	first = ask(&front, body);
+	assert_int_equal(stop(&front, SIGKILL), -SIGKILL);
+	assert_int_equal(first.status, 200);
+	assert_true(first.size > 100);
+
+	front = start(from);
+	again = ask(&front, body);
+	assert_int_equal(again.status, 200);
+	assert_int_equal(again.size, first.size);
+	assert_memory_equal(again.text, first.text, first.size);
+	assert_int_equal(ask(&front, other).status, 404);
+	assert_int_equal(stop(&front, SIGTERM), 1); /* it was not all in the recording */
+	front = start(from);
+	assert_int_equal(ask(&front, body).status, 200);
+	assert_int_equal(stop(&front, SIGTERM), 0);
+
+	lines = fopen(file, "re");
+	assert_non_null(lines);
+	while (fgets(line, sizeof line, lines))
+		assert_null(strstr(line, "secret"));
+	fclose(lines);
+	unlink(file);
+}
+
 static int exit_of(const char *option, const char *value)
 {
 	char name[32], text[64];
@@ -206,6 +324,12 @@ static void test_usage(void **state)
 	assert_int_equal(exit_of("--port", "70000"), 2);
 	assert_int_equal(exit_of("--latency", "soon"), 2);
 	assert_int_equal(exit_of("--providers", "a,a"), 2);
+	assert_int_equal(exit_of("--upstream", "claude"), 2);
+	assert_int_equal(exit_of("--upstream", "claude=x"), 2);
+	assert_int_equal(exit_of("--upstream", "nobody=http://x"), 2);
+	assert_int_equal(exit_of("--key-from", "claude=X"), 2);
+	assert_int_equal(exit_of("--upstream-timeout", "0s"), 2);
+	assert_int_equal(exit_of("--record", "/tmp/x"), 2);
 	assert_int_equal(exit_of("--prot", "1"), 2);
 	assert_int_equal(exit_of("--port", strrchr(world->url, ':') + 1), 1); /* in use */
 	assert_int_equal(exit_of("--control", world->socket), 1);             /* too */
@@ -216,6 +340,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_record_and_replay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	};
 

@@ -129,6 +129,10 @@ static json_t *json_in(const char *bytes, size_t size, bool event, size_t *ret_a
 	if (event)
 		at += sizeof data - 2;
 	end = event ? memchr(at, '\n', size - (size_t)(at - bytes)) : NULL;
+	while (end && at < end && *at == ' ') /* what is around it stays */
+		at++;
+	while (end && end > at && end[-1] == '\r')
+		end--;
 	*ret_at = (size_t)(at - bytes);
 	*ret_end = end ? (size_t)(end - bytes) : size;
 	return json_loadb(at, *ret_end - *ret_at, JSON_ALLOW_NUL, NULL);
