@@ -70,12 +70,23 @@ static void same_effects(const struct core_effects *a, const struct core_effects
 		assert_int_equal(x->attempt, y->attempt);
 		assert_int_equal(x->step, y->step);
 		assert_int_equal(x->pid, y->pid);
+		assert_int_equal(x->start_time, y->start_time);
+		assert_int_equal(x->epoch, y->epoch);
+		assert_int_equal(x->status, y->status);
+		assert_int_equal(x->tokens_left, y->tokens_left);
+		assert_int_equal(x->go, y->go);
+		assert_int_equal(x->restore, y->restore);
 		assert_int_equal(x->op, y->op);
 		assert_int_equal(x->deadline_us, y->deadline_us);
 		assert_int_equal(x->size, y->size);
 		if (x->size)
 			assert_memory_equal(x->payload, y->payload, x->size);
+		assert_int_equal(x->after_count, y->after_count);
+		for (size_t k = 0; k < x->after_count; k++)
+			same_text(x->after[k], y->after[k]);
 		same_text(x->task, y->task);
+		same_text(x->role, y->role);
+		same_text(x->model, y->model);
 		same_text(x->prompt, y->prompt);
 		same_text(x->base, y->base);
 		same_text(x->digest, y->digest);
@@ -184,7 +195,7 @@ static void disturb(struct world *w, uint64_t *seed)
 	size_t agent = w->agent_count ? retry_random(seed) % w->agent_count : 0;
 	unsigned p = (unsigned)(retry_random(seed) % POLICY_PROVIDERS);
 
-	switch (retry_random(seed) % 7) {
+	switch (retry_random(seed) % 8) {
 	case 0:
 		if (w->agent_count)
 			world_die(w, (int)agent, 137);
@@ -203,6 +214,15 @@ static void disturb(struct world *w, uint64_t *seed)
 		break;
 	case 5:
 		world_restart(w, 0);
+		break;
+	case 6: /* it has lost a file */
+		if (w->agent_count && w->agents[agent].alive)
+			world_step(w, (struct core_event){.kind = CORE_FAILED,
+					  .task = w->agents[agent].task,
+					  .attempt = w->agents[agent].attempt,
+					  .epoch = w->agents[agent].epoch,
+					  .fault_class = CORE_CLASS_WORKTREE,
+					  .text = "docs/lost.md"});
 		break;
 	default:
 		submit_some(w, seed);

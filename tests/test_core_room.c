@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fixtures/conductor/core/record.h"
@@ -304,6 +305,113 @@ static void checkpoints_are_due(void **state)
 	world_destroy(w);
 }
 
+/* Records that name tasks one by one, as they were until they named many at once. */
+static void older_records(void **state)
+{
+	const struct core_options options = small();
+	struct world *w = world_create(&options);
+	struct record record;
+	uint8_t bytes[RECORD_MAX];
+	struct error err;
+	size_t size;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(do_one(w, i));
+	record_init(&record, CORE_RECORD_RETIRE, "", w->now_us);
+	record.after_count = 2;
+	record_copy(record.after[0], CORE_ID_MAX, "t2");
+	record_copy(record.after[1], CORE_ID_MAX, "t0");
+	size = core_record_encode(&record, bytes, sizeof bytes);
+	assert_int_equal(core_replay(w->core, w->durable + 1, 1, CORE_RECORD_RETIRE, bytes, size, &err), 0);
+	assert_int_equal(core_retired_count(w->core), 2);
+	assert_int_equal(core_task_count(w->core), 2);
+	assert_string_equal(world_state(w, "t1"), "done");
+	assert_string_equal(world_state(w, "t3"), "done");
+	world_destroy(w);
+}
+
+/* Whose name there is no room for stays what it is, in a replay with less room, too. */
+static void without_room_they_stay(void **state)
+{
+	struct core_options options = small();
+	struct world *w = world_create(&options);
+	const unsigned count = 20;
+	struct core *core;
+
+	(void)state;
+	for (unsigned i = 0; i < count; i++)
+		assert_true(do_one(w, i));
+	assert_true(core_retired_count(w->core) > 5);
+	options.retired_max = 5;
+	core = world_core(&options);
+	world_replay(w, core, 1, w->durable);
+	assert_int_equal(core_retired_count(core), 5);
+	assert_int_equal(core_task_count(core), count - 5);
+	core_destroy(core);
+	world_destroy(w);
+}
+
+/* A snapshot of format 2, which knew of no retired tasks: one that is done, one that failed, one at work. */
+static const char format_2[] =
+    "98029ace001b9e500001010000ce0019f0a000000093dc001ea86f6c642d646f6e65070100cd1267a26b31a0cf5f4f64"
+    "65c831d0a601ce000f4240ce0016e3600000010063010101000000a0a462626262a464646464a462626262a463636363"
+    "a090dc001e000000000000000000000000000000000000000000000000000000000000dc001eaa6f6c642d6661696c65"
+    "6408020500a26b32a0cfd8679ac2335af8fb02ce0010c8e0000000000000000000000000a0a0a0a0a0a7757365642075"
+    "7090dc001e000000000000000000000000000000000000000000000000000000000000dc001ea86f6c642d6f70656e02"
+    "0000cd1268a26b33a57468726565cf45c9a6dc55f525fe03ce00124f8000000001004d010100000100a0a463636363a0"
+    "a0a0a09100dc001e000000000000000000000000000000000000000000000000000000000000dc001000000000000000"
+    "00000000000000000098ce0016e360ce0007a1200000ce0019f0a000010192ce0016e3600090dc008000000000000000"
+    "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "00000000000000000000000000000000000000000000000000";
+
+static size_t bytes_of(const char *hex, uint8_t *bytes, size_t room)
+{
+	size_t size = strlen(hex) / 2;
+
+	assert_true(size <= room);
+	for (size_t i = 0; i < size; i++) {
+		const char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+
+		bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return size;
+}
+
+static void an_older_snapshot(void **state)
+{
+	struct core_options options = small();
+	struct core_task_view view;
+	struct core_slo_report report;
+	uint8_t bytes[1024];
+	struct core *core;
+	struct error err;
+
+	(void)state;
+	options.policy.slo_window = 4;
+	core = world_core(&options);
+	assert_int_equal(core_restore(core, bytes, bytes_of(format_2, bytes, sizeof bytes), &err), 0);
+	assert_int_equal(core_retired_count(core), 0);
+	assert_int_equal(core_task_count(core), 3);
+	core_task(core, 0, &view);
+	assert_string_equal(view.id, "old-done");
+	assert_string_equal(view.state, "done");
+	assert_string_equal(view.commit, "cccc");
+	core_task(core, 1, &view);
+	assert_string_equal(view.id, "old-failed");
+	assert_string_equal(view.state, "failed");
+	assert_string_equal(view.detail, "used up");
+	core_task(core, 2, &view);
+	assert_string_equal(view.id, "old-open");
+	assert_string_equal(view.state, "running");
+	core_slo_report(core, core_now_us(core), &report);
+	assert_int_equal(report.total_tasks, 2);
+	assert_int_equal(report.failed_tasks, 1);
+	assert_true(report.slos[1].current > 1 - 1e-9); /* the one commit is notified: of its task, not of another */
+	core_destroy(core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +423,9 @@ int main(void)
 	    cmocka_unit_test(renewed),
 	    cmocka_unit_test(renewed_with_fewer_tasks),
 	    cmocka_unit_test(checkpoints_are_due),
+	    cmocka_unit_test(older_records),
+	    cmocka_unit_test(without_room_they_stay),
+	    cmocka_unit_test(an_older_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
