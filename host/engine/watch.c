@@ -163,13 +163,20 @@ static bool ended(const struct run *run, uint64_t now_us)
 	return run_all_done(run) || (now_us > quiet_us && now_us - quiet_us > run->config.progress_limit_us);
 }
 
+/* Done, and not yet seen to be: a process that was killed takes its time to die. */
+static bool awaits_proof(const struct run_fault *f)
+{
+	return (f->info->capabilities & TRITONE_CAP_INSTANT) && !f->unexercised;
+}
+
 /* A fault in force without an end of its own ends with the workload. */
 static void end_open_faults(struct run *run)
 {
 	size_t i;
 
 	for (i = 0; i < run->fault_count; i++)
-		if (run->faults[i].state == FAULT_ACTIVE && run->faults[i].end_us == UINT64_MAX)
+		if (run->faults[i].state == FAULT_ACTIVE && run->faults[i].end_us == UINT64_MAX &&
+		    !awaits_proof(&run->faults[i]))
 			fault_end(&run->faults[i]);
 }
 

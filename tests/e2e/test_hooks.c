@@ -193,6 +193,29 @@ static void test_revert_hangs(void **state)
 	cannot_be_undone(*state, "hang", "hung in revert: no answer within 200 ms");
 }
 
+/* What nothing lasts of is proven in its own time: that the work is done meanwhile takes nothing from it. */
+static void test_a_proof_that_outlasts_the_work(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "-v",
+	    world_write(world, "x.yaml",
+		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+		"workload: {tasks: 1, tail: 0}\n"
+		"faults:\n"
+		"  - plugin: %s\n"
+		"    arguments: {how: late, grace: 1500ms}\n"
+		"    proof: 60s\n"
+		"    when: {event: accept}\n"
+		"invariants: [no-lost-task]\n",
+		world_plugin(world, "evil-instant")),
+	    NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "fault evil-instant: felt: ");
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* A process that a plugin leaves behind goes with it, even when the plugin has crashed. */
 static void test_children_of_a_plugin_go_with_it(void **state)
 {
@@ -214,6 +237,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_revert_crashes, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_revert_refuses, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_revert_hangs, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_proof_that_outlasts_the_work, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_children_of_a_plugin_go_with_it, world_create, world_destroy),
 	};
 

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tritone/fault.h"
@@ -276,6 +278,16 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	return misbehave(call, "inject", error);
 }
 
+static int is_older(const char *path, int64_t ms)
+{
+	struct timespec now;
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return stat(path, &st) == 0 &&
+	       (now.tv_sec - st.st_mtim.tv_sec) * 1000 + (now.tv_nsec - st.st_mtim.tv_nsec) / 1000000 >= ms;
+}
+
 static int verify(const struct tritone_call *call, const struct tritone_undo *undo, struct tritone_proof *proof,
     struct tritone_error *error)
 {
@@ -287,6 +299,8 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 	proof->felt = access(path, F_OK) == 0 ? TRITONE_FELT : TRITONE_NOT_YET;
 	if (!strcmp(call->values[PARAM_WHEN].string, "verify") && !strcmp(call->values[PARAM_HOW].string, "nonsense"))
 		proof->felt = 0x77;
+	if (!strcmp(call->values[PARAM_HOW].string, "late") && !is_older(path, call->values[PARAM_GRACE].integer))
+		proof->felt = TRITONE_NOT_YET;
 	snprintf(proof->text, sizeof proof->text, "%s", path);
 	return misbehave(call, "verify", error);
 }
