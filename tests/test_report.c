@@ -232,6 +232,14 @@ static void test_summary(void **state)
 	struct report_options options = {0};
 	struct place *place = *state;
 
+	place->results[0].left_behind = place->results[0].killed = 2;
+	report_human(place->out, &options, &place->results[0]);
+	assert_string_equal(written(place),
+	    "ok    agent-kill              held      recovered in 41 ms      1 fault, 24 tasks, 24 commits, 0 "
+	    "duplicates\n"
+	    "      left behind: 2 of its processes had to be killed when it was stopped\n");
+	place->results[0].left_behind = place->results[0].killed = 0;
+
 	report_human_summary(place->out, &options, place->results, 1);
 	assert_string_equal(written(place), "1 held, 0 deviated, 0 left behind\n");
 	place->results[3].ok = false;

@@ -127,6 +127,7 @@ void engine_run(const struct engine_options *options, const struct engine_case *
 			result->reproduced += again.verdict == VERDICT_DEVIATED && again.ok == result->ok;
 			/* What a repetition has left behind is left behind. */
 			result->left_behind += again.left_behind;
+			result->killed += again.killed;
 			if (again.verdict == VERDICT_UNDO_INCOMPLETE) {
 				result->verdict = again.verdict;
 				result->ok = false;

@@ -90,8 +90,10 @@ int stage_close(struct run *run)
 		r = run_fail(run, err.code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
 		    "the system could not be stopped: %s", err.text);
 	/* A system that was cut off in the middle, or whose disk is full with ours, owes nobody an orderly end. */
-	if (killed > 0 && run->result->verdict == VERDICT_HELD)
+	if (killed > 0 && run->result->verdict == VERDICT_HELD) {
 		run->result->left_behind += (uint64_t)killed;
+		run->result->killed = (uint64_t)killed;
+	}
 	if (run->started && r == 0 && run->result->verdict == VERDICT_HELD && system_audit(run->system, &err))
 		r = run_fail(run, VERDICT_ERROR, "the system's state could not be looked over: %s", err.text);
 	return r;

@@ -122,6 +122,7 @@ static int put_numbers(json_t *object, const struct result *result)
 	rc |= put_count(object, "open", result->open);
 	rc |= put_count(object, "calls", result->calls);
 	rc |= put_count(object, "left_behind", result->left_behind);
+	rc |= put_count(object, "killed", result->killed);
 	rc |= put_count(object, "reproduced", result->reproduced);
 	rc |= put_count(object, "reruns", result->reruns);
 	rc |= put_ms(object, "duration_ms", (double)result->duration_us);

@@ -72,6 +72,7 @@ struct result {
 	uint64_t completed, given_up, lost, open;
 	uint64_t calls;              /* of models */
 	uint64_t left_behind;        /* processes and undo records */
+	uint64_t killed;             /* of them, processes that had to be killed when the system was stopped */
 	uint32_t reproduced, reruns; /* reproduced k/n; reruns 0: not run again */
 	uint64_t duration_us;
 	struct history_view history; /* for evidence and timeline; count 0 when not kept */

@@ -144,6 +144,25 @@ static void test_a_command_that_refuses(void **state)
 	world_quiet(world);
 }
 
+/* All is well but its end: that is told, and is no success. */
+static void test_it_has_to_be_killed(void **state)
+{
+	struct world *world = *state;
+	const char *file = spool_manifest(world, SPOOL, "{done-file: \"${state}/out/${task}\"}");
+	struct ran *ran;
+
+	world_write(world, "spooler.sh", "trap '' TERM\n%s", spooler);
+	ran = tritone(world, "test", "--system", file,
+	    world_write(world, "x.yaml",
+		"title: x\nworkload: {tasks: 1, tail: 0, roles: [write]}\ninvariants: [no-lost-task]\n"),
+	    NULL);
+	ran_status(ran, 5);
+	ran_has(ran, "ok    x  held ");
+	ran_has(ran, " of its processes had to be killed when it was stopped\n");
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* ---- readiness, and who is the orchestrator ---- */
 
 static void test_helpers_and_readiness(void **state)
@@ -409,6 +428,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_a_command_that_lists, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_command_that_is_slow, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_command_that_refuses, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_it_has_to_be_killed, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_moment_that_never_comes, world_create, world_destroy),
