@@ -352,6 +352,79 @@ static void without_room_they_stay(void **state)
 	world_destroy(w);
 }
 
+/* In the same memory nothing is left of those that were retired before: neither for the log that is read again, nor for another. */
+static void names_end_with_their_log(void **state)
+{
+	const struct core_options options = small();
+	struct world *w = world_create(&options);
+	uint64_t digest;
+	struct error err;
+	size_t retired;
+
+	(void)state;
+	for (unsigned i = 0; i < 15; i++)
+		assert_true(do_one(w, i));
+	retired = core_retired_count(w->core);
+	digest = core_digest(w->core);
+	assert_true(retired > 1);
+	world_reopen(w);
+	assert_int_equal(core_retired_count(w->core), retired);
+	assert_true(core_digest(w->core) == digest);
+	assert_int_equal(core_renew(w->core, &options, &err), 0);
+	core_recovered(w->core, 2, 0, w->now_us, w->effects);
+	for (unsigned i = 0; i < retired; i++) {
+		char id[16];
+		const struct core_submission s = {.id = id, .role = "review", .prompt = "another"};
+		const struct core_event event = {.kind = CORE_SUBMIT, .now_us = w->now_us, .submission = &s};
+
+		snprintf(id, sizeof id, "t%u", i);
+		core_step(w->core, &event, w->effects);
+		for (size_t e = 0; e < w->effects->count; e++)
+			assert_int_not_equal(w->effects->items[e].kind, CORE_REPLY); /* it waits for the log */
+		assert_int_equal(core_task_count(w->core), i + 1);
+	}
+	world_destroy(w);
+}
+
+static void replay_one(struct core *core, uint64_t *lsn, const struct record *record)
+{
+	uint8_t bytes[RECORD_MAX];
+	struct error err;
+	size_t size = core_record_encode(record, bytes, sizeof bytes);
+
+	if (core_replay(core, ++*lsn, 1, record->kind, bytes, size, &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+/* A log that lost records may hold two tasks of one key: the second is not retired over the first. */
+static void a_key_is_one_task_s(void **state)
+{
+	const struct core_options options = small();
+	struct core *core = world_core(&options);
+	const char *const ids[] = {"a", "b"};
+	struct record record;
+	uint64_t lsn = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		record_init(&record, CORE_RECORD_ACCEPT, ids[i], 1000);
+		record_copy(record.key, CORE_KEY_MAX, "the same");
+		record.prompt = "do it";
+		record.prompt_size = 5;
+		replay_one(core, &lsn, &record);
+		record_init(&record, CORE_RECORD_GIVE_UP, ids[i], 2000);
+		record.fault_class = CORE_CLASS_BUDGET;
+		replay_one(core, &lsn, &record);
+		record_init(&record, CORE_RECORD_RETIRE, "", 3000);
+		record.prompt = ids[i];
+		record.prompt_size = 1;
+		replay_one(core, &lsn, &record);
+		assert_int_equal(core_retired_count(core), 1);
+		assert_int_equal(core_task_count(core), i);
+	}
+	core_destroy(core);
+}
+
 /* A snapshot of format 2, which knew of no retired tasks: one that is done, one that failed, one at work. */
 static const char format_2[] =
     "98029ace001b9e500001010000ce0019f0a000000093dc001ea86f6c642d646f6e65070100cd1267a26b31a0cf5f4f64"
@@ -425,6 +498,8 @@ int main(void)
 	    cmocka_unit_test(checkpoints_are_due),
 	    cmocka_unit_test(older_records),
 	    cmocka_unit_test(without_room_they_stay),
+	    cmocka_unit_test(names_end_with_their_log),
+	    cmocka_unit_test(a_key_is_one_task_s),
 	    cmocka_unit_test(an_older_snapshot),
 	};
 
