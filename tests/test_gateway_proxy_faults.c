@@ -214,10 +214,14 @@ static void test_wrong_words(void **state)
 
 	stage_other(stage, 0);
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		free(usual(stage, rows[i].path, WRITES, rows[i].body));
 		call = under(stage, TRITONE_GATEWAY_WRONG_CONTENT, rows[i].path, WRITES, rows[i].body);
 		has(call, "I'm sorry");
 		has_not(call, "write_file");
 		free(call);
+		/* what it really took is what is counted */
+		assert_int_equal(wait_op(&stage->front, OP_CALL, OP_OK, i * 4 + 1).value,
+		    wait_op(&stage->front, OP_CALL, OP_OK, i * 4 + 2).value);
 		call = under(stage, TRITONE_GATEWAY_WRONG_TOOL, rows[i].path, WRITES, rows[i].body);
 		has(call, "no_such_tool");
 		has(call, "work/t-1.md"); /* with the arguments that the model gave */
@@ -245,7 +249,7 @@ static void test_wrong_words(void **state)
 }
 
 /* A stream as other providers write it: lines that end otherwise, comments, text and two calls in pieces. */
-static void test_foreign_stream(void **state)
+static struct call *foreign(struct stage *stage, uint32_t action, const char *text)
 {
 	static const char *const events[] = {": comment\r\n\r\n",
 	    "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"so\"}}]}\r\n\r\n",
@@ -255,26 +259,36 @@ static void test_foreign_stream(void **state)
 	    "data: "
 	    "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":1,\"function\":{\"arguments\":\"\\\":1}\"}}]}}]}"
 	    "\r\n\r\n",
-	    "data: [DONE]\r\n\r\n"};
-	struct stage *stage = *state;
-	struct tritone_gateway_rule rule = rule_of(TRITONE_GATEWAY_WRONG_TOOL, "claude");
-	struct call *call;
-	size_t i;
+	    "event: x\r\ndata:{\"usage\":{\"input_tokens\":4}}\r\n\r\n", "data: [DONE]\r\n\r\n"};
+	struct tritone_gateway_rule rule = rule_of(action, "claude");
+	size_t i, which;
 
-	rule.text = "wrong";
+	rule.text = text;
 	set(&stage->front, &rule);
-	stage_begin(stage, OPUS, "", STREAM);
+	which = stage_begin(stage, OPUS, "", STREAM);
 	station_hear(&stage->station);
 	station_say(&stage->station,
 	    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n");
 	for (i = 0; i < sizeof events / sizeof events[0]; i++)
 		station_chunk(&stage->station, events[i]);
 	station_chunk(&stage->station, "");
-	call = stage_end(stage, 0);
+	return stage_end(stage, which);
+}
+
+static void test_foreign_stream(void **state)
+{
+	struct call *call = foreign(*state, TRITONE_GATEWAY_WRONG_TOOL, "wrong");
+
 	has(call, "\"content\":\"so\"");
 	has(call, "\"name\":\"wrong\"");
 	has(call, "\"arguments\":\"{\\\"x\\\":1}\"");
 	has_not(call, "\"name\":\"b\"");
+	free(call);
+	call = foreign(*state, TRITONE_GATEWAY_WRONG_USAGE, NULL);
+	has(call, "]}\r\n\r\nevent: x\r\ndata:{\"usage\":{\"input_tokens\":0}}\r\n\r\ndata: [DONE]\r\n\r\n");
+	free(call);
+	call = foreign(*state, TRITONE_GATEWAY_TRUNCATED, NULL);
+	assert_memory_equal(call->answer + call->size - 5, "}\r\n\r\n", 5); /* between two events */
 	free(call);
 }
 

@@ -180,12 +180,13 @@ static void test_no_key(void **state)
 	}
 	stage_begin(stage, OPUS, "", "{\"key\":\"" KEY "\"}");
 	station_hear(&stage->station);
-	station_answer(&stage->station, 200, JSON, "{}");
+	station_answer(&stage->station, 200, JSON, "\xff " KEY); /* no text: written in hex */
 	free(stage_end(stage, i));
 	assert_int_equal(unsetenv("TRITONE_TEST_KEY"), 0);
 	text = stage_text(stage);
 	assert_int_equal(count_of(text, "\n"), 4);
 	assert_null(strstr(text, KEY));
+	has(text, "{\"hex\": \"ff202a2a2a2a");
 	assert_null(strstr(text, "client-"));
 	assert_null(strstr(text, "key-in-the-url"));
 	assert_null(strstr(text, "session"));
@@ -217,6 +218,7 @@ static void test_goes_on(void **state)
 	json_t *line;
 	char *text;
 
+	append(stage, "{\"trito"); /* it died at once */
 	stage_front(stage, &options);
 	say(stage, 0, 200, "{\"old\":1}");
 	append(stage, "{\"provider\": \"claude\", \"method\": \"PO");
