@@ -81,8 +81,8 @@ static void take_process(struct checkup *c, const struct op *op)
 	if (op->type == OP_OK && !strcmp(op->detail, "restart"))
 		c->restarts++;
 	if (op->type == OP_INFO && !strcmp(op->detail, "died")) {
-		snprintf(c->trouble, sizeof c->trouble, "process %.60s ended with status %lld", op->actor,
-		    (long long)op->status);
+		snprintf(c->trouble, sizeof c->trouble, "process %.60s ended with status %lld%s", op->actor,
+		    (long long)op->status, op->status == 0 ? SYSTEM_DAEMON_HINT : "");
 		c->stuck = c->stuck || !c->run->manifest->restart.on_crash;
 	}
 	if (op->type == OP_FAIL) {

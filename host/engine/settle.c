@@ -72,6 +72,16 @@ int stage_settle(struct run *run)
 	return r;
 }
 
+/* It explains what else was found. */
+static void note_gone(struct run *run)
+{
+	const char *name = run->manifest->processes[run->manifest->main_process].name;
+	char how[160];
+
+	if (run->started && system_lost(run->system, name, how, sizeof how))
+		snprintf(run->result->gone, sizeof run->result->gone, "%.40s is gone for good: %s", name, how);
+}
+
 int stage_close(struct run *run)
 {
 	struct error err;
@@ -85,6 +95,7 @@ int stage_close(struct run *run)
 		if (activities_run(run, &run->x->rollbacks, true, &err))
 			r = run_fail(run, VERDICT_UNDO_INCOMPLETE, "a rollback failed: %s", err.text);
 	}
+	note_gone(run);
 	progress_stage(run->options->progress, run->options->lane, "stop", "");
 	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
 		r = run_fail(run, err.code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,

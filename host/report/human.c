@@ -185,6 +185,8 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 	put_line(out, options, result, &paint);
 	if (*result->contract)
 		fprintf(out, "      contract: %s\n", text_clean(text, sizeof text, result->contract));
+	if (*result->gone && !result->ok)
+		fprintf(out, "      system: %s\n", text_clean(text, sizeof text, result->gone));
 	if (result->killed)
 		fprintf(out, "      left behind: %" PRIu64 " of its processes had to be killed when it was stopped\n",
 		    result->killed);

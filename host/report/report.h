@@ -62,6 +62,7 @@ struct result {
 	char reason[320];     /* one sentence for anything but held */
 	char contract
 	    [512]; /* what was promised of what deviated: "commits at-least-once (declared) -> expected; ..."; or "" */
+	char gone[256]; /* how the orchestrator ended for good before it was stopped; or "" */
 	struct result_fault faults[RESULT_FAULTS_MAX];
 	uint32_t fault_count;
 	struct result_check checks[12];

@@ -20,6 +20,7 @@
 
 #include "system/commands.h"
 #include "system/ready.h"
+#include "system/system.h"
 #include "system/tail.h"
 #include "system/textfile.h"
 #include "system/variables.h"
@@ -313,11 +314,12 @@ static enum life life_of(struct process *process)
 
 static int late(struct process *process, int64_t limit_ms, struct error *err)
 {
-	char lacks[160];
+	char lacks[160], words[128];
 
 	ready_lacks(process->ready, lacks, sizeof lacks);
-	return error_set(
-	    err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms: %s", process->spec->name, limit_ms, lacks);
+	last_words(process, words, sizeof words);
+	return error_set(err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms: %s%s", process->spec->name,
+	    limit_ms, lacks, words);
 }
 
 /* 1 ready, 0 it died or is no longer wanted, -1 not ready in time. */
@@ -504,7 +506,7 @@ bool processes_lost(struct processes *processes, size_t index, char *ret_how, si
 	else if (lost && process->restarts)
 		snprintf(ret_how, size, "it %s, after %" PRIu64 " restarts", status, process->restarts);
 	else if (lost)
-		snprintf(ret_how, size, "it %s", status);
+		snprintf(ret_how, size, "it %s%s", status, process->last_status == 0 ? SYSTEM_DAEMON_HINT : "");
 	pthread_mutex_unlock(&processes->lock);
 	return lost;
 }
@@ -523,9 +525,8 @@ static int early_end(struct process *process, struct error *err)
 	}
 	command_status(status, how, sizeof how);
 	last_words(process, words, sizeof words);
-	/* Whoever daemonizes ends well, at once, and leaves somebody behind. */
 	return error_set(err, ECHILD, "process %s: it ended before it was ready: %s%s%s", process->spec->name, how,
-	    status == 0 ? "; does it go into the background? It must stay" : "", words);
+	    status == 0 ? SYSTEM_DAEMON_HINT : "", words);
 }
 
 static int start_one(struct process *process, struct error *err)

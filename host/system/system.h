@@ -77,6 +77,8 @@ void system_event_task(struct system *system, const char *task);
 
 /* Sends a signal to the process of that name in the manifest (NULL: the first one). ESRCH: it does not run now. */
 int system_signal(struct system *system, const char *process, int signal, struct error *err);
+/* Whoever daemonizes ends well, at once, and leaves somebody behind. */
+#define SYSTEM_DAEMON_HINT "; does it go into the background? It must stay"
 /* Is the process of that name (NULL: the first one) dead, and nobody starts it again? How it ended, for people: "it exited with 3". */
 bool system_lost(struct system *system, const char *process, char *ret_how, size_t size);
 /* The last lines of what the processes and the commands before them have said: visit gets the name and the line. */

@@ -163,6 +163,33 @@ static void test_it_has_to_be_killed(void **state)
 	world_clean(world);
 }
 
+/* It ends in the middle of the work: what was lost has its cause beside it. */
+static void test_it_is_gone_for_good(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran;
+
+	world_write(world, "server.sh", "%s",
+	    "cd \"$1\"; echo started; while set -- in-*; [ ! -e \"$1\" ]; do sleep 0.05; done; exit 0\n");
+	ran = tritone(world, "test", "--reruns", "0", "--system",
+	    world_write(world, "gone.yaml",
+		"name: gone\n"
+		"processes: [{name: server, command: [sh, \"${manifest}/server.sh\", \"${state}\"], "
+		"ready: {output: started}}]\n"
+		"submit: {file: \"${state}/in-${task}\", body: x}\n"
+		"commits: {file: \"${state}/ledger\", pattern: '^(?<task>\\S+)'}\n"
+		"policy: {progress-limit: 300ms}\n"),
+	    world_write(world, "x.yaml",
+		"title: x\nworkload: {tasks: 1, tail: 0, roles: [write]}\ninvariants: [no-lost-task]\n"),
+	    NULL);
+	ran_status(ran, 1);
+	ran_has(ran, "DEVIATED  no-lost-task: ");
+	ran_has(ran,
+	    "      system: server is gone for good: it exited with 0; does it go into the background? It must stay\n");
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* ---- readiness, and who is the orchestrator ---- */
 
 static void test_helpers_and_readiness(void **state)
@@ -429,6 +456,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_a_command_that_is_slow, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_command_that_refuses, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_has_to_be_killed, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_it_is_gone_for_good, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_moment_that_never_comes, world_create, world_destroy),

@@ -115,7 +115,7 @@ static void test_not_ready_in_time(void **state)
 	ran_has(ran, "starts ok ");
 	ran_has(ran, "ready FAILED after ");
 	ran_has(ran, "process server: not ready within 300 ms: there is no file ");
-	ran_has(ran, "state/ready");
+	ran_has(ran, "state/ready; it said: two\n");
 	ran_has(ran, "the last lines of its output:\n  server: one\n  server: two\n");
 	nothing_is_left(world);
 }
