@@ -30,6 +30,7 @@ struct checkup {
 	size_t reached_count, calls_of_no_task, commits_of_no_task;
 	size_t agents, claims, restarts;
 	size_t asked;      /* upstreams have answered so often */
+	char refusal[300]; /* the last thing that an upstream or a recording could not answer, "" if none */
 	bool stuck;        /* a process is gone for good */
 	char trouble[400]; /* the last thing that went wrong, "" if none */
 	char outcome_trouble[400];
@@ -69,7 +70,7 @@ static void take_answer(struct checkup *c, const struct op *op)
 	const bool its_own = !strncmp(op->detail, "upstream: ", 10) || !strcmp(op->detail, "not in the recording");
 
 	if (its_own)
-		snprintf(c->trouble, sizeof c->trouble, "provider %.60s: %.200s", op->actor, op->detail);
+		snprintf(c->refusal, sizeof c->refusal, "provider %.60s: %.200s", op->actor, op->detail);
 	else if (op->type == OP_OK && is_asked(c, op->actor))
 		c->asked++;
 }
@@ -274,7 +275,7 @@ static bool is_restarted(const struct checkup *c)
 
 static bool has_answer(const struct checkup *c)
 {
-	return c->asked > 0;
+	return c->asked > 0 || c->refusal[0];
 }
 
 static bool has_agents(const struct checkup *c)
@@ -470,8 +471,8 @@ static int step_upstreams(struct checkup *c)
 		snprintf(text, sizeof text, "from %s", m->gateway.replay);
 	else if (m->gateway.record && used < sizeof text)
 		snprintf(text + used, sizeof text - used, ", recorded in %s", m->gateway.record);
-	if (await(c, has_answer))
-		return failed(c, "real providers", "%s: %s", text, c->trouble);
+	if (await(c, has_answer) || !c->asked)
+		return failed(c, "real providers", "%s: %s", text, c->refusal[0] ? c->refusal : c->trouble);
 	if (gateway_amiss(c->run->gateway, &err))
 		return failed(c, "real providers", "%s", err.text);
 	return passed(c, "real providers", text);

@@ -67,6 +67,41 @@ static void test_a_wrong_claim(void **state)
 	nothing_is_left(world);
 }
 
+/* A provider that is asked and not played: it answers, it is gone, and a recording of it has too little. */
+static void test_a_real_provider(void **state)
+{
+	struct world *world = *state;
+	struct ran *upstream = tritone_start(world, "gateway", "--providers", "claude", "--quiet", NULL), *ran;
+	const char *record, *replay;
+	char more[256];
+
+	ran_says(upstream, "http://127.0.0.1:");
+	snprintf(more, sizeof more,
+	    "latency: 20ms\n  upstreams: [{provider: claude, url: \"http://127.0.0.1:%s/claude\"}]\n"
+	    "  record: answers.jsonl\n",
+	    ran_value(world, upstream, "http://127.0.0.1:"));
+	record = world_manifest(world, "record.yaml", "latency: 20ms\n", more);
+	replay = world_manifest(world, "replay.yaml", "latency: 20ms\n", "latency: 20ms\n  replay: few.jsonl\n");
+	world_write(world, "few.jsonl", "{\"tritone-recording\": 1}\n");
+
+	ran = check(world, record);
+	ran_status(ran, 0);
+	ran_has(ran, "real providers ok ");
+	ran_has(ran, ", claude at http://127.0.0.1:");
+	ran_has(ran, "/answers.jsonl");
+	ran_signal(upstream, SIGTERM);
+	ran_status(upstream, 0);
+	ran = check(world, record);
+	ran_status(ran, 1);
+	ran_has(ran, "real providers FAILED after ");
+	ran_has(ran, "provider claude: upstream: connection refused");
+	/* Whatever was seen was seen in a world that nobody has asked for. */
+	ran = check(world, replay);
+	ran_status(ran, 2);
+	ran_has(ran, "the recording has no answer to ");
+	nothing_is_left(world);
+}
+
 /* A provider that the system never calls, whatever the others answer. */
 static void test_a_provider_that_is_not_called(void **state)
 {
@@ -316,6 +351,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_the_reference_system, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_wrong_claim, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_real_provider, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_provider_that_is_not_called, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_new, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_not_ready_in_time, world_create, world_destroy),
