@@ -15,9 +15,9 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "engine/run.h"
 #include "system/commands.h"
 
@@ -77,20 +77,12 @@ static int do_http(const char *url, const struct spec_activity *a, int64_t timeo
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* Waits for one of the two, and no longer than the deadline or an interrupt: false then. */
 static bool wait_for(int fd, int64_t deadline, int interrupt_at)
 {
 	for (;;) {
 		struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = interrupt_at, .events = POLLIN}};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_ms();
 		int r = poll(p, 2, left < 0 ? 0 : left < INT_MAX ? (int)left : INT_MAX);
 
 		if (r < 0 && errno == EINTR)
@@ -140,7 +132,7 @@ static void become(char *const *argv, int null, int out, pid_t host)
 static int await_end(pid_t pid, const char *name, int out_fd, int64_t timeout_ms, const struct interrupt *interrupt,
     struct output *out, int64_t *ret_status, struct error *err)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = clock_ms() + timeout_ms;
 	int pidfd = pidfd_open(pid, 0), cause = pidfd < 0 ? errno : 0, status;
 	bool ended = pidfd >= 0 && drain(out_fd, deadline, interrupt_fd(interrupt), out) &&
 		     wait_for(pidfd, deadline, interrupt_fd(interrupt));

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "clock.h"
 #include "engine/run.h"
 #include "engine/bystander.h"
 
@@ -34,14 +34,6 @@ struct shooting {
 	int64_t injected_ms; /* the latest of them; the time that a fault lasts is counted from there */
 	size_t matched;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- where the system is ---- */
 
@@ -302,12 +294,12 @@ static enum verdict fire(struct shooting *s, size_t i, struct error *err)
 {
 	struct tritone_proof proof = {.struct_size = sizeof proof};
 	int64_t limit = s->shot->proof_ms ? s->shot->proof_ms : s->info->proof_ms ? s->info->proof_ms : PROOF_MS;
-	int64_t until = now_ms() + limit, look = now_ms() + HALT_GAP_MS;
+	int64_t until = clock_ms() + limit, look = clock_ms() + HALT_GAP_MS;
 	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
 
 	if (runner_plan(s->runners[i], NULL, err) || runner_inject(s->runners[i], err))
 		return err->code == ENOTSUP ? VERDICT_UNAVAILABLE : VERDICT_NOT_INJECTED;
-	s->injected_ms = now_ms();
+	s->injected_ms = clock_ms();
 	do {
 		if (runner_verify(s->runners[i], &proof, err))
 			return look_around(s, err) ? VERDICT_ABORTED : VERDICT_NOT_INJECTED;
@@ -317,11 +309,11 @@ static enum verdict fire(struct shooting *s, size_t i, struct error *err)
 		}
 		if (proof.felt == TRITONE_NEVER || interrupt_signal(s->run.options->interrupt))
 			break;
-		if (now_ms() >= look && look_around(s, err))
+		if (clock_ms() >= look && look_around(s, err))
 			return VERDICT_ABORTED;
-		look = now_ms() >= look ? now_ms() + HALT_GAP_MS : look;
+		look = clock_ms() >= look ? clock_ms() + HALT_GAP_MS : look;
 		poll(&p, 1, VERIFY_GAP_MS);
-	} while (now_ms() < until);
+	} while (clock_ms() < until);
 	if (proof.felt == TRITONE_UNEXERCISED && !(s->info->capabilities & TRITONE_CAP_INSTANT))
 		fprintf(s->shot->out, "waiting       %s\n", proof.text);
 	error_set(err, ETIMEDOUT, "not felt: %.200s", proof.text);
@@ -349,7 +341,7 @@ static int last(struct shooting *s, enum verdict *verdict, struct error *err)
 	int64_t until = s->injected_ms + s->shot->duration_ms, look = 0, now;
 	struct pollfd p = {.fd = interrupt_fd(s->run.options->interrupt), .events = POLLIN};
 
-	while (!interrupt_signal(s->run.options->interrupt) && (now = now_ms()) < until) {
+	while (!interrupt_signal(s->run.options->interrupt) && (now = clock_ms()) < until) {
 		int64_t gap = *verdict == VERDICT_VACUOUS ? VERIFY_GAP_MS : HALT_GAP_MS;
 
 		if (now >= look && look_around(s, err))

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "engine/run.h"
 
 #define RETRY_MS 50
@@ -30,17 +31,6 @@ struct workload {
 static const char *role_of(const struct workload *w, size_t index)
 {
 	return w->roles->count ? w->roles->items[index % w->roles->count] : "task";
-}
-
-static void in_ms(struct timespec *ts, int64_t ms)
-{
-	clock_gettime(CLOCK_MONOTONIC, ts);
-	ts->tv_sec += ms / 1000;
-	ts->tv_nsec += (ms % 1000) * 1000000;
-	if (ts->tv_nsec >= 1000000000) {
-		ts->tv_sec++;
-		ts->tv_nsec -= 1000000000;
-	}
 }
 
 /* Returns true when the workload was stopped meanwhile. */
@@ -104,7 +94,7 @@ static bool submit(struct workload *w, size_t index)
 	snprintf(prompt, sizeof prompt, "Do the %.64s of item %zu and leave the result in work/%s.md", t.role, index,
 	    names.task);
 	for (;;) {
-		in_ms(&next, RETRY_MS);
+		next = clock_in(RETRY_MS);
 		if (system_submit(w->system, &t) == 0)
 			return false;
 		if (wait_until(w, &next))
@@ -115,15 +105,8 @@ static bool submit(struct workload *w, size_t index)
 /* When the task's time has come; true when the workload was stopped before. */
 static bool wait_for_turn(struct workload *w, size_t index)
 {
-	struct timespec when = w->began;
-	int64_t ms = w->graph[index].at_ms;
+	struct timespec when = clock_later(w->began, w->graph[index].at_ms);
 
-	when.tv_sec += ms / 1000;
-	when.tv_nsec += (ms % 1000) * 1000000;
-	if (when.tv_nsec >= 1000000000) {
-		when.tv_sec++;
-		when.tv_nsec -= 1000000000;
-	}
 	return wait_until(w, &when);
 }
 
@@ -135,7 +118,7 @@ static void *hand_in(void *arg)
 	size_t i;
 
 	for (i = 0; i < w->count && !stop; i++) {
-		in_ms(&next, w->rate > 0 ? (int64_t)(1000 / w->rate) : 0);
+		next = clock_in(w->rate > 0 ? (int64_t)(1000 / w->rate) : 0);
 		if (w->graph && wait_for_turn(w, i))
 			break;
 		stop = submit(w, w->first + i) || wait_until(w, &next);
@@ -149,18 +132,14 @@ static void *hand_in(void *arg)
 static int start(struct workload **ret_workload, const struct workload *like, struct error *err)
 {
 	struct workload *w = malloc(sizeof *w);
-	pthread_condattr_t attr;
 	int r;
 
 	if (!w)
 		return error_set(err, ENOMEM, "no memory for the workload");
 	*w = *like;
-	in_ms(&w->began, 0);
+	w->began = clock_in(0);
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&w->wake);
 	r = pthread_create(&w->thread, NULL, hand_in, w);
 	if (r) {
 		pthread_cond_destroy(&w->wake);

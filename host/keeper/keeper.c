@@ -16,9 +16,9 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "keeper/tree.h"
 #include "wire/frame.h"
 
@@ -83,14 +83,6 @@ static int read_reply(const struct frame *reply, struct error *err)
 	return error_set(err, (int)code, "%s", text);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* What runs below it may stop it (its pid is their PPID), by mistake or not: then nothing would ever end. */
 static void let_go_on(const struct keeper *keeper)
 {
@@ -104,10 +96,10 @@ static void let_go_on(const struct keeper *keeper)
 static int await_frame(struct keeper *keeper, int64_t ms, struct frame *frame, struct error *err)
 {
 	struct pollfd p = {.fd = keeper->control, .events = POLLIN};
-	int64_t until = now_ms() + ms, left;
+	int64_t until = clock_ms() + ms, left;
 
 	while (poll(&p, 1, LOOK_MS) <= 0) {
-		left = until - now_ms();
+		left = until - clock_ms();
 		if (left <= 0) {
 			keeper->silent = true;
 			return error_set(

@@ -12,8 +12,9 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 #define GRACE_MS_MAX  1000              /* between telling a hook to return and ending its process */
 #define TAKE_SIZE_MAX ((size_t)1 << 16) /* bytes between two looks at the clock */
@@ -31,14 +32,6 @@ struct channel {
 	struct error expired_error;
 	struct error ended; /* how the process ended */
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- starting ---- */
 
@@ -297,7 +290,7 @@ static void tell(struct channel *channel, struct waiting *w)
 
 	w->told = true;
 	w->watch_interrupt = false;
-	w->deadline = now_ms() + (grace < GRACE_MS_MAX ? grace : GRACE_MS_MAX);
+	w->deadline = clock_ms() + (grace < GRACE_MS_MAX ? grace : GRACE_MS_MAX);
 	protocol_send_request(channel->fd, &cancel, &ignored); /* a failure shows as the end of the process */
 }
 
@@ -335,7 +328,7 @@ static int wait_once(struct channel *channel, struct waiting *w, struct runner_r
 	    {.fd = channel->pidfd, .events = POLLIN},
 	    {.fd = w->watch_interrupt ? channel->options.interrupt_fd : -1, .events = POLLIN},
 	};
-	int64_t left = w->deadline - now_ms();
+	int64_t left = w->deadline - clock_ms();
 	struct error local = {0};
 	int r;
 
@@ -357,7 +350,7 @@ static int wait_once(struct channel *channel, struct waiting *w, struct runner_r
 	if (p[2].revents && !w->told) {
 		w->interrupted = true;
 		tell(channel, w);
-	} else if (now_ms() >= w->deadline) { /* not only where nothing has come: a hook may talk for ever */
+	} else if (clock_ms() >= w->deadline) { /* not only where nothing has come: a hook may talk for ever */
 		return late(channel, w, err);
 	}
 	return 0;
@@ -377,7 +370,7 @@ int channel_ask(struct channel *channel, struct runner_request *request, bool mu
 	channel->sequence++;
 	request->sequence = channel->sequence;
 	protocol_send_request(channel->fd, request, &ignored); /* as in tell() */
-	w.deadline = now_ms() + channel->options.hook_timeout_ms;
+	w.deadline = clock_ms() + channel->options.hook_timeout_ms;
 	do
 		r = wait_once(channel, &w, ret_reply, err);
 	while (r == 0);
@@ -401,7 +394,7 @@ int channel_ask(struct channel *channel, struct runner_request *request, bool mu
 static int greet(struct channel *channel, struct error *err)
 {
 	struct runner_reply *reply = malloc(sizeof *reply);
-	struct waiting w = {.deadline = now_ms() + RUNNER_TIMEOUT_MS, .told = true};
+	struct waiting w = {.deadline = clock_ms() + RUNNER_TIMEOUT_MS, .told = true};
 	int r;
 
 	if (!reply)

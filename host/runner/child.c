@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "runner/deadman.h"
 #include "runner/prepare.h"
 
@@ -47,14 +48,6 @@ struct child {
 	int64_t expires_ms; /* monotonic; 0: never */
 	struct tritone_undo undo;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- to the host ---- */
 
@@ -157,7 +150,7 @@ static void report_overrun(struct child *child)
 /* Waits until `*flag` for one hook's time. Under the lock. */
 static bool wait_for(struct child *child, const bool *flag)
 {
-	int64_t end = now_ms() + child->setup.hook_timeout_ms;
+	int64_t end = clock_ms() + child->setup.hook_timeout_ms;
 	struct timespec until = {.tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000};
 
 	while (!*flag)
@@ -245,7 +238,7 @@ static void run_job(struct child *child, struct runner_request *job)
 		child->planned = true;
 	}
 	if (reply.result == 0 && hook == HOOK_INJECT && child->setup.entry.duration_ms > 0)
-		child->expires_ms = now_ms() + child->setup.entry.duration_ms + EXPIRY_SLACK_MS;
+		child->expires_ms = clock_ms() + child->setup.entry.duration_ms + EXPIRY_SLACK_MS;
 	if (reply.result == 0 && hook == HOOK_REVERT) {
 		child->effective = false;
 		child->expires_ms = 0;
@@ -285,7 +278,7 @@ static bool serve_once(struct child *child)
 
 		if (!child->expires_ms)
 			pthread_cond_wait(&child->changed, &child->lock);
-		else if (now_ms() >= child->expires_ms)
+		else if (clock_ms() >= child->expires_ms)
 			expired = true;
 		else
 			pthread_cond_timedwait(&child->changed, &child->lock, &until);
@@ -409,15 +402,10 @@ out:
 
 static int init_locks(struct child *child)
 {
-	pthread_condattr_t attr;
-	int r;
-
-	if (pthread_condattr_init(&attr))
-		return -1;
-	r = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) || pthread_cond_init(&child->changed, &attr) ||
-	    pthread_mutex_init(&child->lock, NULL) || pthread_mutex_init(&child->send_lock, NULL);
-	pthread_condattr_destroy(&attr);
-	return r ? -1 : 0;
+	return clock_cond_init(&child->changed) || pthread_mutex_init(&child->lock, NULL) ||
+		       pthread_mutex_init(&child->send_lock, NULL)
+		   ? -1
+		   : 0;
 }
 
 static int serve(void)

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "service/address.h"
 #include "service/dispatch.h"
 #include "service/service.h"
@@ -25,14 +25,6 @@ struct service_client {
 	char *state_dir, *no_gateway, *no_errno, *no_faultpoint;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* ---- one call ---- */
 
 static int gone(struct service_client *client, struct error *err)
@@ -44,7 +36,7 @@ static int gone(struct service_client *client, struct error *err)
 static int receive(struct service_client *client, int64_t deadline, struct error *err)
 {
 	struct pollfd polled = {.fd = client->fd, .events = POLLIN};
-	int64_t left = deadline - now_ms();
+	int64_t left = deadline - clock_ms();
 	uint8_t bytes[16384];
 	ssize_t n;
 	int r;
@@ -66,7 +58,7 @@ static int receive(struct service_client *client, int64_t deadline, struct error
 
 static int await(struct service_client *client, struct frame *reply, struct error *err)
 {
-	int64_t deadline = now_ms() + CALL_MS;
+	int64_t deadline = clock_ms() + CALL_MS;
 	uint64_t id;
 	int r;
 

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "system/metrics.h"
 #include "system/private.h"
 
@@ -82,16 +82,9 @@ static void *again_and_again(void *arg)
 	struct timespec next;
 	bool stop = false;
 
-	clock_gettime(CLOCK_MONOTONIC, &next);
 	while (!stop) {
 		ask(asker);
-		clock_gettime(CLOCK_MONOTONIC, &next);
-		next.tv_sec += every_ms / 1000;
-		next.tv_nsec += (every_ms % 1000) * 1000000;
-		if (next.tv_nsec >= 1000000000) {
-			next.tv_sec++;
-			next.tv_nsec -= 1000000000;
-		}
+		next = clock_in(every_ms);
 		pthread_mutex_lock(&asker->lock);
 		while (!asker->stop && pthread_cond_timedwait(&asker->wake, &asker->lock, &next) != ETIMEDOUT)
 			;
@@ -118,7 +111,6 @@ static int read_conditions(struct asker *asker, struct error *err)
 int asker_start(struct asker **ret_asker, struct system *system, struct error *err)
 {
 	struct asker *asker = calloc(1, sizeof *asker);
-	pthread_condattr_t attr;
 	int code;
 
 	if (!asker)
@@ -130,10 +122,7 @@ int asker_start(struct asker **ret_asker, struct system *system, struct error *e
 		return -1;
 	}
 	pthread_mutex_init(&asker->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&asker->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&asker->wake);
 	code = pthread_create(&asker->thread, NULL, again_and_again, asker);
 	if (code) {
 		pthread_cond_destroy(&asker->wake);
