@@ -9,36 +9,61 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "system/private.h"
 
-static int64_t now_ms(void)
+bool command_interrupted(int fd, int wait_ms)
 {
-	struct timespec now;
+	struct pollfd p = {.fd = fd > 0 ? fd : -1, .events = POLLIN};
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return poll(&p, 1, wait_ms) > 0;
 }
 
-int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err)
+int command_spawn(struct keeper *keeper, const struct command *command, pid_t *ret_pid, struct error *err)
 {
-	int64_t deadline = now_ms() + command->timeout_ms;
-	struct keeper_event event;
-	bool killed = false, interrupted = false;
-	pid_t pid;
-
 	if (keeper_spawn(keeper,
 		&(struct keeper_process){.name = command->name,
 		    .argv = (const char *const *)command->argv,
 		    .env = (const char *const *)command->environment,
 		    .cwd = command->directory,
 		    .output = command->output},
-		&pid, err) != 0)
+		ret_pid, err) != 0)
 		return error_context(err, "%s", command->name);
+	return 0;
+}
+
+int command_kill(struct keeper *keeper, const struct command *command, pid_t pid, struct error *err)
+{
+	struct error error;
+
+	if (keeper_signal(keeper, pid, SIGKILL, &error) != 0 && error.code != ESRCH)
+		return error_set(err, error.code, "%s: %s", command->name, error.text);
+	return 0;
+}
+
+int command_ended(const struct command *command, bool interrupted, bool killed, struct error *err)
+{
+	if (interrupted)
+		return error_set(err, ECANCELED, "%s was interrupted", command->name);
+	if (killed)
+		return error_set(err, ETIMEDOUT, "%s: %s did not end within %" PRId64 " ms", command->name,
+		    command->argv[0], command->timeout_ms);
+	return 0;
+}
+
+int command_run(struct keeper *keeper, const struct command *command, int *ret_status, struct error *err)
+{
+	int64_t deadline = clock_ms() + command->timeout_ms;
+	struct keeper_event event;
+	bool killed = false, interrupted = false;
+	pid_t pid;
+
+	if (command_spawn(keeper, command, &pid, err) != 0)
+		return -1;
 	for (;;) {
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_ms();
 		struct pollfd fds[2] = {
 		    {.fd = command->interrupt_fd > 0 ? command->interrupt_fd : -1, .events = POLLIN},
 		    {.fd = keeper_event_fd(keeper), .events = POLLIN}};
@@ -56,20 +81,13 @@ int command_run(struct keeper *keeper, const struct command *command, int *ret_s
 		if (got == 1 && event.pid == pid)
 			break;
 		if (got == 0 && !killed) {
-			struct error error;
-
 			killed = true;
-			if (keeper_signal(keeper, pid, SIGKILL, &error) != 0 && error.code != ESRCH)
-				return error_set(err, error.code, "%s: %s", command->name, error.text);
+			if (command_kill(keeper, command, pid, err) != 0)
+				return -1;
 		}
 	}
-	if (interrupted)
-		return error_set(err, ECANCELED, "%s was interrupted", command->name);
-	if (killed)
-		return error_set(err, ETIMEDOUT, "%s: %s did not end within %" PRId64 " ms", command->name,
-		    command->argv[0], command->timeout_ms);
 	*ret_status = event.status;
-	return 0;
+	return command_ended(command, interrupted, killed, err);
 }
 
 static bool is_program(const char *path)

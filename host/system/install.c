@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "clock.h"
 #include "system/commands.h"
 #include "system/copytree.h"
 #include "system/tail.h"
@@ -26,14 +26,6 @@
 #define DEPTH_MAX   32
 #define LOCK_GAP_MS 100
 #define PIECE_SIZE  65536u
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- the key ---- */
 
@@ -159,13 +151,6 @@ int install_dir(const struct install_options *options, char *ret, size_t size, s
 
 /* ---- the lock ---- */
 
-static bool is_interrupted(const struct install_options *options, int wait_ms)
-{
-	struct pollfd fd = {.fd = options->interrupt_fd > 0 ? options->interrupt_fd : -1, .events = POLLIN};
-
-	return poll(&fd, 1, wait_ms) > 0;
-}
-
 /* The lock's descriptor: held by one tritone at a time, and by none that is dead. */
 static int take_lock(const struct install_options *options, const char *dir, struct error *err)
 {
@@ -188,7 +173,7 @@ static int take_lock(const struct install_options *options, const char *dir, str
 		if (!told && options->progress)
 			options->progress(options->progress_arg, "waiting for another tritone that installs it");
 		told = true;
-		if (is_interrupted(options, LOCK_GAP_MS)) {
+		if (command_interrupted(options->interrupt_fd, LOCK_GAP_MS)) {
 			close(fd);
 			return error_set(err, ECANCELED, "install: interrupted");
 		}
@@ -284,7 +269,7 @@ static void take_line(void *arg, const char *line)
 static int run_commands(const struct install_options *options, const char *dir, const char *log, struct error *err)
 {
 	const struct spec_manifest *m = options->manifest;
-	int64_t deadline = now_ms() + m->install.timeout_ms;
+	int64_t deadline = clock_ms() + m->install.timeout_ms;
 	static const struct spec_pairs none = {NULL, 0};
 	char **environment = NULL;
 	int result = variables_environment(&environment, &none, NULL, options->lookup, options->lookup_arg, err);
@@ -308,7 +293,7 @@ static int run_commands(const struct install_options *options, const char *dir, 
 				.environment = environment,
 				.directory = dir,
 				.output = log,
-				.timeout_ms = deadline - now_ms() > 1 ? deadline - now_ms() : 1,
+				.timeout_ms = deadline - clock_ms() > 1 ? deadline - clock_ms() : 1,
 				.interrupt_fd = options->interrupt_fd},
 			    &status, err);
 		if (result == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
