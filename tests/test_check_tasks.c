@@ -231,6 +231,10 @@ static void test_duplicates_are_told(void **state)
 	f->config.commits = CHECK_AT_MOST_ONCE;
 	r = JUDGE("no-duplicate-commit");
 	assert_int_equal(r.permitted, 0);
+	f->config.commits = CHECK_EXACTLY_ONCE;
+	f->story.ops[14].attempt = 0; /* the ledger does not say */
+	r = JUDGE("no-duplicate-commit");
+	TELLS(&r, 0, "task a was committed 2 times: c1 (attempt 1) and c9", 1, 4, 14);
 }
 
 static void test_lost_tasks_are_told(void **state)

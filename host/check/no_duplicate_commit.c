@@ -5,6 +5,7 @@
  * begins somehow), nor are as many as the system may make for itself. Opportunity: each commit.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +84,17 @@ static uint64_t judge_strays(const struct history_view *view, const struct facts
 	return count;
 }
 
+#define ATTEMPT_SIZE 40
+
+/* Where a ledger does not name it, there is none to tell. */
+static const char *attempt_of(const struct op *commit, char buf[ATTEMPT_SIZE])
+{
+	if (!commit->attempt)
+		return "";
+	snprintf(buf, ATTEMPT_SIZE, " (attempt %" PRId64 ")", commit->attempt);
+	return buf;
+}
+
 static uint64_t judge_tasks(const struct history_view *view, const struct facts *facts,
     const struct check_config *config, struct check_result *result)
 {
@@ -92,6 +104,7 @@ static uint64_t judge_tasks(const struct history_view *view, const struct facts 
 	for (i = 0; i < facts->count; i++) {
 		const struct task_facts *t = &facts->tasks[i];
 		const struct op *first, *second;
+		char attempts[2][ATTEMPT_SIZE];
 		uint64_t evidence[3];
 
 		result->opportunities += t->commits;
@@ -103,10 +116,9 @@ static uint64_t judge_tasks(const struct history_view *view, const struct facts 
 		evidence[1] = t->first_commit;
 		evidence[2] = t->other_commit;
 		second = &view->ops[evidence[2]];
-		check_violation(result, evidence, 3,
-		    "task %s was committed %" PRIu64 " times: %.10s (attempt %" PRId64 ") and %.10s (attempt %" PRId64
-		    ")%s",
-		    t->task, t->commits, first->key, first->attempt, second->key, second->attempt,
+		check_violation(result, evidence, 3, "task %s was committed %" PRIu64 " times: %.10s%s and %.10s%s%s",
+		    t->task, t->commits, first->key, attempt_of(first, attempts[0]), second->key,
+		    attempt_of(second, attempts[1]),
 		    config->commits == CHECK_EXACTLY_ONCE ? "" : "; the system does not promise exactly-once");
 		check_permit(result, config->commits == CHECK_AT_LEAST_ONCE);
 	}

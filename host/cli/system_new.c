@@ -74,7 +74,10 @@ static const char body[] =
     "#state: {json: [\"*.json\"], temporary: [\"*.tmp\"]}\n"
     "\n"
     "# What its documentation promises: exactly-once, at-least-once or at-most-once.\n"
-    "#contract: {commits: at-least-once}\n";
+    "#contract: {commits: at-least-once}\n"
+    "\n"
+    "# So much silence with work open is its end: more than its own retries and leases take.\n"
+    "#policy: {progress-limit: 30s}\n";
 
 static int write_file(const char *path, const char *name)
 {

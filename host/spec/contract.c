@@ -26,7 +26,8 @@ static const struct node_field contract_fields[] = {
     {.key = "throttling",
 	.type = NODE_TEXT,
 	.choices = throttlings,
-	.help = "What it does at a 429: _waits_ for the end of the window, or _retries_ by a clock of its own."},
+	.help = "What it does at a 429. _waits_: nobody in it calls that provider before the window ends. _retries_: "
+		"by a clock of its own, such as each worker's."},
     {.key = "source",
 	.type = NODE_TEXT,
 	.help = "The sentence of its documentation that says so, and where that is; shown with a verdict."},
