@@ -7,118 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/run.h"
+#include "engine/checkup.h"
 
 #define TASKS         6u /* handed in at first: two chains */
 #define CHAIN         3u
-#define LOOK_GAP_MS   50
-#define ASK_GAP_US    300000 /* how often it is asked what became of the tasks */
 #define STOP_GRACE_MS 5000
 #define LAST_LINES    10
 
-struct checkup {
-	const struct engine_checkup *what;
-	struct run *run;
-	struct spec_strings roles;
-	size_t first, last;  /* the tasks that are waited for: first..last-1 */
-	size_t handed_in;    /* so far */
-	uint64_t next;       /* operation that has not been seen yet */
-	uint64_t step_us;    /* when this step began */
-	uint64_t asked_us;   /* when it was last asked for outcomes */
-	uint64_t started_us; /* when the last process was started */
-	bool reached[GATEWAY_NAMES_MAX];
-	size_t reached_count, calls_of_no_task, commits_of_no_task;
-	size_t agents, claims, restarts;
-	size_t asked;      /* upstreams have answered so often */
-	char refusal[300]; /* the last thing that an upstream or a recording could not answer, "" if none */
-	bool stuck;        /* a process is gone for good */
-	char trouble[400]; /* the last thing that went wrong, "" if none */
-	char outcome_trouble[400];
-	struct error why; /* of the step that failed */
-};
-
-/* ---- what is seen ---- */
-
-static bool is_asked(const struct checkup *c, const char *provider)
-{
-	const struct spec_manifest *m = c->run->manifest;
-	size_t i;
-
-	for (i = 0; i < m->gateway.upstream_count; i++)
-		if (!strcmp(m->gateway.upstreams[i].provider, provider))
-			return true;
-	return !i && m->gateway.replay;
-}
-
-static void take_call(struct checkup *c, const struct op *op)
-{
-	const struct spec_strings *providers = &c->run->manifest->gateway.providers;
-	size_t i;
-
-	for (i = 0; i < providers->count && i < GATEWAY_NAMES_MAX; i++) {
-		if (strcmp(providers->items[i], op->actor) != 0)
-			continue;
-		c->reached_count += !c->reached[i];
-		c->reached[i] = true;
-	}
-	c->calls_of_no_task += !op->task[0];
-}
-
-/* Of a provider that is not played. What the gateway's own rule has refused says nothing of it. */
-static void take_answer(struct checkup *c, const struct op *op)
-{
-	const bool its_own = !strncmp(op->detail, "upstream: ", 10) || !strcmp(op->detail, "not in the recording");
-
-	if (its_own)
-		snprintf(c->refusal, sizeof c->refusal, "provider %.60s: %.200s", op->actor, op->detail);
-	else if (op->type == OP_OK && is_asked(c, op->actor))
-		c->asked++;
-}
-
-static void take_process(struct checkup *c, const struct op *op)
-{
-	if (op->type == OP_INVOKE)
-		c->started_us = op->time_us;
-	if (op->type == OP_OK && !strcmp(op->detail, "restart"))
-		c->restarts++;
-	if (op->type == OP_INFO && !strcmp(op->detail, "died")) {
-		snprintf(c->trouble, sizeof c->trouble, "process %.60s ended with status %lld%s", op->actor,
-		    (long long)op->status, op->status == 0 ? SYSTEM_DAEMON_HINT : "");
-		c->stuck = c->stuck || !c->run->manifest->restart.on_crash;
-	}
-	if (op->type == OP_FAIL) {
-		snprintf(c->trouble, sizeof c->trouble, "process %.60s: %.250s", op->actor, op->detail);
-		c->stuck = true;
-	}
-}
-
-static bool see(void *arg, const struct op *op)
-{
-	struct checkup *c = arg;
-
-	c->next = op->index + 1;
-	tracker_follow(&c->run->tracker, op);
-	if (op->kind == OP_CALL && op->type == OP_INVOKE)
-		take_call(c, op);
-	else if (op->kind == OP_CALL)
-		take_answer(c, op);
-	else if (op->kind == OP_SYSTEM)
-		take_process(c, op);
-	else if (op->kind == OP_AGENT && op->type == OP_INVOKE)
-		c->agents++;
-	else if (op->kind == OP_CLAIM)
-		c->claims++;
-	else if (op->kind == OP_COMMIT && !op->task[0])
-		c->commits_of_no_task++;
-	else if (op->kind == OP_SUBMIT && op->type != OP_INVOKE && op->type != OP_OK)
-		snprintf(c->trouble, sizeof c->trouble, "task %.40s was %s: %.250s", op->task,
-		    op->type == OP_FAIL ? "refused" : "not answered", op->detail);
-	else if (op->kind == OP_OUTCOME && op->type == OP_FAIL)
-		snprintf(c->trouble, sizeof c->trouble, "task %.40s was given up: %.250s", op->task, op->detail);
-	return true;
-}
-
-/* ---- steps ---- */
+/* ---- how a step ends ---- */
 
 static void begin(struct checkup *c)
 {
@@ -157,66 +53,6 @@ static void left_out(const struct checkup *c, const char *name, const char *why)
 	tell(c, name, STEP_LEFT_OUT, 0, why);
 }
 
-typedef bool (*until_fn)(const struct checkup *c);
-
-static void ask(struct checkup *c)
-{
-	uint64_t now_us = history_now_us(c->run->history);
-	struct error err;
-
-	if (!spec_has_outcome(c->run->manifest) || now_us < c->asked_us + ASK_GAP_US)
-		return;
-	c->asked_us = now_us;
-	c->outcome_trouble[0] = '\0';
-	if (system_outcomes(c->run->system, &err))
-		snprintf(c->outcome_trouble, sizeof c->outcome_trouble, "%.199s", err.text);
-}
-
-/* Until `done`; -1 with `trouble` when it cannot come any more, or not in time. */
-static int await(struct checkup *c, until_fn done)
-{
-	struct run *run = c->run;
-	uint64_t deadline = history_now_us(run->history) + (uint64_t)c->what->limit_ms * 1000;
-	struct error err;
-	uint64_t index;
-
-	for (;;) {
-		/* Also where an observer says that it cannot see: a ledger that is no repository. */
-		if (system_observe(run->system, &err)) {
-			snprintf(c->trouble, sizeof c->trouble, "%.199s", err.text);
-			return -1;
-		}
-		while (history_wait(run->history, c->next, see, c, 0, &index) == 1)
-			;
-		if (run_stopped(run)) {
-			snprintf(c->trouble, sizeof c->trouble, "%.199s", run->result->reason);
-			return -1;
-		}
-		if (done(c))
-			return 0;
-		if (c->stuck)
-			return -1;
-		if (history_now_us(run->history) > deadline) {
-			size_t used = strlen(c->trouble);
-
-			snprintf(c->trouble + used, sizeof c->trouble - used, "%snot within %lld s", used ? "; " : "",
-			    (long long)c->what->limit_ms / 1000);
-			return -1;
-		}
-		ask(c);
-		(void)history_wait(run->history, c->next, see, c, LOOK_GAP_MS, &index);
-	}
-}
-
-static int hand_in(struct checkup *c, size_t count)
-{
-	workload_stop(c->run->workload);
-	c->run->workload = NULL;
-	c->first = c->handed_in;
-	c->last = c->handed_in += count;
-	return workload_start(&c->run->workload, c->run->system, &c->roles, 0, c->first, count, &c->why);
-}
-
 /* ---- what the steps wait for ---- */
 
 static bool is_accepted(const struct checkup *c)
@@ -234,39 +70,15 @@ static bool are_all_reached(const struct checkup *c)
 	return c->reached_count == c->run->manifest->gateway.providers.count;
 }
 
-/* Of the tasks that are waited for, how many are so; *ret_missing: the first that is not. */
-static size_t count(const struct checkup *c, size_t flag, size_t *ret_missing)
+static bool are_at_their_end(const struct checkup *c)
 {
-	size_t i, n = 0;
+	size_t i, missing;
 
-	*ret_missing = c->last;
-	for (i = c->first; i < c->last; i++) {
-		bool is = *(const bool *)((const char *)&c->run->tracker.tasks[i] + flag);
-
-		n += is;
-		if (!is && *ret_missing == c->last)
-			*ret_missing = i;
-	}
-	return n;
+	for (i = c->first; i < c->last; i++)
+		if (c->run->tracker.tasks[i].given_up)
+			return true; /* this one will not come */
+	return checkup_count(c, c->end, &missing) == c->last - c->first;
 }
-
-static bool given_up(const struct checkup *c)
-{
-	size_t missing;
-
-	return count(c, offsetof(struct tracked, given_up), &missing) > 0;
-}
-
-#define ALL(name_, field_)                                                                                             \
-	static bool name_(const struct checkup *c)                                                                     \
-	{                                                                                                              \
-		size_t missing;                                                                                        \
-                                                                                                                       \
-		return count(c, offsetof(struct tracked, field_), &missing) == c->last - c->first || given_up(c);      \
-	}
-ALL(are_committed, committed)
-ALL(are_notified, notified)
-ALL(are_done, done)
 
 static bool is_restarted(const struct checkup *c)
 {
@@ -293,14 +105,13 @@ static bool has_claims(const struct checkup *c)
 static int step_start(struct checkup *c)
 {
 	struct run *run = c->run;
-	uint64_t begin_us = history_now_us(run->history), index, now_us;
+	uint64_t begin_us = history_now_us(run->history), now_us;
 	struct error err;
 	int r;
 
 	begin(c);
 	r = system_start(run->system, &err);
-	while (history_wait(run->history, c->next, see, c, 0, &index) == 1)
-		;
+	checkup_catch_up(c);
 	now_us = history_now_us(run->history);
 	if (r && (c->started_us == 0 || err.code == ENOENT || err.code == EACCES || err.code == ENOEXEC))
 		return failed(c, "starts", "%.199s", err.text);
@@ -315,33 +126,35 @@ static int step_start(struct checkup *c)
 static int step_accept(struct checkup *c)
 {
 	begin(c);
-	if (hand_in(c, TASKS))
+	if (checkup_hand_in(c, TASKS))
 		return failed(c, "accepts a task", "%.199s", c->why.text);
-	if (await(c, is_accepted))
+	if (checkup_await(c, is_accepted))
 		return failed(c, "accepts a task", "%s", c->trouble);
 	return passed(c, "accepts a task", "");
 }
 
 /* One of the ends that a task comes to. */
-static int step_end(struct checkup *c, const char *name, until_fn done, size_t flag, const char *how)
+static int step_end(struct checkup *c, const char *name, enum checkup_end end)
 {
+	static const char *const hows[] = {
+	    [END_COMMITTED] = "committed", [END_NOTIFIED] = "notified", [END_DONE] = "done by its own word"};
 	char text[96];
 	size_t missing, n;
 	int r;
 
 	begin(c);
-	r = await(c, done);
-	n = count(c, flag, &missing);
+	c->end = end;
+	r = checkup_await(c, are_at_their_end);
+	n = checkup_count(c, end, &missing);
 	if (r == 0 && n == c->last - c->first) {
 		snprintf(text, sizeof text, "%zu tasks", n);
 		return passed(c, name, text);
 	}
 	if (!c->trouble[0] && c->outcome_trouble[0])
 		memcpy(c->trouble, c->outcome_trouble, sizeof c->trouble);
-	return failed(c, name, "%zu of %zu tasks were %s, t%03zu-%s was not%s: %s", n, c->last - c->first, how, missing,
-	    c->roles.items[missing % CHAIN],
-	    flag == offsetof(struct tracked, committed) && c->commits_of_no_task ? ", and some commits name no task"
-										 : "",
+	return failed(c, name, "%zu of %zu tasks were %s, t%03zu-%s was not%s: %s", n, c->last - c->first, hows[end],
+	    missing, c->roles.items[missing % CHAIN],
+	    end == END_COMMITTED && c->commits_of_no_task ? ", and some commits name no task" : "",
 	    c->trouble[0] ? c->trouble : "?");
 }
 
@@ -351,24 +164,23 @@ static int step_ends(struct checkup *c)
 
 	if (!spec_has_ledger(m))
 		left_out(c, "commits seen", "none are declared");
-	else if (step_end(c, "commits seen", are_committed, offsetof(struct tracked, committed), "committed"))
+	else if (step_end(c, "commits seen", END_COMMITTED))
 		return -1;
-	if (m->gateway.sinks.count &&
-	    step_end(c, "notifications seen", are_notified, offsetof(struct tracked, notified), "notified"))
+	if (m->gateway.sinks.count && step_end(c, "notifications seen", END_NOTIFIED))
 		return -1;
 	if (!spec_has_outcome(m))
 		left_out(c, "completion seen", "no 'outcome' is declared");
-	else if (step_end(c, "completion seen", are_done, offsetof(struct tracked, done), "done by its own word"))
+	else if (step_end(c, "completion seen", END_DONE))
 		return -1;
 	if (spec_has_agents(m)) {
 		begin(c);
-		if (await(c, has_agents))
+		if (checkup_await(c, has_agents))
 			return failed(c, "agents seen", "%s", c->trouble);
 		passed(c, "agents seen", "");
 	}
 	if (spec_has_claims(m)) {
 		begin(c);
-		if (await(c, has_claims))
+		if (checkup_await(c, has_claims))
 			return failed(c, "claims seen", "%s", c->trouble);
 		passed(c, "claims seen", "");
 	}
@@ -385,7 +197,7 @@ static int step_gateway(struct checkup *c)
 		return 0;
 	}
 	begin(c);
-	if (await(c, is_reached))
+	if (checkup_await(c, is_reached))
 		return failed(c, "reaches the gateway", "no provider was called: %s", c->trouble);
 	snprintf(text, sizeof text, "%s",
 	    c->calls_of_no_task && c->run->manifest->gateway.task_header ? "some calls name no task" : "");
@@ -421,7 +233,7 @@ static int throttle_reached(struct checkup *c, bool on)
 
 static bool is_another_reached(const struct checkup *c)
 {
-	return c->reached_count > c->restarts;
+	return c->reached_count > c->reached_before;
 }
 
 static int step_providers(struct checkup *c)
@@ -435,11 +247,11 @@ static int step_providers(struct checkup *c)
 	snprintf(name, sizeof name, "all %zu providers", providers->count);
 	begin(c);
 	while (r == 0 && !are_all_reached(c)) {
-		c->restarts = c->reached_count; /* what there is to exceed */
+		c->reached_before = c->reached_count;
 		r = throttle_reached(c, true);
 		if (r == 0)
-			r = hand_in(c, CHAIN);
-		if (r == 0 && await(c, is_another_reached)) {
+			r = checkup_hand_in(c, CHAIN);
+		if (r == 0 && checkup_await(c, is_another_reached)) {
 			size_t i;
 
 			for (i = 0; c->reached[i]; i++)
@@ -449,7 +261,6 @@ static int step_providers(struct checkup *c)
 		}
 	}
 	(void)throttle_reached(c, false);
-	c->restarts = 0;
 	return r ? r : passed(c, name, "");
 }
 
@@ -471,7 +282,7 @@ static int step_upstreams(struct checkup *c)
 		snprintf(text, sizeof text, "from %s", m->gateway.replay);
 	else if (m->gateway.record && used < sizeof text)
 		snprintf(text + used, sizeof text - used, ", recorded in %s", m->gateway.record);
-	if (await(c, has_answer) || !c->asked)
+	if (checkup_await(c, has_answer) || !c->asked)
 		return failed(c, "real providers", "%s: %s", text, c->refusal[0] ? c->refusal : c->trouble);
 	if (gateway_amiss(c->run->gateway, &err))
 		return failed(c, "real providers", "%s", err.text);
@@ -495,17 +306,17 @@ static int step_restart(struct checkup *c)
 		c->restarts = 0;
 		if (system_signal(c->run->system, m->processes[i].name, SIGKILL, &err))
 			return failed(c, "restart", "%.199s", err.text);
-		if (await(c, is_restarted))
+		if (checkup_await(c, is_restarted))
 			return failed(c, "restart", "process %s after a SIGKILL: %s", m->processes[i].name, c->trouble);
 	}
-	if (hand_in(c, CHAIN))
+	if (checkup_hand_in(c, CHAIN))
 		return failed(c, "restart", "%.199s", c->why.text);
 	/* A process that died once is expected here. */
 	if (spec_has_ledger(m))
-		return step_end(c, "restart", are_committed, offsetof(struct tracked, committed), "committed");
+		return step_end(c, "restart", END_COMMITTED);
 	if (spec_has_outcome(m))
-		return step_end(c, "restart", are_done, offsetof(struct tracked, done), "done by its own word");
-	return await(c, is_accepted) ? failed(c, "restart", "%s", c->trouble) : passed(c, "restart", "");
+		return step_end(c, "restart", END_DONE);
+	return checkup_await(c, is_accepted) ? failed(c, "restart", "%s", c->trouble) : passed(c, "restart", "");
 }
 
 static bool bad_file(void *arg, const struct op *op)
