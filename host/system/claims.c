@@ -115,15 +115,5 @@ static void on_event(void *arg, const char *path, uint32_t mask)
 
 int claims_watch(struct claims *claims, struct watch *watch, struct error *err)
 {
-	char *dir = strdup(claims->file), *slash = dir ? strrchr(dir, '/') : NULL;
-	int result;
-
-	if (!slash) {
-		free(dir);
-		return error_set(err, dir ? EINVAL : ENOMEM, "%s: not an absolute path", claims->file);
-	}
-	slash[slash == dir ? 1 : 0] = '\0';
-	result = watch_add(watch, dir, NULL, on_event, claims, err);
-	free(dir);
-	return result;
+	return watch_beside(watch, claims->file, on_event, claims, err);
 }

@@ -13,7 +13,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -254,18 +253,6 @@ static int copy_inputs(const struct install_options *options, const char *dir, s
 	return 0;
 }
 
-struct words {
-	char *text;
-	size_t size;
-};
-
-static void take_line(void *arg, const char *line)
-{
-	struct words *words = arg;
-
-	snprintf(words->text, words->size, "; it said: %.100s", line);
-}
-
 static int run_commands(const struct install_options *options, const char *dir, const char *log, struct error *err)
 {
 	const struct spec_manifest *m = options->manifest;
@@ -275,8 +262,7 @@ static int run_commands(const struct install_options *options, const char *dir, 
 	int result = variables_environment(&environment, &none, NULL, options->lookup, options->lookup_arg, err);
 
 	for (size_t i = 0; result == 0 && i < m->install.command_count; i++) {
-		char **argv = NULL, text[160], how[96], said[128] = "";
-		struct words words = {said, sizeof said};
+		char **argv = NULL, text[160], how[96], said[128];
 		int status = 0;
 
 		result = variables_expand_all(
@@ -298,7 +284,7 @@ static int run_commands(const struct install_options *options, const char *dir, 
 			    &status, err);
 		if (result == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
 			command_status(status, how, sizeof how);
-			tail_lines(log, 1, take_line, &words);
+			tail_said(log, said, sizeof said);
 			result = error_set(err, ECHILD, "install: %s %s%s; see %s", argv[0], how, said, log);
 		}
 		strings_free(argv);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,12 +248,7 @@ static void on_event(void *arg, const char *path, uint32_t mask)
 
 int lines_watch(struct lines *lines, struct watch *watch, struct error *err)
 {
-	char dir[PATH_MAX], *slash;
-
-	if (snprintf(dir, sizeof dir, "%s", lines->file) >= (int)sizeof dir || !(slash = strrchr(dir, '/')))
-		return error_set(err, EINVAL, "%s: not an absolute path", lines->file);
-	slash[slash == dir ? 1 : 0] = '\0';
-	return watch_add(watch, dir, NULL, on_event, lines, err);
+	return watch_beside(watch, lines->file, on_event, lines, err);
 }
 
 void lines_count(const struct lines *lines, uint64_t *ret_commits, uint64_t *ret_others)

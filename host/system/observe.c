@@ -131,12 +131,8 @@ static void *observe(void *arg)
 
 static void wake_up(struct observer *observer)
 {
-	uint64_t one = 1;
-	ssize_t written;
-
-	do
-		written = write(observer->wake, &one, sizeof one);
-	while (written < 0 && errno == EINTR);
+	while (eventfd_write(observer->wake, 1) != 0 && errno == EINTR)
+		;
 }
 
 int observer_start(struct observer **ret_observer, const struct observer_parts *parts, struct error *err)

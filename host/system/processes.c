@@ -4,7 +4,6 @@
 #include "system/processes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
@@ -18,15 +17,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "system/commands.h"
 #include "system/ready.h"
 #include "system/system.h"
 #include "system/tail.h"
 #include "system/textfile.h"
 #include "system/variables.h"
-#include "system/watch.h"
-
-#define READY_EVERY_MS 5 /* how often a URL is asked */
 
 struct process {
 	struct processes *all;
@@ -58,22 +55,10 @@ struct processes {
 	size_t count;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void wake_up(struct process *process)
 {
-	uint64_t one = 1;
-	ssize_t written;
-
-	do
-		written = write(process->wake, &one, sizeof one);
-	while (written < 0 && errno == EINTR);
+	while (eventfd_write(process->wake, 1) != 0 && errno == EINTR)
+		;
 }
 
 static int expand(char **ret, const char *text, const struct processes_options *options, struct error *err)
@@ -249,52 +234,15 @@ static int launch(struct process *process, const char *why, struct error *err)
 	return result == 0 ? 0 : error_context(err, "process %s", process->spec->name);
 }
 
-struct words {
-	char *text;
-	size_t size;
-};
-
-static void take_line(void *arg, const char *line)
-{
-	struct words *words = arg;
-
-	snprintf(words->text, words->size, "; it said: %.100s", line);
-}
-
 /* The last line that the process wrote, for the error message. */
 static void last_words(const struct process *process, char *ret, size_t size)
 {
-	struct words words = {ret, size};
 	char path[PATH_MAX];
 
 	ret[0] = '\0';
 	if (snprintf(path, sizeof path, "%s/%s.log", process->all->options.log_dir, process->spec->name) <
 	    (int)sizeof path)
-		tail_lines(path, 1, take_line, &words);
-}
-
-static void on_file(void *arg, const char *path, uint32_t mask)
-{
-	(void)arg;
-	(void)path;
-	(void)mask;
-}
-
-/* Watches the directory of the ready file: woken by whatever happens there, and looked at anew. */
-static int watch_file(struct watch **ret_watch, const char *file, struct error *err)
-{
-	char dir[PATH_MAX], *slash;
-
-	if (snprintf(dir, sizeof dir, "%s", file) >= (int)sizeof dir || !(slash = strrchr(dir, '/')))
-		return error_set(err, EINVAL, "%s: not an absolute path", file);
-	slash[slash == dir ? 1 : 0] = '\0';
-	if (watch_create(ret_watch, err) != 0)
-		return -1;
-	if (watch_add(*ret_watch, dir, NULL, on_file, NULL, err) == 0)
-		return 0;
-	watch_destroy(*ret_watch);
-	*ret_watch = NULL;
-	return -1;
+		tail_said(path, ret, size);
 }
 
 enum life { ALIVE, DEAD, UNWANTED };
@@ -312,57 +260,9 @@ static enum life life_of(struct process *process)
 	return life;
 }
 
-static int late(struct process *process, int64_t limit_ms, struct error *err)
+static bool is_alive(void *arg)
 {
-	char lacks[160], words[128];
-
-	ready_lacks(process->ready, lacks, sizeof lacks);
-	last_words(process, words, sizeof words);
-	return error_set(err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms: %s%s", process->spec->name,
-	    limit_ms, lacks, words);
-}
-
-/* 1 ready, 0 it died or is no longer wanted, -1 not ready in time. */
-static int await_ready(struct process *process, struct error *err)
-{
-	int64_t limit = process->spec->ready.timeout_ms > 0 ? process->spec->ready.timeout_ms : 10000;
-	int64_t deadline = now_ms() + limit;
-	bool only_file = ready_only_file(process->ready);
-	struct watch *watch = NULL;
-	int result = -1;
-
-	if (only_file && watch_file(&watch, ready_file(process->ready), err) != 0)
-		return -1;
-	for (;;) {
-		int interrupt_fd = process->all->options.interrupt_fd;
-		struct pollfd fds[3] = {{.fd = process->wake, .events = POLLIN},
-		    {.fd = interrupt_fd > 0 ? interrupt_fd : -1, .events = POLLIN},
-		    {.fd = watch ? watch_fd(watch) : -1, .events = POLLIN}};
-		int64_t left = deadline - now_ms();
-
-		if (life_of(process) != ALIVE) {
-			result = 0;
-			break;
-		}
-		if (poll(&fds[1], 1, 0) > 0) {
-			error_set(err, ECANCELED, "process %s: interrupted before it was ready", process->spec->name);
-			break;
-		}
-		if (left <= 0) {
-			late(process, limit, err);
-			break;
-		}
-		if (watch)
-			watch_dispatch(watch, NULL);
-		if (ready_holds(process->ready, left)) {
-			result = 1;
-			break;
-		}
-		/* Nothing tells when a port is listened at: it has to be asked. */
-		poll(fds, 3, !only_file ? READY_EVERY_MS : left > 1000 ? 1000 : (int)left);
-	}
-	watch_destroy(watch);
-	return result;
+	return life_of(arg) == ALIVE;
 }
 
 /* Starts it and waits until it is ready. 1 ready, 0 it died or is no longer wanted, -1 not ready in time, -2 it could not
@@ -379,7 +279,7 @@ static int bring_up(struct process *process, const char *why, struct error *err)
 	pthread_mutex_lock(&all->lock);
 	op = process->op;
 	pthread_mutex_unlock(&all->lock);
-	ready = await_ready(process, &error);
+	ready = ready_await(process->ready, process->wake, is_alive, process, &error);
 	if (ready == 0)
 		return 0;
 	history_complete(all->options.history, op,
@@ -423,13 +323,13 @@ static bool wait_for_death(struct process *process)
 		if (life == UNWANTED)
 			return false;
 		if (life == DEAD && until < 0) {
-			until = now_ms() + options->manifest->restart.delay_ms;
+			until = clock_ms() + options->manifest->restart.delay_ms;
 			if (options->crashed && is_main(process))
 				options->crashed(options->crashed_arg);
 		}
-		if (until >= 0 && now_ms() >= until)
+		if (until >= 0 && clock_ms() >= until)
 			return true;
-		poll(&fd, 1, until < 0 ? -1 : (int)(until - now_ms() > 1000 ? 1000 : until - now_ms()));
+		poll(&fd, 1, until < 0 ? -1 : (int)(until - clock_ms() > 1000 ? 1000 : until - clock_ms()));
 	}
 }
 

@@ -5,7 +5,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +16,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock.h"
+#include "system/commands.h"
+#include "system/tail.h"
 #include "system/variables.h"
+#include "system/watch.h"
 
 #define HTTP_TRY_MS    2000 /* how long one answer may take */
 #define COMMAND_TRY_MS 10000
 #define OUTPUT_PIECE   65536u
+#define ASK_EVERY_MS   5
 
 enum condition { BY_FILE, BY_PORT, BY_OUTPUT, BY_HTTP, BY_COMMAND, CONDITIONS };
 
@@ -187,7 +194,7 @@ static bool holds(struct ready *ready, enum condition condition, int64_t left_ms
 	return true;
 }
 
-bool ready_holds(struct ready *ready, int64_t left_ms)
+static bool all_hold(struct ready *ready, int64_t left_ms)
 {
 	for (unsigned i = 0; i < CONDITIONS; i++) {
 		if (!asked(ready, (enum condition)i) || ready->held[i])
@@ -199,7 +206,8 @@ bool ready_holds(struct ready *ready, int64_t left_ms)
 	return true;
 }
 
-void ready_lacks(const struct ready *ready, char *ret, size_t size)
+/* The first that does not hold, for people: "there is no file /x/y". */
+static void lacks(const struct ready *ready, char *ret, size_t size)
 {
 	static const char *const words[CONDITIONS] = {[BY_FILE] = "there is no file ",
 	    [BY_PORT] = "nobody takes connections at port ",
@@ -218,12 +226,56 @@ void ready_lacks(const struct ready *ready, char *ret, size_t size)
 	}
 }
 
-const char *ready_file(const struct ready *ready)
+static int late(const struct ready *ready, int64_t limit_ms, struct error *err)
 {
-	return ready->file;
+	char what[160], words[128];
+
+	lacks(ready, what, sizeof what);
+	tail_said(ready->log, words, sizeof words);
+	return error_set(err, ETIMEDOUT, "process %s: not ready within %" PRId64 " ms: %s%s",
+	    ready->options.process->name, limit_ms, what, words);
 }
 
-bool ready_only_file(const struct ready *ready)
+int ready_await(struct ready *ready, int wake, bool (*alive)(void *arg), void *arg, struct error *err)
 {
-	return ready->file && !ready->port && !ready->output && !ready->http && !ready->command;
+	const struct ready_options *options = &ready->options;
+	int64_t limit = options->process->ready.timeout_ms > 0 ? options->process->ready.timeout_ms : 10000;
+	int64_t deadline = clock_ms() + limit;
+	/* A file tells by appearing. Nothing tells when a port is listened at: it has to be asked. */
+	bool only_file = ready->file && !ready->port && !ready->output && !ready->http && !ready->command;
+	struct watch *watch = NULL;
+	int result = -1;
+
+	if (only_file && (watch_create(&watch, err) != 0 || watch_beside(watch, ready->file, NULL, NULL, err) != 0))
+		goto out;
+	for (;;) {
+		struct pollfd fds[3] = {{.fd = wake, .events = POLLIN},
+		    {.fd = options->interrupt_fd > 0 ? options->interrupt_fd : -1, .events = POLLIN},
+		    {.fd = watch ? watch_fd(watch) : -1, .events = POLLIN}};
+		int64_t left = deadline - clock_ms();
+
+		if (!alive(arg)) {
+			result = 0;
+			break;
+		}
+		if (command_interrupted(options->interrupt_fd, 0)) {
+			error_set(
+			    err, ECANCELED, "process %s: interrupted before it was ready", options->process->name);
+			break;
+		}
+		if (left <= 0) {
+			late(ready, limit, err);
+			break;
+		}
+		if (watch)
+			watch_dispatch(watch, NULL);
+		if (all_hold(ready, left)) {
+			result = 1;
+			break;
+		}
+		poll(fds, 3, !only_file ? ASK_EVERY_MS : left > 1000 ? 1000 : (int)left);
+	}
+out:
+	watch_destroy(watch);
+	return result;
 }

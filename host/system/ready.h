@@ -32,14 +32,9 @@ int ready_create(struct ready **ret_ready, const struct ready_options *options, 
 void ready_destroy(struct ready *ready); /* NULL is fine */
 /* Before each start: what it has written up to here does not count. */
 void ready_begin(struct ready *ready);
-/* Asks all that was not found to hold since ready_begin. */
-bool ready_holds(struct ready *ready, int64_t left_ms);
-/* The first that does not hold, for people: "the file /x/y is not there". */
-void ready_lacks(const struct ready *ready, char *ret, size_t size);
-/* A file that tells by appearing, NULL: none. */
-const char *ready_file(const struct ready *ready);
-/* Can it be waited for with the file alone? Else it has to be asked again and again. */
-bool ready_only_file(const struct ready *ready);
+/* Until all conditions have held since ready_begin: 1. 0: `alive` says no, which is asked whenever something comes at `wake`. -1: not within
+ * its time, with what is lacking; or interrupted. */
+int ready_await(struct ready *ready, int wake, bool (*alive)(void *arg), void *arg, struct error *err);
 
 /* Does anybody take connections at 127.0.0.1? */
 bool ready_port_open(uint16_t port);

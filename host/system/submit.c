@@ -236,23 +236,6 @@ static void by_file(const struct parts *parts, struct op *op, char *text, size_t
 		unlink(half);
 }
 
-static void nothing(void *arg, const char *path, uint32_t mask)
-{
-	(void)arg;
-	(void)path;
-	(void)mask;
-}
-
-static int watch_directory_of(struct watch *watch, const char *file, struct error *err)
-{
-	char dir[PATH_MAX], *slash;
-
-	if (snprintf(dir, sizeof dir, "%s", file) >= (int)sizeof dir || !(slash = strrchr(dir, '/')))
-		return error_set(err, EINVAL, "%s: not an absolute path", file);
-	slash[slash == dir ? 1 : 0] = '\0';
-	return watch_add(watch, dir, NULL, nothing, NULL, err);
-}
-
 static bool shows(const struct system *system, const struct parts *parts)
 {
 	if (parts->accepted && access(parts->accepted, F_OK) != 0)
@@ -272,7 +255,7 @@ static int await_accepted(struct system *system, const struct parts *parts, char
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += left_ms / 1000 + 1;
 	if (watch_create(&watch, &error) != 0 ||
-	    watch_directory_of(watch, parts->accepted ? parts->accepted : parts->file, &error) != 0) {
+	    watch_beside(watch, parts->accepted ? parts->accepted : parts->file, NULL, NULL, &error) != 0) {
 		snprintf(text, size, "%s", error.text);
 		goto out;
 	}

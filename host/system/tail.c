@@ -91,3 +91,23 @@ size_t tail_lines(const char *path, size_t count, void (*visit)(void *arg, const
 	free(text);
 	return lines;
 }
+
+struct said {
+	char *text;
+	size_t size;
+};
+
+static void take_said(void *arg, const char *line)
+{
+	struct said *said = arg;
+
+	snprintf(said->text, said->size, "; it said: %.100s", line);
+}
+
+void tail_said(const char *path, char *ret, size_t size)
+{
+	struct said said = {ret, size};
+
+	ret[0] = '\0';
+	tail_lines(path, 1, take_said, &said);
+}

@@ -328,6 +328,23 @@ static int handle(struct watch *watch, const struct inotify_event *event, struct
 	return 0;
 }
 
+static void woken(void *arg, const char *path, uint32_t mask)
+{
+	(void)arg;
+	(void)path;
+	(void)mask;
+}
+
+int watch_beside(struct watch *watch, const char *file, watch_event_fn event, void *arg, struct error *err)
+{
+	char dir[PATH_MAX], *slash;
+
+	if (snprintf(dir, sizeof dir, "%s", file) >= (int)sizeof dir || !(slash = strrchr(dir, '/')))
+		return error_set(err, EINVAL, "%s: not an absolute path", file);
+	slash[slash == dir ? 1 : 0] = '\0';
+	return watch_add(watch, dir, NULL, event ? event : woken, arg, err);
+}
+
 int watch_dispatch(struct watch *watch, struct error *err)
 {
 	char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));

@@ -29,6 +29,8 @@ int watch_fd(const struct watch *watch); /* readable when there is something to 
 /* Watches directory `root` (absolute; it need not exist) for one party. descend NULL: not what is below it. */
 int watch_add(struct watch *watch, const char *root, watch_descend_fn descend, watch_event_fn event, void *arg,
     struct error *err);
+/* The directory that `file` (absolute) is or will be in; the party looks at the paths itself. event NULL: it is only woken. */
+int watch_beside(struct watch *watch, const char *file, watch_event_fn event, void *arg, struct error *err);
 /* Handles all that has happened up to now. When events were lost, everything is listed again. */
 int watch_dispatch(struct watch *watch, struct error *err);
 
