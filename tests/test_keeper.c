@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,131 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "keeper/keeper.h"
+#include "keeper_child.h"
 #include "skip.h"
-
-/* ---- what is started under the keeper ---- */
-
-static void tell(const char *fifo)
-{
-	char line[32];
-	int fd = open(fifo, O_WRONLY | O_CLOEXEC), n;
-
-	n = snprintf(line, sizeof line, "%d\n", getpid());
-	if (fd < 0 || write(fd, line, (size_t)n) != n)
-		_exit(9);
-	close(fd);
-}
-
-static void __attribute__((noreturn)) stay(void)
-{
-	for (;;)
-		pause();
-}
-
-static void __attribute__((noreturn)) daemonize(const char *fifo)
-{
-	if (fork() > 0)
-		stay();
-	setsid();
-	if (fork() > 0)
-		_exit(0);
-	setsid();
-	tell(fifo);
-	stay();
-}
-
-/* Never more than `heads` at a time, and never the same for long: each forks its successor, in a
- * session of its own, and exits. */
-static void __attribute__((noreturn)) hydra(const char *fifo, int heads)
-{
-	int i;
-
-	for (i = 0; i < heads; i++)
-		if (fork() == 0)
-			for (;;) {
-				if (fork() != 0)
-					_exit(0);
-				setsid();
-			}
-	tell(fifo);
-	stay();
-}
-
-static int hygiene(void)
-{
-	char line[256], target[256];
-	struct dirent *entry;
-	FILE *status = fopen("/proc/self/status", "re");
-	DIR *dir = opendir("/proc/self/fd");
-	int in = open("/proc/self/fd/0", O_RDONLY | O_CLOEXEC), fds = 0;
-
-	if (!status || !dir || in < 0)
-		return 1;
-	while (fgets(line, sizeof line, status))
-		if (!strncmp(line, "SigBlk:", 7) || !strncmp(line, "SigIgn:", 7))
-			fputs(line, stdout);
-	while ((entry = readdir(dir)))
-		fds += entry->d_name[0] != '.';
-	target[readlink("/proc/self/fd/0", target, sizeof target - 1)] = '\0';
-	/* 0, 1, 2, and the three that this function has open */
-	printf("fds %d\nstdin %s\nleader %d\nhere %s\nmark %s\n", fds - 3, target, getpgrp() == getpid(),
-	    getcwd(line, sizeof line), getenv("MARK"));
-	fprintf(stderr, "on stderr\n");
-	fclose(status);
-	closedir(dir);
-	close(in);
-	return 0;
-}
-
-static void tidy_up(int signal)
-{
-	const struct timespec work = {.tv_nsec = 50000000};
-
-	(void)signal;
-	nanosleep(&work, NULL); /* a process that needs its grace */
-	_exit(33);
-}
-
-static int child(int argc, char **argv)
-{
-	const char *mode = argv[0], *fifo = argc > 1 ? argv[1] : "";
-
-	if (!strcmp(mode, "exit"))
-		return atoi(fifo);
-	if (!strcmp(mode, "hygiene"))
-		return hygiene();
-	if (!strcmp(mode, "daemon"))
-		daemonize(fifo);
-	if (!strcmp(mode, "hydra"))
-		hydra(fifo, 6);
-	if (!strcmp(mode, "stubborn"))
-		signal(SIGTERM, SIG_IGN);
-	if (!strcmp(mode, "rootly") && setresuid(0, 0, 0) != 0)
-		return 8;
-	if (!strcmp(mode, "tidy"))
-		signal(SIGTERM, tidy_up);
-	tell(fifo);
-	stay();
-}
-
-/* A keeper that says `hello` at most, and ends when the host goes away. */
-static int silent_keeper(int control, const char *says)
-{
-	static const uint8_t hello[] = {0, 0, 0, 7, 0x81, 0xa4, 'c', 'o', 'd', 'e', 0};
-	struct pollfd p = {.fd = control, .events = POLLRDHUP};
-
-	if (!strcmp(says, "hello") && write(control, hello, sizeof hello) != (ssize_t)sizeof hello)
-		return 1;
-	return poll(&p, 1, -1) == 1 ? 0 : 1;
-}
 
 /* ---- the host ---- */
 
@@ -622,7 +504,8 @@ static void __attribute__((noreturn)) doomed_host(struct fixture *f, int out)
 	heard(f);
 	if (write(out, pids, sizeof pids) != (ssize_t)sizeof pids)
 		_exit(1);
-	stay();
+	for (;;)
+		pause();
 }
 
 static void test_nothing_outlives_a_killed_host(void **state)
@@ -671,11 +554,11 @@ int main(int argc, char **argv)
 	ssize_t n;
 
 	if (argc > 2 && !strcmp(argv[1], "__keeper") && getenv("KEEPER_SAYS"))
-		return silent_keeper(atoi(argv[2]), getenv("KEEPER_SAYS"));
+		return keeper_silent(atoi(argv[2]), getenv("KEEPER_SAYS"));
 	if (argc > 1 && !strcmp(argv[1], "__keeper"))
 		return keeper_main(argc - 1, argv + 1);
 	if (argc > 2 && !strcmp(argv[1], "child"))
-		return child(argc - 2, argv + 2);
+		return keeper_child(argc - 2, argv + 2);
 	n = readlink("/proc/self/exe", program, sizeof program - 1);
 	if (n < 0)
 		return 1;
