@@ -279,12 +279,137 @@ static void an_older_one_is_read(void **state)
 	core_destroy(core);
 }
 
+/*
+ * A snapshot of format 2, which knew of no retired tasks, as hex: one that is done, one that is committed and has not been told for a
+ * minute, one that failed, one at work.
+ */
+static const char format_2[] =
+    "98029ace0393ae100001010000ce0019f0a000000094dc001ea86f6c642d646f6e65070100cd1267a26b31a0cf5f4f64"
+    "65c831d0a601ce000f4240ce0016e3600000010063010101000000a0a462626262a464646464a462626262a463636363"
+    "a090dc001e000000000000000000000000000000000000000000000000000000000000dc001ea86f6c642d746f6c6406"
+    "0100cd1268a26b32a36f6e65cf3a01d38b8f57699902ce000f4240ce0016e3600000010063010101000000a0a4626262"
+    "62a464646464a462626262a463636363a090dc001e000000000000000000000000000000000000000000000000000000"
+    "000000dc001eaa6f6c642d6661696c656408020500a26b33a0cfd8679ac2335af8fb03ce0010c8e00000000000000000"
+    "00000000a0a0a0a0a0a77573656420757090dc001e000000000000000000000000000000000000000000000000000000"
+    "000000dc001ea86f6c642d6f70656e020000cd1268a26b34a57468726565cf45c9a6dc55f525fe04ce00124f80000000"
+    "01004d010100000100a0a463636363a0a0a0a09100dc001e000000000000000000000000000000000000000000000000"
+    "000000000000dc0010000000000000000000000000000000009cce0016e360ce0007a1200000ce0016e360ce0007a120"
+    "0100ce0019f0a000020194ce0016e36000ce0016e3600190dc0080000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "0000000000000000000000";
+
+/* With what stands there once replaced by something else. */
+static int restore_changed(struct core *core, const char *from, const char *to, struct error *err)
+{
+	const char *at = strstr(format_2, from);
+	char hex[2048];
+	uint8_t bytes[1024];
+	size_t size;
+
+	assert_non_null(at);
+	snprintf(hex, sizeof hex, "%.*s%s%s", (int)(at - format_2), format_2, to, at + strlen(from));
+	size = strlen(hex) / 2;
+	for (size_t i = 0; i < size; i++) {
+		const char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
+
+		bytes[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	core_reset(core);
+	return core_restore(core, bytes, size, err);
+}
+
+static struct core *few_tasks(size_t prompt_bytes)
+{
+	struct core_options options;
+
+	world_options(&options);
+	options.policy.slo_window = 4;
+	options.tasks_max = 8;
+	options.prompt_bytes = prompt_bytes;
+	return world_core(&options);
+}
+
+static void an_older_one_with_tasks(void **state)
+{
+	struct core *core = few_tasks(1000);
+	struct core_task_view view;
+	struct core_slo_report report;
+	struct error err;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(restore_changed(core, "a0", "a0", &err), 0);
+	assert_int_equal(core_retired_count(core), 0);
+	assert_int_equal(core_task_count(core), 4);
+	core_task(core, 0, &view);
+	assert_string_equal(view.id, "old-done");
+	assert_string_equal(view.state, "done");
+	assert_string_equal(view.commit, "cccc");
+	core_task(core, 1, &view);
+	assert_string_equal(view.id, "old-told");
+	assert_string_equal(view.state, "committed");
+	core_task(core, 2, &view);
+	assert_string_equal(view.id, "old-failed");
+	assert_string_equal(view.state, "failed");
+	assert_string_equal(view.detail, "used up");
+	core_task(core, 3, &view);
+	assert_string_equal(view.id, "old-open");
+	assert_string_equal(view.state, "running");
+	core_slo_report(core, core_now_us(core), &report);
+	assert_int_equal(report.total_tasks, 3);
+	assert_int_equal(report.failed_tasks, 1);
+	/* of two commits one is not told: each is of its own task */
+	assert_true(report.slos[1].current > 0.5 - 1e-9 && report.slos[1].current < 0.5 + 1e-9);
+	size = core_snapshot(core, NULL, 0);
+	for (unsigned i = 0; i < 200; i++) /* writing it down takes none of the room for prompts */
+		assert_int_equal(core_snapshot(core, NULL, 0), size);
+	core_destroy(core);
+}
+
+/* One beyond what there can be, of what is used as an index or copied. */
+static void one_too_many(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} changes[] = {
+	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e65090100"},     /* state: after TASK_FAILED */
+	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e65070300"},     /* role: POLICY_ROLES */
+	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e6507010e"},     /* reason: CORE_CLASS_END */
+	    {"aa6f6c642d6661696c6564080205", "a0080205"},                 /* no id */
+	    {"aa6f6c642d6661696c6564080205", "a86f6c642d646f6e65080205"}, /* the first's id once more */
+	};
+	char longest[160] = "d93f", longer[160] = "d940";
+	struct core *core = few_tasks(1000), *narrow = few_tasks(16);
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+		assert_int_equal(restore_changed(core, changes[i].from, changes[i].to, &err), -1);
+		assert_int_equal(err.code, EILSEQ);
+	}
+	for (unsigned i = 0; i < CORE_ID_MAX - 1; i++) {
+		strcat(longest, "61");
+		strcat(longer, "61");
+	}
+	strcat(longest, "080205");
+	strcat(longer, "61080205");
+	assert_int_equal(restore_changed(core, "aa6f6c642d6661696c6564080205", longest, &err), 0);
+	assert_int_equal(restore_changed(core, "aa6f6c642d6661696c6564080205", longer, &err), -1);
+	assert_int_equal(restore_changed(narrow, "a0", "a0", &err), -1); /* no room for its prompts */
+	assert_non_null(strstr(err.text, "prompts"));
+	core_destroy(core);
+	core_destroy(narrow);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(every_value_is_looked_at, setup, teardown),
 	    cmocka_unit_test(texts_at_their_limit),
 	    cmocka_unit_test(an_older_one_is_read),
+	    cmocka_unit_test(an_older_one_with_tasks),
+	    cmocka_unit_test(one_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
