@@ -79,12 +79,6 @@ static void word_wake(struct wal_word *word, int count)
 		syscall(SYS_futex, &word->value, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-static bool anybody_sleeps(const struct wal *wal)
-{
-	return atomic_load(&wal->idle.sleepers) || atomic_load(&wal->words[0].sleepers) ||
-	       atomic_load(&wal->words[1].sleepers);
-}
-
 static void word_advance(struct wal_word *word)
 {
 	atomic_fetch_add(&word->value, 1);
@@ -113,7 +107,7 @@ static void wait_idle(struct wal *wal)
 	pthread_mutex_lock(&wal->lock);
 }
 
-/* Ends `busy`. With the lock held, which is let go of meanwhile if there is somebody to be woken. `done`: the batch that is done, or WAL_NO_BATCH. */
+/* Ends `busy`. With the lock held, which is let go of meanwhile. `done`: the batch that is done, or WAL_NO_BATCH. */
 static void end_busy(struct wal *wal, uint64_t done)
 {
 	const uint64_t next = wal->batch;
@@ -128,8 +122,6 @@ static void end_busy(struct wal *wal, uint64_t done)
 		word_advance(word_of(wal, next));
 	if (done != WAL_NO_BATCH)
 		word_advance(word_of(wal, done));
-	if (!anybody_sleeps(wal))
-		return;
 	pthread_mutex_unlock(&wal->lock);
 	word_wake(&wal->idle, INT_MAX);
 	if (lead || failed)
@@ -151,11 +143,9 @@ static int refuse(const struct wal *wal, struct error *err)
 /* Takes what is staged to the disk. With the lock held, which is let go of meanwhile; nobody else is busy. */
 static void lead(struct wal *wal)
 {
-	/* what it takes is asked by a batch that gathers: not where one is alone */
-	const bool timed = wal->expected > 1 || wal->syncers > 1;
 	struct wal_batch batch;
 	struct error err = {0};
-	uint64_t number, begin = 0;
+	uint64_t number, begin;
 	bool unknown;
 	int rc;
 
@@ -170,14 +160,13 @@ static void lead(struct wal *wal)
 	wal->flying = (struct wal_batch){0};
 	pthread_mutex_unlock(&wal->lock);
 
-	if (timed)
-		begin = now_ns();
+	begin = now_ns();
 	rc = wal_commit(wal, wal_put_records, &batch, batch.used, &unknown, &err);
+	begin = now_ns() - begin;
 
 	pthread_mutex_lock(&wal->lock);
 	wal->flying = batch;
-	if (timed)
-		wal->commit_ns = now_ns() - begin;
+	wal->commit_ns = begin;
 	if (rc < 0)
 		wal->failed = err;
 	else
