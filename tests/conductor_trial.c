@@ -327,10 +327,10 @@ bool trial_run(struct trial *trial, struct tritone_errno_rule rule, struct trial
 	if (!trial->ended)
 		end(trial);
 	room_destroy(trial->room);
-	snprintf(result->fault, sizeof result->fault, "call %llu of %llu (%s), %s, %s, %s",
+	snprintf(result->fault, sizeof result->fault, "call %llu of %llu (last %s of .%.100s), %s, %s, %s",
 	    (unsigned long long)rule.first + 1, (unsigned long long)result->stats.seen, result->stats.call,
-	    strerror(rule.error), rule.mode == TRITONE_ERRNO_REFUSE ? "refused" : "performed",
-	    rule.count == 1 ? "once" : "from then on");
+	    result->stats.hits ? result->stats.path + strlen(trial->state) : "", strerror(rule.error),
+	    rule.mode == TRITONE_ERRNO_REFUSE ? "refused" : "performed", rule.count == 1 ? "once" : "from then on");
 	return good;
 }
 

@@ -18,7 +18,7 @@ struct trial;
 
 struct trial_result {
 	char why[400];                  /* it deviated; "": it held */
-	char fault[200];                /* in words */
+	char fault[300];                /* in words */
 	struct keeper_rule_stats stats; /* of the rule, when it was over: hits 0 is a fault that was not felt */
 	bool refused;                   /* not all tasks were accepted at once */
 	bool gave_up;                   /* it ended and said why */
