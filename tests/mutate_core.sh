@@ -8,7 +8,9 @@ set -eu
 if [ $# -lt 1 ]; then
 	echo "usage: tests/mutate_core.sh BUILD [COUNT [SEED]]
 COUNT (400) of all mistakes, drawn by SEED (1). MUTATE_SEEDS: seeds of the simulation for each (4000); MUTATE_JOBS: at a time (2);
-MUTATE_FILES: only in these; MUTATE_TABLE=yes: only the table of what was done." >&2
+MUTATE_FILES: only in these; MUTATE_NUMBERS: only these, by their numbers among all (the names of the files in BUILD/mutants);
+MUTATE_UNIT: these unit tests (none: what no invariant notices has survived);
+MUTATE_TABLE=yes: only the table of what was done." >&2
 	exit 2
 fi
 here=$(realpath "$(dirname "$0")")
@@ -22,9 +24,9 @@ source=$(pwd)
 
 # Not those that only answer questions (status, digest), nor the parsing of options (policy) and names (bugs): unit tests look at them.
 files=${MUTATE_FILES:-$(ls fixtures/conductor/core/*.c fixtures/conductor/policy/*.c | grep -vE '/(status|digest|policy|bugs)\.c$')}
-unit="core_life core_faults core_recover core_slo core_checkpoint core_chaos"
+unit=${MUTATE_UNIT-"core_life core_faults core_slo core_snapshot core_checkpoint core_retire core_bugs core_recover core_chaos"}
 
-ninja -C "$build" tests/mutant $(printf 'tests/test_%s ' $unit) >"$build/mutants.log" || { cat "$build/mutants.log" >&2; exit 2; }
+ninja -C "$build" tests/mutant $(for test in $unit; do echo "tests/test_$test"; done) >"$build/mutants.log" || { cat "$build/mutants.log" >&2; exit 2; }
 state=$(cat fixtures/conductor/core/* fixtures/conductor/policy/* sim/*.[ch] host/check/*.[ch] tests/mutant.c | cksum | tr ' ' -)
 kept=$build/mutants/$state-$seeds
 mkdir -p "$kept"
@@ -49,7 +51,9 @@ done
 
 # Drawn without any program's own idea of chance; each has its number among all of them.
 awk -v seed="$seed" 'BEGIN { x = seed % 2147483646 + 1 } { x = (x * 16807) % 2147483647; printf "%010d\001%d\001%s\n", x, NR, $0 }' "$tmp/all" |
-	sort | head -n "$count" | cut -d "$(printf '\001')" -f 2- >"$tmp/drawn"
+	sort | awk -F '\001' -v count="$count" -v numbers="${MUTATE_NUMBERS:-}" '
+		BEGIN { for (i = split(numbers, one, " "); i > 0; i--) wanted[one[i]] = 1 }
+		numbers == "" ? NR <= count : $2 in wanted' | cut -d "$(printf '\001')" -f 2- >"$tmp/drawn"
 echo "mutate: $(wc -l <"$tmp/drawn") of $(wc -l <"$tmp/all") mistakes, $seeds seeds each" >&2
 
 linked() { # WORK PROGRAM: with the mutant
