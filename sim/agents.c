@@ -8,6 +8,7 @@
 #include "sim/rng.h"
 
 #define PREPARE_TRIES_MAX 200u
+#define SAME_ACTION       4711u
 #define PAUSE_US          (50 * SIM_MS) /* before what the disk refused is tried again */
 
 enum { PLACE_PREPARE = 300, PLACE_MESSAGE, PLACE_TOOL, PLACE_SNAPSHOT, PLACE_BABBLE };
@@ -369,6 +370,16 @@ static void after_call(struct world *w, uint32_t index, const struct happening *
 		agent_act_later(w, index, tool_us(w, a), ACT_STEP);
 }
 
+/* Some do the same thing all the time, some have another one to do between. */
+static bool goes_in_circles(struct world *w, struct sim_agent *a)
+{
+	if (!a->loops || (a->task % 2 && a->step % 2))
+		return false;
+	if (++a->same > w->plan->policy.loop_max + 1 && a->babble == 1u << BABBLE_LOOP)
+		world_broken(w, "the agent of task %s did the same thing %u times", w->names[a->task], a->same);
+	return true;
+}
+
 static void step_done(struct world *w, uint32_t index)
 {
 	struct sim_agent *a = &w->agents[index];
@@ -386,7 +397,7 @@ static void step_done(struct world *w, uint32_t index)
 	a->step++;
 	like.step = a->step;
 	like.tree = tree_of(a);
-	like.action = a->loops ? 4711 : 100 + a->step;
+	like.action = goes_in_circles(w, a) ? SAME_ACTION : 100 + a->step;
 	say(w, a, CORE_STEPPED, &like);
 	if (a->step >= w->plan->tasks[a->task].steps && !a->loops)
 		agent_act_later(w, index, tool_us(w, a), ACT_RESULT);

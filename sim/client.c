@@ -70,11 +70,29 @@ static const char *write_after(struct world *w, uint32_t task, const struct core
 	return w->after[task];
 }
 
+const char *client_prompt(uint32_t task)
+{
+	static const char *const prompts[] = {"do it", "", "do it well", "do what t0 did, once more"};
+
+	return prompts[task % 4];
+}
+
+void client_submission(const struct world *w, uint32_t index, struct core_submission *s)
+{
+	const struct sim_task *task = &w->plan->tasks[index];
+
+	*s = (struct core_submission){
+	    .id = w->names[index], .role = policy_role_name(task->role), .prompt = client_prompt(index)};
+	for (unsigned i = 0; i < task->after_count; i++)
+		if (!w->plan->tasks[task->after[i]].left_out)
+			s->after[s->after_count++] = w->names[task->after[i]];
+}
+
 void client_submit(struct world *w, const struct happening *h)
 {
 	const struct sim_task *task = &w->plan->tasks[h->task];
 	struct client_task *c = &w->client[h->task];
-	struct core_submission s = {.id = w->names[h->task], .role = policy_role_name(task->role), .prompt = "do it"};
+	struct core_submission s;
 
 	if (c->in_flight)
 		return;
@@ -82,9 +100,7 @@ void client_submit(struct world *w, const struct happening *h)
 		later(w, RETRY_US, h->task);
 		return;
 	}
-	for (unsigned i = 0; i < task->after_count; i++)
-		if (!w->plan->tasks[task->after[i]].left_out)
-			s.after[s.after_count++] = w->names[task->after[i]];
+	client_submission(w, h->task, &s);
 	c->invoke = ops_add(w, (struct op){.kind = OP_SUBMIT,
 				   .type = OP_INVOKE,
 				   .task = w->names[h->task],
@@ -106,6 +122,8 @@ void client_reply(struct world *w, const struct core_effect *e)
 {
 	uint32_t task = (uint32_t)e->token - 1;
 
+	if (odd_reply(w, e))
+		return;
 	if (task >= SIM_TASKS_MAX || !w->client[task].in_flight) {
 		world_broken(w, "a submission was answered twice, with %d", e->status);
 		return;
@@ -117,6 +135,7 @@ void client_reply(struct world *w, const struct core_effect *e)
 
 void client_disconnected(struct world *w)
 {
+	w->odd_expected = 0;
 	for (uint32_t i = 0; i < w->handed_in; i++)
 		if (w->client[i].in_flight)
 			answered(w, i, OP_INFO, 0);

@@ -42,7 +42,7 @@ struct coverage {
 };
 
 void coverage_add(struct coverage *to, const struct coverage *from);
-/* The lines "exercised: ..." and, with `never`, the list of what was not. */
+/* The line "exercised: ..." and the list of what was not, of any length with `never`. */
 void coverage_print(const struct coverage *coverage, bool never, FILE *out);
 bool coverage_any(const struct coverage *coverage);
 

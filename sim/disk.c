@@ -64,6 +64,7 @@ int disk_append(struct world *w, const struct core_effect *e)
 	memcpy(w->log_bytes + w->bytes_used, e->payload, e->size);
 	w->bytes_used += e->size;
 	peek_cover(w, e->record, e->payload, e->size);
+	promises_record(w, e->record, e->payload, e->size);
 	return 0;
 }
 
@@ -107,8 +108,10 @@ static void forget_staged(struct world *w, bool whole_batch)
 {
 	if (whole_batch && w->batch > w->durable)
 		w->durable = w->batch;
-	if (w->staged > w->durable)
+	if (w->staged > w->durable) {
 		peek_forget(w);
+		promises_forget(w);
+	}
 	w->staged = w->durable;
 	w->bytes_used = w->durable ? w->log[w->durable - 1].offset + w->log[w->durable - 1].size : 0;
 	w->syncing = w->sync_waits = false;
@@ -259,8 +262,12 @@ static void start_write(struct world *w)
 void disk_put_claims(struct world *w)
 {
 	struct core_slo_report report;
+	struct core_status status;
 
 	core_slo_published(w->core, &report);
+	contract_report(w, &report);
+	core_status(w->core, world_core_now(w), &status);
+	w->file_next.agents = status.agents_max;
 	for (unsigned i = 0; i < CORE_SLOS; i++) {
 		w->file_next.current[i] = report.slos[i].current;
 		w->file_next.status[i] = report.slos[i].status;

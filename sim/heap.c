@@ -41,11 +41,9 @@ void heap_push(struct heap *heap, uint64_t at_us, uint32_t slot)
 	heap->entries[place] = entry;
 }
 
-struct heap_entry heap_pop(struct heap *heap)
+/* Puts the entry where it belongs at or below `place`. */
+static void sink(struct heap *heap, uint32_t place, struct heap_entry entry)
 {
-	struct heap_entry top = heap->entries[0], last = heap->entries[--heap->count];
-	uint32_t place = 0;
-
 	for (;;) {
 		uint32_t first = CHILDREN * place + 1, best = first;
 
@@ -54,11 +52,25 @@ struct heap_entry heap_pop(struct heap *heap)
 		for (uint32_t c = first + 1; c < heap->count && c < first + CHILDREN; c++)
 			if (before(&heap->entries[c], &heap->entries[best]))
 				best = c;
-		if (!before(&heap->entries[best], &last))
+		if (!before(&heap->entries[best], &entry))
 			break;
 		heap->entries[place] = heap->entries[best];
 		place = best;
 	}
-	heap->entries[place] = last;
+	heap->entries[place] = entry;
+}
+
+void heap_order(struct heap *heap)
+{
+	for (uint32_t place = heap->count; place-- > 0;)
+		sink(heap, place, heap->entries[place]);
+}
+
+struct heap_entry heap_pop(struct heap *heap)
+{
+	struct heap_entry top = heap->entries[0];
+
+	heap->count--;
+	sink(heap, 0, heap->entries[heap->count]);
 	return top;
 }

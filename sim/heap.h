@@ -29,6 +29,8 @@ static inline void heap_clear(struct heap *heap)
 }
 /* There must be room. */
 void heap_push(struct heap *heap, uint64_t at_us, uint32_t slot);
+/* After moments were set earlier. */
+void heap_order(struct heap *heap);
 /* There must be an entry. */
 struct heap_entry heap_pop(struct heap *heap);
 

@@ -125,7 +125,7 @@ static void do_to_process(struct world *w, uint32_t index, const struct sim_faul
 		return; /* it waits for the point */
 	} else if (w->alive && f->plugin == SIM_ORCHESTRATOR_PAUSE) {
 		inject_felt(w, index, "stopped");
-		w->stopped_until_us = w->now_us + f->duration_us;
+		process_stop(w, w->now_us + f->duration_us);
 		return;
 	} else if (w->alive) {
 		inject_felt(w, index, f->plugin == SIM_POWER_LOSS ? "no power" : "killed");
@@ -212,8 +212,7 @@ void inject_end(struct world *w, uint32_t index)
 void inject_end_all(struct world *w)
 {
 	w->healed_us = w->now_us;
-	if (w->stopped_until_us > w->now_us)
-		w->stopped_until_us = w->now_us;
+	process_go_on(w);
 	for (uint32_t i = 0; i < w->plan->fault_count; i++)
 		if (w->faults[i].state != FAULT_ACTIVE)
 			w->faults[i].state = FAULT_OVER;

@@ -28,6 +28,42 @@ static uint64_t interruptions_max(const struct sim_plan *plan)
 	return deaths < plan->policy.interruptions_max ? deaths : plan->policy.interruptions_max;
 }
 
+/* Throttled calls are bounded by the windows, not by a count: one for each of them that fits, at each provider, and one after the other. */
+static uint64_t throttled_max(const struct sim_plan *plan)
+{
+	uint64_t all = 0;
+
+	for (uint32_t i = 0; i < plan->fault_count; i++) {
+		const struct sim_fault *f = &plan->faults[i];
+		uint64_t window_us = (f->number < 0 ? plan->policy.throttle_base_ms : (uint64_t)f->number) * SIM_MS;
+		uint64_t calls = f->duration_us / (plan->call.low + 1) + 1, windows;
+
+		if (f->plugin != SIM_RATE_LIMIT)
+			continue;
+		windows = POLICY_PROVIDERS * (f->duration_us / (window_us + 1) + 1);
+		all += calls < windows ? calls : windows;
+	}
+	return all;
+}
+
+/* Does the orchestrator hear of all that is spent? Not where its agents, its log or it itself may end between an answer and its record; and what
+ * a provider lies about binds nobody. */
+static bool counts_tokens(const struct sim_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->fault_count; i++) {
+		const struct sim_fault *f = &plan->faults[i];
+		bool waits = f->plugin == SIM_PROVIDER_ERROR && (f->kind == ERROR_HANG || f->kind == ERROR_DELAY);
+		bool lies = f->plugin == SIM_PROVIDER_LIE && f->kind == LIE_TOKENS;
+
+		if (waits || lies ||
+		    (f->plugin != SIM_RATE_LIMIT && f->plugin != SIM_PROVIDER_ERROR && f->plugin != SIM_PROVIDER_LIE &&
+			f->plugin != SIM_FILE_REMOVE && f->plugin != SIM_GIT_TROUBLE && f->plugin != SIM_SINK_ERROR &&
+			f->plugin != SIM_SWALLOWED_EXCEPTION))
+			return false;
+	}
+	return true;
+}
+
 void judge_limits(const struct sim_plan *plan, struct check_config *config)
 {
 	static const char *const cascade[] = {"claude/opus", "claude/sonnet", "codex", "gemini", "qwen"};
@@ -57,8 +93,9 @@ void judge_limits(const struct sim_plan *plan, struct check_config *config)
 	config->attempts_max = p->attempts_max + interruptions_max(plan);
 	config->agents_max = p->agents;
 	config->calls_per_task_max = config->attempts_max * SIM_STEPS_MAX *
-				     (p->network_retries + p->throttled_retries + p->validation_retries + 3);
-	config->tokens_per_task_max = 0;
+					 (p->network_retries + p->throttled_retries + p->validation_retries + 3) +
+				     throttled_max(plan);
+	config->tokens_per_task_max = counts_tokens(plan) ? p->task_tokens_max : 0;
 	config->breaker_threshold = p->breaker_threshold;
 	config->breaker_slack_us = (plan->sync.high + plan->call.high + 20 * plan->message.high) + plan->news_lag_us;
 	config->breaker_reset_us = p->breaker_reset_ms * SIM_MS;

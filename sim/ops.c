@@ -73,7 +73,24 @@ void ops_claims(struct world *w, const struct claim *claim)
 		       .number = claim->budget,
 		       .value = !claim->depleted,
 		       .detail = claim->budget_status});
+	/* What remediation has taken away is as red as its reason until it is back. */
+	w->red[CORE_SLOS + 1] = !w->plan->as_real && claim->agents < w->plan->policy.agents;
+	if (!w->plan->as_real)
+		ops_add(w, (struct op){.kind = OP_CLAIM,
+			       .type = OP_OK,
+			       .actor = "agents",
+			       .number = (double)claim->agents,
+			       .value = !w->red[CORE_SLOS + 1],
+			       .detail = w->red[CORE_SLOS + 1] ? "red" : "green"});
 	ops_add(w, (struct op){.kind = OP_STATEFILE, .type = OP_OK, .actor = ".sdd/metrics/slos.json"});
+}
+
+bool ops_any_red(const struct world *w)
+{
+	for (unsigned i = 0; i < sizeof w->red / sizeof w->red[0]; i++)
+		if (w->red[i])
+			return true;
+	return false;
 }
 
 static void tell_end(struct world *w, uint32_t task, enum op_type type, const char *detail)

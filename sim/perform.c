@@ -73,7 +73,7 @@ void perform_all(struct world *w)
 		w->coverage->effects[e->kind]++;
 		if (e->kind == CORE_APPEND && !broken)
 			broken = disk_append(w, e) != 0;
-		else
+		else if (contract_effect(w, e))
 			perform_one(w, e);
 		if (!w->alive || w->life != life)
 			return;

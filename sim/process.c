@@ -39,14 +39,21 @@ static void announce(struct world *w)
 
 void process_feed(struct world *w, struct core_event event)
 {
+	bool writable;
+
 	if (!w->live)
 		return;
 	event.now_us = world_core_now(w);
+	writable = core_writable(w->core);
 	w->coverage->events[event.kind]++;
 	w->result->steps++;
 	core_step(w->core, &event, w->effects);
 	trace_event(w, &event);
 	trace_effects(w);
+	if (event.kind == CORE_CALLED)
+		promises_called(w, &event, writable);
+	if (event.kind == CORE_NOTIFIED)
+		promises_notified(w, &event);
 	perform_all(w);
 	if (w->alive)
 		announce(w);
@@ -126,6 +133,23 @@ void process_taken_over(struct world *w)
 	w->recovering = w->recovering && !core_ready(w->core);
 	if (w->alive)
 		announce(w);
+}
+
+/* ---- stopped ---- */
+
+void process_stop(struct world *w, uint64_t until_us)
+{
+	w->stops++;
+	if (until_us > w->stopped_until_us)
+		w->stopped_until_us = until_us;
+}
+
+void process_go_on(struct world *w)
+{
+	if (w->stopped_until_us <= w->now_us)
+		return;
+	world_sooner(w, w->stopped_until_us);
+	w->stopped_until_us = w->now_us;
 }
 
 /* ---- birth and death ---- */

@@ -41,21 +41,13 @@ static bool faults_over(const struct world *w)
 	return true;
 }
 
-static bool any_red(const struct world *w)
-{
-	for (unsigned i = 0; i <= CORE_SLOS; i++)
-		if (w->red[i])
-			return true;
-	return false;
-}
-
 /* So many that what failed, or took long, leaves the window of the SLOs. */
 static uint32_t tail_count(const struct world *w)
 {
 	uint32_t room = SIM_TASKS_MAX - w->plan->task_count;
 	uint32_t wanted = w->plan->tail_count;
 
-	if (w->result->failed > 0 || any_red(w))
+	if (w->result->failed > 0 || ops_any_red(w))
 		wanted = (uint32_t)w->plan->policy.slo_window + 4;
 	return wanted < room ? wanted : room;
 }
@@ -93,7 +85,7 @@ bool settle_look(struct world *w)
 		client_begin(w, w->plan->task_count, tail_count(w));
 		return again(w);
 	}
-	if (any_red(w)) {
+	if (ops_any_red(w)) {
 		w->settled_us = 0;
 		return again(w);
 	}

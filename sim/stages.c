@@ -25,14 +25,6 @@ static bool tasks_settled(const struct world *w, uint32_t count)
 	return true;
 }
 
-static bool any_red(const struct world *w)
-{
-	for (unsigned i = 0; i <= CORE_SLOS; i++)
-		if (w->red[i])
-			return true;
-	return false;
-}
-
 static bool quiet(const struct world *w, uint64_t from_us)
 {
 	uint64_t since_us = w->active_us > from_us ? w->active_us : from_us;
@@ -59,7 +51,7 @@ static bool watched(struct world *w)
 /* The first `count` tasks are at their end and no claim is red; or the limit is over, or nothing happens any more. */
 static bool settled(const struct world *w, uint32_t count)
 {
-	if (client_done(w) && tasks_settled(w, count) && !any_red(w))
+	if (client_done(w) && tasks_settled(w, count) && !ops_any_red(w))
 		return true;
 	return w->now_us > w->stage_us + w->plan->settle_limit_us || quiet(w, w->stage_us);
 }

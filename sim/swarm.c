@@ -175,6 +175,8 @@ static void draw_fault(struct sim_plan *plan, struct rng *rng, enum sim_plugin p
 		break;
 	case SIM_RATE_LIMIT:
 		f->number = rng_permille(rng, 250) ? -1 : (int64_t)rng_range(rng, 0, 2500);
+		if (f->number < 100 && f->number > 0)
+			f->number = 0; /* "at once" */
 		break;
 	case SIM_PROVIDER_ERROR:
 		f->kind = (uint32_t)rng_below(rng, 6);
@@ -293,6 +295,9 @@ void plan_draw(struct sim_plan *plan, uint64_t seed)
 	plan->checkpoint_records = (uint32_t)ONE_OF(&rng, 0, 20, 100);
 	plan->policy.retain_tasks = ONE_OF(&rng, 0, 2, 10);
 	plan->policy.retain_ms = ONE_OF(&rng, 500, 1500);
+	if (rng_permille(&rng, 200)) /* enough for an attempt that nothing disturbs, not for many */
+		plan->policy.task_tokens_max =
+		    plan->tokens * rng_range(&rng, SIM_STEPS_MAX - 1, 9) + rng_below(&rng, plan->tokens);
 	plan->faults_end_us = 8 * SIM_SECOND;
 	plan_settle(plan);
 }

@@ -190,6 +190,9 @@ static void happen(struct world *w, const struct happening *h)
 	case HAPPENS_SUBMIT:
 		client_submit(w, h);
 		break;
+	case HAPPENS_ODD:
+		odd_submit(w, h);
+		break;
 	case HAPPENS_FAULT:
 		inject_due(w, h->what);
 		break;
@@ -199,6 +202,16 @@ static void happen(struct world *w, const struct happening *h)
 	case HAPPENS_LOOK:
 		break; /* seen to by the loop */
 	}
+}
+
+void world_sooner(struct world *w, uint64_t than_us)
+{
+	struct heap *heap = &w->heap;
+
+	for (uint32_t i = 0; i < heap->count; i++)
+		if (heap->entries[i].at_us == than_us && in_process(w->happenings[heap->entries[i].slot].kind))
+			heap->entries[i].at_us = w->now_us;
+	heap_order(heap);
 }
 
 static bool tick_is_next(const struct world *w)
@@ -278,6 +291,7 @@ static void begin(struct world *w, const struct sim_plan *plan, struct bugs bugs
 	w->timer_us = CORE_NEVER;
 	w->exit_status = -1;
 	w->first_death_lsn = UINT64_MAX;
+	promises_begin(w);
 	if (core_renew(w->core, &w->options, &err) != 0)
 		world_broken(w, "%s", err.text);
 }
@@ -302,6 +316,8 @@ static void run(struct world *w)
 	inject_begin(w);
 	process_start(w);
 	client_begin(w, 0, w->plan->task_count);
+	if (!w->plan->as_real)
+		odd_begin(w);
 	world_later(w, 200 * SIM_MS, HAPPENS_LOOK);
 	while (!w->cut && !next(w))
 		if (w->events > WORLD_EVENTS_MAX)

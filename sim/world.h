@@ -45,6 +45,7 @@ enum happening_kind {
 	HAPPENS_ANSWER,
 	HAPPENS_SINK,
 	HAPPENS_SUBMIT,
+	HAPPENS_ODD,
 	HAPPENS_FAULT,
 	HAPPENS_FAULT_ENDS,
 	HAPPENS_LOOK, /* is the run at its end? */
@@ -81,6 +82,7 @@ struct sim_agent {
 	int32_t pid;
 	bool alive, seen, spawned, told, paused, term_pending, orphan;
 	bool deaf, silent, loops, removed, lossy, restored;
+	uint32_t same;    /* how often it has done the same thing */
 	uint32_t babble;  /* bit of BABBLE_...: in force */
 	uint32_t call;    /* number of the call under way, 0: none */
 	uint64_t call_op; /* its invoke in the history */
@@ -122,6 +124,28 @@ struct claim {
 	double current[CORE_SLOS], budget;
 	const char *status[CORE_SLOS], *budget_status;
 	bool met[CORE_SLOS], depleted;
+	uint32_t agents;
+};
+
+/* What the records of a task, and of a provider, have said so far: for promises.c. */
+struct promised_unsent { /* a notification that has failed */
+	uint64_t at_us, op, epoch;
+	uint32_t stops;
+	bool there;
+};
+
+struct promised {
+	struct promised_unsent unsent;
+	uint32_t attempts, step, fails[CORE_CLASS_END];
+	uint32_t network,
+	    validation; /* calls of the attempt without an answer, with a bad one, since the last good one */
+	uint64_t not_before_us;
+};
+
+struct promised_provider {
+	uint64_t throttled_until_us;
+	uint32_t throttle_level, failures; /* in a row, at least so many as the core has counted */
+	bool open;
 };
 
 struct client_task {
@@ -187,12 +211,20 @@ struct world {
 	uint32_t calls, agent_count, files, other_keys;
 	char keys[64][4 * WORLD_NAME_MAX]; /* of notifications, that are not those of their commits */
 
+	/* what was promised */
+	struct promised promised[SIM_TASKS_MAX];
+	struct promised_provider promised_providers[POLICY_PROVIDERS];
+	uint64_t agents_limit, clean_tasks, clean_since_us, incidents[CORE_SLOS], incident_last;
+	bool giving_back;
+	uint32_t stops; /* times that the process was stopped */
+
 	/* the client */
 	struct client_task client[SIM_TASKS_MAX];
-	uint32_t handed_in; /* plan->tasks of so many are being handed in */
+	uint32_t handed_in;   /* plan->tasks of so many are being handed in */
+	int32_t odd_expected; /* what the client's mistake that is being looked at is to be answered; 0: none is */
 	bool tail;
 	uint64_t healed_us, active_us; /* the last time that something was seen to happen */
-	bool red[CORE_SLOS + 1];
+	bool red[CORE_SLOS + 2];       /* the SLOs, the budget, the agents that were taken away */
 	uint64_t settled_us, stage_us; /* stage_us: since when stages.c waits for it */
 
 	/* the faults */
@@ -210,6 +242,8 @@ static inline struct core_event event_of(enum core_event_kind kind)
 
 /* --- world.c --- */
 struct happening *world_later(struct world *w, uint64_t after_us, enum happening_kind kind);
+void world_sooner(
+    struct world *w, uint64_t than_us); /* what waits for the process until then happens now, in its order */
 /* A number between the bounds; `place` and `a` say for what, so that it stays the same when other things change. */
 uint64_t world_span(struct world *w, const struct sim_span *span, uint64_t place, uint64_t a, uint64_t b);
 bool world_draw(struct world *w, uint32_t permille, uint64_t place, uint64_t a, uint64_t b);
@@ -227,8 +261,24 @@ void process_lose_log(struct world *w);
 void process_open_log(struct world *w);
 void process_taken_over(struct world *w);
 void process_exit(struct world *w, int32_t status);
+void process_stop(struct world *w, uint64_t until_us); /* at least until then */
+void process_go_on(struct world *w);
 /* A fault point is passed; true: the process has died there. */
 bool process_pass(struct world *w, uint32_t point);
+
+/* --- contract.c --- */
+/* false: it names nobody, and cannot be performed */
+bool contract_effect(struct world *w, const struct core_effect *e);
+void contract_report(struct world *w, const struct core_slo_report *r);
+
+/* --- promises.c --- */
+void promises_begin(struct world *w);
+void promises_record(struct world *w, uint32_t kind, const uint8_t *payload, size_t size);
+/* After the step with a CORE_CALLED; `heard`: the core could decide anything then. */
+void promises_called(struct world *w, const struct core_event *event, bool heard);
+void promises_notified(struct world *w, const struct core_event *event);
+void promises_notify(struct world *w, const struct core_effect *e);
+void promises_forget(struct world *w); /* the log has lost what was not durable */
 
 /* --- perform.c --- */
 void perform_all(struct world *w);
@@ -286,6 +336,13 @@ void client_submit(struct world *w, const struct happening *h);
 void client_reply(struct world *w, const struct core_effect *e);
 void client_disconnected(struct world *w);
 bool client_done(const struct world *w);
+const char *client_prompt(uint32_t task); /* as handed in */
+void client_submission(const struct world *w, uint32_t index, struct core_submission *s);
+
+/* --- odd.c --- */
+void odd_begin(struct world *w);
+void odd_submit(struct world *w, const struct happening *h);
+bool odd_reply(struct world *w, const struct core_effect *e); /* true: it was about one of them */
 
 /* --- inject.c: the faults' lives --- */
 void inject_begin(struct world *w);
@@ -303,6 +360,7 @@ uint64_t ops_add(struct world *w, struct op op);
 void ops_complete(struct world *w, uint64_t invoke, struct op op);
 void ops_claims(struct world *w, const struct claim *claim);
 void ops_outcomes(struct world *w, bool last);
+bool ops_any_red(const struct world *w); /* does any claim that stands say so? */
 
 /* --- audit.c --- */
 void audit_run(struct world *w);
