@@ -34,6 +34,7 @@ static void checkpoint(struct world *w, const struct core_effect *e)
 {
 	uint64_t tree = world_tree_parse(e->digest);
 
+	is(w, e->step == w->promised[world_task(e->task)].step, e, "not after the step that was recorded last");
 	is(w, (e->step > 0) == (tree != 0), e, "a step without its tree");
 	if (tree)
 		is(w, tree >> 48 == world_task(e->task) && (tree >> 8 & 0xffff) == e->step, e, "another one's tree");
