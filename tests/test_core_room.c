@@ -193,14 +193,14 @@ static void odd_names(void **state)
 	struct record record;
 	uint8_t bytes[RECORD_MAX];
 	struct error err;
-	char names[200];
+	char names[300];
 	size_t size;
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++)
 		assert_true(do_one(w, i));
 	assert_int_equal(core_retired_count(w->core), 0);
-	snprintf(names, sizeof names, " t1  nobody t1 %080d t3", 7);
+	snprintf(names, sizeof names, " t1  nobody t1 %080d %0*d t3", 7, (int)CORE_ID_MAX, 7);
 	record_init(&record, CORE_RECORD_RETIRE, "", w->now_us);
 	record.prompt = names;
 	record.prompt_size = strlen(names);

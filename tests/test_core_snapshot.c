@@ -384,6 +384,9 @@ static void one_too_many(void **state)
 	struct error err;
 
 	(void)state;
+	/* of the commit that is not told, the last of all tasks, or one beyond */
+	assert_int_equal(restore_changed(core, "ce0016e36001", "ce0016e36003", &err), 0);
+	assert_int_equal(restore_changed(core, "ce0016e36001", "ce0016e36004", &err), -1);
 	for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
 		assert_int_equal(restore_changed(core, changes[i].from, changes[i].to, &err), -1);
 		assert_int_equal(err.code, EILSEQ);

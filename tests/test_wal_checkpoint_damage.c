@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "wal/internal.h"
 #include "wal_checkpoint_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_in_memory, fixture_teardown)
@@ -60,6 +61,36 @@ static int drop_header(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t at)
 	return drop_value(txn, meta, "checkpoint", 10);
 }
 
+/* The header with a word of it changed, and whole all the same. */
+static int forge_header(MDB_txn *txn, MDB_dbi meta, int64_t lsn_more, uint64_t epoch_more)
+{
+	char name[] = "checkpoint";
+	uint8_t bytes[WAL_CHECKPOINT_SIZE];
+	MDB_val key = {10, name}, value;
+	struct wal_checkpoint checkpoint;
+	int rc = mdb_get(txn, meta, &key, &value);
+
+	if (rc || checkpoint_decode(value.mv_data, value.mv_size, &checkpoint))
+		return rc ? rc : EINVAL;
+	checkpoint.lsn += (uint64_t)lsn_more;
+	checkpoint.epoch += epoch_more;
+	checkpoint_encode(bytes, &checkpoint);
+	value = (MDB_val){sizeof bytes, bytes};
+	return mdb_put(txn, meta, &key, &value, 0);
+}
+
+static int older_header(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t by)
+{
+	(void)log;
+	return forge_header(txn, meta, -(int64_t)by, 0);
+}
+
+static int header_of_the_future(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t by)
+{
+	(void)log;
+	return forge_header(txn, meta, 0, by);
+}
+
 static int drop_record(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t lsn)
 {
 	size_t at = lsn;
@@ -111,6 +142,16 @@ static void test_missing_payload(void **state)
 static void test_missing_header(void **state)
 {
 	expect_named(*state, drop_header, 0, 150, "it is missing");
+}
+
+static void test_header_of_another(void **state)
+{
+	expect_named(*state, older_header, 1, 150, "it is that of another LSN");
+}
+
+static void test_header_of_a_later_epoch(void **state)
+{
+	expect_named(*state, header_of_the_future, 1, 150, "its epoch is out of order");
 }
 
 /* Gone, though it was never trimmed. */
@@ -232,6 +273,8 @@ int main(void)
 	    TEST(test_flipped_payload),
 	    TEST(test_missing_payload),
 	    TEST(test_missing_header),
+	    TEST(test_header_of_another),
+	    TEST(test_header_of_a_later_epoch),
 	    TEST(test_missing_before_the_checkpoint),
 	    TEST(test_checkpoint_of_another_log),
 	    TEST(test_nothing_is_left),
