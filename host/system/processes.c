@@ -413,7 +413,7 @@ bool processes_lost(struct processes *processes, size_t index, char *ret_how, si
 
 static int early_end(struct process *process, struct error *err)
 {
-	char words[128], how[96];
+	char words[192], how[96];
 	int status;
 
 	pthread_mutex_lock(&process->all->lock);

@@ -228,7 +228,7 @@ static void lacks(const struct ready *ready, char *ret, size_t size)
 
 static int late(const struct ready *ready, int64_t limit_ms, struct error *err)
 {
-	char what[160], words[128];
+	char what[160], words[192];
 
 	lacks(ready, what, sizeof what);
 	tail_said(ready->log, words, sizeof words);

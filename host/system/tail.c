@@ -101,7 +101,7 @@ static void take_said(void *arg, const char *line)
 {
 	struct said *said = arg;
 
-	snprintf(said->text, said->size, "; it said: %.100s", line);
+	snprintf(said->text, said->size, "; it said: %.170s", line);
 }
 
 void tail_said(const char *path, char *ret, size_t size)

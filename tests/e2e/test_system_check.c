@@ -158,12 +158,14 @@ static void test_not_ready_in_time(void **state)
 static void test_it_ends_before_it_is_ready(void **state)
 {
 	struct world *world = *state;
-	struct ran *ran =
-	    check(world, stranger(world, "echo no such database >&2; exit 9", "file: \"${state}/ready\"", ""));
+	struct ran *ran = check(world,
+	    stranger(world, "echo no such database: $(seq -s / 40) >&2; exit 9", "file: \"${state}/ready\"", ""));
 
 	ran_status(ran, 3);
 	ran_has(ran, "ready FAILED after ");
-	ran_has(ran, "process server: it ended before it was ready: exited with 9; it said: no such database");
+	ran_has(ran, "process server: it ended before it was ready: exited with 9; it said: no such database: "
+		     "1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/33/34/35/"
+		     "36/37/38/39/40");
 	nothing_is_left(world);
 }
 
