@@ -385,6 +385,39 @@ static void names_end_with_their_log(void **state)
 	world_destroy(w);
 }
 
+/* Whoever hands in a task that is retired gets the first's answer, from a checkpoint, too. */
+static void answers_outlive_a_checkpoint(void **state)
+{
+	const struct core_options options = small();
+	const struct core_submission again = {.id = "t1", .role = "write", .prompt = "do it"};
+	struct world *w = world_create(&options);
+	struct core_event event = {.kind = CORE_SUBMIT, .submission = &again};
+	static uint8_t bytes[1 << 16];
+	struct core *core;
+	struct error err;
+	size_t size;
+
+	(void)state;
+	for (unsigned i = 0; i < 15; i++)
+		assert_true(do_one(w, i));
+	world_submit(w, 100, "t1", "write", "");
+	assert_int_equal(w->replies[w->reply_count - 1].status, 202);
+	size = core_snapshot(w->core, bytes, sizeof bytes);
+	assert_true(size > 0);
+	core = world_core(&options);
+	assert_int_equal(core_restore(core, bytes, size, &err), 0);
+	core_recovered(core, 9, w->durable, w->now_us, w->effects);
+	event.now_us = w->now_us;
+	core_step(core, &event, w->effects);
+	assert_true(w->effects->count > 0);
+	assert_int_equal(w->effects->items[0].kind, CORE_REPLY);
+	assert_int_equal(w->effects->items[0].status, 202);
+	assert_int_equal(w->effects->items[0].lsn, w->replies[w->reply_count - 1].lsn);
+	assert_true(w->effects->items[0].lsn > 0);
+	core_destroy(core);
+	world_destroy(w);
+}
+
 static void replay_one(struct core *core, uint64_t *lsn, const struct record *record)
 {
 	uint8_t bytes[RECORD_MAX];
@@ -502,6 +535,7 @@ int main(void)
 	    cmocka_unit_test(older_records),
 	    cmocka_unit_test(without_room_they_stay),
 	    cmocka_unit_test(names_end_with_their_log),
+	    cmocka_unit_test(answers_outlive_a_checkpoint),
 	    cmocka_unit_test(a_key_is_one_task_s),
 	    cmocka_unit_test(queues_stay),
 	};

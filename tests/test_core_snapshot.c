@@ -373,17 +373,22 @@ static void one_too_many(void **state)
 	static const struct {
 		const char *from, *to;
 	} changes[] = {
-	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e65090100"},     /* state: after TASK_FAILED */
-	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e65070300"},     /* role: POLICY_ROLES */
-	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e6507010e"},     /* reason: CORE_CLASS_END */
-	    {"aa6f6c642d6661696c6564080205", "a0080205"},                 /* no id */
-	    {"aa6f6c642d6661696c6564080205", "a86f6c642d646f6e65080205"}, /* the first's id once more */
+	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e65090100"},                 /* state: after TASK_FAILED */
+	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e65070300"},                 /* role: POLICY_ROLES */
+	    {"a86f6c642d646f6e65070100", "a86f6c642d646f6e6507010e"},                 /* reason: CORE_CLASS_END */
+	    {"a463636363a090dc", "a463636363a09100dc"},                               /* the first comes after one */
+	    {"a0a0a0a09100dc", "a0a0a0a0dc00110000000000000000000000000000000000dc"}, /* after 17 */
+	    {"aa6f6c642d6661696c6564080205", "a0080205"},                             /* no id */
+	    {"aa6f6c642d6661696c6564080205", "a86f6c642d646f6e65080205"},             /* the first's id once more */
 	};
 	char longest[160] = "d93f", longer[160] = "d940";
 	struct core *core = few_tasks(1000), *narrow = few_tasks(16);
 	struct error err;
 
 	(void)state;
+	assert_int_equal(
+	    restore_changed(core, "a0a0a0a09100dc", "a0a0a0a0dc001000000000000000000000000000000000dc", &err),
+	    0); /* after 16 */
 	/* of the commit that is not told, the last of all tasks, or one beyond */
 	assert_int_equal(restore_changed(core, "ce0016e36001", "ce0016e36003", &err), 0);
 	assert_int_equal(restore_changed(core, "ce0016e36001", "ce0016e36004", &err), -1);
