@@ -197,3 +197,14 @@ uint64_t hits_of(struct world *world, const char *key)
 	assert_int_equal(gateway_rule_hits(world->gateway, key, &hits, NULL, &err), 0);
 	return hits;
 }
+
+void room_begin(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+int room_end(int failed)
+{
+	curl_global_cleanup();
+	return failed;
+}

@@ -54,6 +54,11 @@ struct op wait_op(struct world *world, enum op_kind kind, enum op_type type, uin
 
 struct tritone_gateway_rule rule_of(uint32_t action, const char *target);
 void set(struct world *world, const struct tritone_gateway_rule *rule);
+/* Runs an array of tests, as the value of main. */
+#define room_run(tests_) (room_begin(), room_end(cmocka_run_group_tests(tests_, NULL, NULL)))
+void room_begin(void);
+int room_end(int failed);
+
 uint64_t hits_of(struct world *world, const char *key);
 
 #endif

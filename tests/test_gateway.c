@@ -654,10 +654,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_targets, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_complete_history, setup, teardown),
 	};
-	int r;
 
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	curl_global_cleanup();
-	return r;
+	return room_run(tests);
 }

@@ -377,10 +377,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_slow, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_slow_ends, setup, teardown),
 	};
-	int r;
 
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	curl_global_cleanup();
-	return r;
+	return room_run(tests);
 }

@@ -365,10 +365,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_nothing_to_act_on, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_on_a_recording, stage_setup, stage_teardown),
 	};
-	int r;
 
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	curl_global_cleanup();
-	return r;
+	return room_run(tests);
 }

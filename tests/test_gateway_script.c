@@ -232,10 +232,6 @@ int main(void)
 	    cmocka_unit_test(test_task_pattern),
 	    cmocka_unit_test(test_mistakes),
 	};
-	int r;
 
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	r = cmocka_run_group_tests(tests, NULL, NULL);
-	curl_global_cleanup();
-	return r;
+	return room_run(tests);
 }

@@ -18,21 +18,14 @@
 static int read_chat(struct asked *asked, struct error *err)
 {
 	const json_t *messages = json_object_get(asked->body, "messages"), *message;
-	const char *model = json_string_value(json_object_get(asked->body, "model"));
 	size_t i;
 
-	if (!model)
-		return error_set(err, EINVAL, "you must provide a model parameter");
-	asked->model = model;
+	if (asked_read(asked, "you must provide a model parameter", err) < 0)
+		return -1;
 	if (!json_array_size(messages))
 		return error_set(err, EINVAL, "'messages' is a required property: a list of at least one message");
-	asked->turn = 1;
-	json_array_foreach (messages, i, message) {
-		const char *role = json_string_value(json_object_get(message, "role"));
-
-		if (role && !strcmp(role, "assistant"))
-			asked->turn++;
-	}
+	json_array_foreach (messages, i, message)
+		asked->turn += message_by(message, "assistant");
 	asked->stream = json_is_true(json_object_get(asked->body, "stream"));
 	asked->stream_usage =
 	    json_is_true(json_object_get(json_object_get(asked->body, "stream_options"), "include_usage"));
@@ -44,16 +37,8 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 	const json_t *messages = json_object_get(asked->body, "messages"), *message;
 	size_t i;
 
-	json_array_foreach (messages, i, message) {
-		const char *role = json_string_value(json_object_get(message, "role"));
-		const json_t *content = json_object_get(message, "content");
-
-		if (role && (!strcmp(role, "system") || !strcmp(role, "developer")))
-			texts_add(&ret_texts->system, content);
-		else if (role && !strcmp(role, "user"))
-			texts_set(&ret_texts->user, content);
-		texts_set(&ret_texts->last, content);
-	}
+	json_array_foreach (messages, i, message)
+		texts_hear(ret_texts, message, json_object_get(message, "content"));
 }
 
 static const char *finish_name(enum finish finish)

@@ -44,14 +44,11 @@ static int read_embeddings(struct asked *asked, struct error *err)
 {
 	const json_t *input = json_object_get(asked->body, "input"), *one;
 	const json_t *dimensions = json_object_get(asked->body, "dimensions");
-	const char *model = json_string_value(json_object_get(asked->body, "model"));
 	const char *format = json_string_value(json_object_get(asked->body, "encoding_format"));
 	size_t i;
 
-	if (!model)
-		return error_set(err, EINVAL, "you must provide a model parameter");
-	asked->model = model;
-	asked->turn = 1;
+	if (asked_read(asked, "you must provide a model parameter", err) < 0)
+		return -1;
 	if (several(input) ? json_array_size(input) > INPUTS_MAX || !json_array_size(input) : !is_input(input))
 		return error_set(err, EINVAL, "'$.input' is invalid. Please check the API reference.");
 	if (several(input))

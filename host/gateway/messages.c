@@ -18,24 +18,18 @@
 static int read_count(struct asked *asked, struct error *err)
 {
 	const json_t *messages = json_object_get(asked->body, "messages"), *message;
-	const char *model = json_string_value(json_object_get(asked->body, "model"));
 	size_t i;
 
-	if (!model)
-		return error_set(err, EINVAL, "model: Field required");
-	asked->model = model;
+	if (asked_read(asked, "model: Field required", err) < 0)
+		return -1;
 	if (!json_is_array(messages))
 		return error_set(err, EINVAL, "messages: Field required");
 	if (!json_array_size(messages))
 		return error_set(err, EINVAL, "messages: at least one message is required");
-	asked->turn = 1;
 	json_array_foreach (messages, i, message) {
-		const char *role = json_string_value(json_object_get(message, "role"));
-
-		if (!role || (strcmp(role, "user") != 0 && strcmp(role, "assistant") != 0))
+		if (!message_by(message, "user") && !message_by(message, "assistant"))
 			return error_set(err, EINVAL, "messages.%zu.role: Input should be 'user' or 'assistant'", i);
-		if (!strcmp(role, "assistant"))
-			asked->turn++;
+		asked->turn += message_by(message, "assistant");
 	}
 	return 0;
 }
@@ -61,7 +55,6 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 
 	texts_add(&ret_texts->system, json_object_get(asked->body, "system"));
 	json_array_foreach (messages, i, message) {
-		const char *role = json_string_value(json_object_get(message, "role"));
 		const json_t *content = json_object_get(message, "content"), *part;
 		bool spoken = !json_is_array(content);
 		size_t j;
@@ -69,7 +62,7 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 		/* a message that has nothing but results of tools is not the user's words */
 		json_array_foreach (content, j, part)
 			spoken = spoken || json_object_get(part, "text");
-		if (role && !strcmp(role, "user") && spoken)
+		if (message_by(message, "user") && spoken)
 			texts_set(&ret_texts->user, content);
 		texts_set(&ret_texts->last, content);
 	}

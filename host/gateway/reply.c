@@ -2,6 +2,7 @@
 /* What the protocols share; see reply.h. */
 #include "gateway/reply.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,24 @@ bool asked_offers(const struct asked *asked, const char *tool)
 			return true;
 	}
 	return false;
+}
+
+int asked_read(struct asked *asked, const char *missing, struct error *err)
+{
+	const char *model = json_string_value(json_object_get(asked->body, "model"));
+
+	if (!model)
+		return error_set(err, EINVAL, "%s", missing);
+	asked->model = model;
+	asked->turn = 1;
+	return 0;
+}
+
+bool message_by(const json_t *message, const char *role)
+{
+	const char *name = json_string_value(json_object_get(message, "role"));
+
+	return name && !strcmp(name, role);
 }
 
 void asked_id(uint64_t seed, const struct asked *asked, char id[ASKED_ID_SIZE])
@@ -170,6 +189,15 @@ void texts_set(char **text, const json_t *content)
 		return;
 	free(*text);
 	*text = fresh;
+}
+
+void texts_hear(struct texts *texts, const json_t *message, const json_t *content)
+{
+	if (message_by(message, "system") || message_by(message, "developer"))
+		texts_add(&texts->system, content);
+	else if (message_by(message, "user"))
+		texts_set(&texts->user, content);
+	texts_set(&texts->last, content);
 }
 
 /* ---- numbers ---- */

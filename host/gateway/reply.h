@@ -53,6 +53,11 @@ int64_t asked_step(const struct asked *asked); /* `step`, or else `turn` */
 /* The name of the i-th tool that the request offers; NULL: there is none. */
 const char *asked_tool(const struct asked *asked, size_t i);
 bool asked_offers(const struct asked *asked, const char *tool);
+/* For a wire's read: the model that every request names, or -1 with the provider's own words for that it is missing.
+ * The turn is the first so far. */
+int asked_read(struct asked *asked, const char *missing, struct error *err);
+/* Whether a message is the role's. */
+bool message_by(const json_t *message, const char *role);
 /* Names the reply: of the seed, the request's bytes, and whom and what it is for. */
 #define ASKED_ID_SIZE 20
 void asked_id(uint64_t seed, const struct asked *asked, char id[ASKED_ID_SIZE]);
@@ -102,6 +107,8 @@ void texts_free(struct texts *texts);
 /* Adds a message's content: a string, or a list of parts with a "text" (or a string "content"). */
 void texts_add(char **text, const json_t *content);
 void texts_set(char **text, const json_t *content);
+/* The next of OpenAI's messages: by the system or developer, the user, or somebody else. */
+void texts_hear(struct texts *texts, const json_t *message, const json_t *content);
 
 /* One endpoint of a provider. */
 struct wire {

@@ -25,10 +25,9 @@
 static bool by_assistant(const json_t *item)
 {
 	const char *type = json_string_value(json_object_get(item, "type"));
-	const char *role = json_string_value(json_object_get(item, "role"));
 
 	return (type && (!strcmp(type, "function_call") || !strcmp(type, "reasoning"))) ||
-	       (role && !strcmp(role, "assistant"));
+	       message_by(item, "assistant");
 }
 
 /* The turn that is in an id of ours: "resp_", 16 digits, 4 of the turn. 0: it is somebody else's. */
@@ -46,16 +45,14 @@ static int64_t turn_of(const char *id)
 static int read_responses(struct asked *asked, struct error *err)
 {
 	const json_t *input = json_object_get(asked->body, "input"), *item;
-	const char *model = json_string_value(json_object_get(asked->body, "model"));
 	bool assistant = false;
 	size_t i;
 
-	if (!model)
-		return error_set(err, EINVAL, "Missing required parameter: 'model'.");
-	asked->model = model;
+	if (asked_read(asked, "Missing required parameter: 'model'.", err) < 0)
+		return -1;
 	if (!json_is_string(input) && !json_array_size(input))
 		return error_set(err, EINVAL, "Missing required parameter: 'input'.");
-	asked->turn = 1 + turn_of(json_string_value(json_object_get(asked->body, "previous_response_id")));
+	asked->turn += turn_of(json_string_value(json_object_get(asked->body, "previous_response_id")));
 	/* Several items of the assistant's in a row are one turn. */
 	json_array_foreach (input, i, item) {
 		if (by_assistant(item) && !assistant)
@@ -75,14 +72,9 @@ static void texts(const struct asked *asked, struct texts *ret_texts)
 	texts_set(&ret_texts->user, json_is_string(input) ? input : NULL);
 	texts_set(&ret_texts->last, json_is_string(input) ? input : NULL);
 	json_array_foreach (input, i, item) {
-		const char *role = json_string_value(json_object_get(item, "role"));
 		const json_t *content = json_object_get(item, "content");
 
-		if (role && (!strcmp(role, "system") || !strcmp(role, "developer")))
-			texts_add(&ret_texts->system, content);
-		else if (role && !strcmp(role, "user"))
-			texts_set(&ret_texts->user, content);
-		texts_set(&ret_texts->last, content ? content : json_object_get(item, "output"));
+		texts_hear(ret_texts, item, content ? content : json_object_get(item, "output"));
 	}
 }
 
