@@ -270,15 +270,35 @@ static bool whole_afterwards(struct trial *trial)
 	return one_commit_each(trial);
 }
 
+/* It may still end of what it met before the fault was over, once, and goes on when it is started again. */
+static bool all_delivered(struct trial *trial, int code)
+{
+	bool again = trial->result->gave_up;
+	int waited = 0;
+
+	while (!delivered(trial, ROOM_ROLES, TICK_MS)) {
+		take_events(trial);
+		take_output(trial);
+		if (trial->ended && again)
+			return deviate(trial, "it ended twice, though the fault is over");
+		if (trial->ended && (!ended_well(trial, code) || !serve(trial)))
+			return deviate(trial, "it ended and does not start again, though the fault is over");
+		again = trial->result->gave_up;
+		if ((waited += TICK_MS) >= HANG_MS)
+			return not_done(trial, "tasks are not done, though the fault is over");
+	}
+	return true;
+}
+
 /* The fault has ended; the conductor too, perhaps. */
-static bool recovers(struct trial *trial)
+static bool recovers(struct trial *trial, int code)
 {
 	if (trial->ended && !serve(trial))
 		return deviate(trial, "it does not start again, though the fault is over");
 	if (!submit_all(trial))
 		return false;
-	if (!delivered(trial, ROOM_ROLES, HANG_MS))
-		return not_done(trial, "tasks are not done, though the fault is over");
+	if (!all_delivered(trial, code))
+		return false;
 	assert_int_equal(keeper_signal(trial->keeper, trial->pid, SIGTERM, NULL), 0);
 	while (!trial->ended) {
 		struct pollfd event = {.fd = keeper_event_fd(trial->keeper), .events = POLLIN};
@@ -323,7 +343,7 @@ bool trial_run(struct trial *trial, struct tritone_errno_rule rule, struct trial
 		assert_true(result->stats.hits > 0); /* it was cleared before */
 	assert_int_equal(keeper_rule_clear(trial->keeper, TRIAL_RULE, &err), 0);
 	take_events(trial);
-	good = !result->why[0] && (!trial->ended || ended_well(trial, rule.error)) && recovers(trial);
+	good = !result->why[0] && (!trial->ended || ended_well(trial, rule.error)) && recovers(trial, rule.error);
 	if (!trial->ended)
 		end(trial);
 	room_destroy(trial->room);
