@@ -24,7 +24,7 @@ source=$(pwd)
 
 # Not those that only answer questions (status, digest), nor the parsing of options (policy) and names (bugs): unit tests look at them.
 files=${MUTATE_FILES:-$(ls fixtures/conductor/core/*.c fixtures/conductor/policy/*.c | grep -vE '/(status|digest|policy|bugs)\.c$')}
-unit=${MUTATE_UNIT-"core_life core_faults core_slo core_snapshot core_checkpoint core_retire core_bugs core_recover core_chaos"}
+unit=${MUTATE_UNIT-"core_life core_faults core_slo core_records core_snapshot core_checkpoint core_retire core_bugs core_recover core_chaos"}
 
 ninja -C "$build" tests/mutant $(for test in $unit; do echo "tests/test_$test"; done) >"$build/mutants.log" || { cat "$build/mutants.log" >&2; exit 2; }
 state=$(cat fixtures/conductor/core/* fixtures/conductor/policy/* sim/*.[ch] host/check/*.[ch] tests/mutant.c | cksum | tr ' ' -)
