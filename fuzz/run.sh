@@ -31,8 +31,10 @@ programs=
 for t in ${only:-$targets}; do programs="$programs fuzz/fuzz_$t"; done
 # shellcheck disable=SC2086
 ninja -C build-fuzz $programs >build-fuzz/build.log 2>&1 || { tail -n 40 build-fuzz/build.log >&2; exit 1; }
-status=0
-for t in ${only:-$targets}; do
+
+# TARGET: fuzzes it, and says what came of it.
+one() {
+	t=$1
 	mkdir -p "build-fuzz/corpus/$t" "build-fuzz/crashes/$t"
 	dict=
 	[ ! -f "fuzz/$t.dict" ] || dict="-dict=fuzz/$t.dict"
@@ -45,10 +47,25 @@ for t in ${only:-$targets}; do
 		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 		cover=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
 		printf 'fuzz: %-10s %9s inputs in %s s, %s edges, nothing found\n' "$t" "$runs" "$seconds" "$cover"
-	else
-		printf 'fuzz: %s FAILED:\n' "$t"
-		grep -v '^#' "$log" | tail -n 60
-		status=1
+		return 0
 	fi
+	printf 'fuzz: %s FAILED:\n' "$t"
+	grep -v '^#' "$log" | tail -n 60
+	return 1
+}
+
+# Two at a time: each of them keeps one processor busy.
+status=0
+running=
+for t in ${only:-$targets}; do
+	one "$t" >"build-fuzz/$t.said" &
+	running="$running $t:$!"
+	# shellcheck disable=SC2086
+	set -- $running
+	[ $# -lt 2 ] || { wait "${1#*:}" || status=1; cat "build-fuzz/${1%:*}.said"; shift; running="$*"; }
+done
+for t in $running; do
+	wait "${t#*:}" || status=1
+	cat "build-fuzz/${t%:*}.said"
 done
 exit $status

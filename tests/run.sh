@@ -7,6 +7,7 @@ quick=${1:-no}
 passed=0
 failed=0
 failures=
+processes=2 # tests at a time
 
 # Adds the counts of a meson test run's log of JSON lines.
 count() {
@@ -34,22 +35,46 @@ step() {
 	fi
 }
 
+# aside NAME COMMAND...: the same as a step, but beside what follows, with the time that the processors have left: what runs on the
+# real system waits most of the time. `joined` waits for it, prints what it has printed, and counts it. One at a time.
+aside() {
+	aside_name=$1
+	shift
+	aside_log=$(mktemp)
+	"$@" >"$aside_log" 2>&1 &
+	aside_pid=$!
+	trap 'kill "$aside_pid" 2>/dev/null; exit 143' INT TERM
+}
+
+joined() {
+	printf '== %s\n' "$aside_name"
+	if wait "$aside_pid"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		failures="$failures $aside_name"
+	fi
+	trap - INT TERM
+	cat "$aside_log"
+	rm -f "$aside_log"
+}
+
 # suite NAME: the verdicts of fixtures/suites/NAME.yaml on the reference orchestrator, with a fresh seed, which is printed.
 suite() {
 	state=$(mktemp -d)
-	TRITONE_STATE=$state build/tritone test "fixtures/suites/$1.yaml" 2>"$state/progress"
+	TRITONE_STATE=$state build/tritone test --jobs 4 "fixtures/suites/$1.yaml" 2>"$state/progress"
 	status=$?
 	grep '^seed' "$state/progress"
 	[ "$status" -ne 0 ] || rm -rf "$state"
 	return "$status"
 }
 
-# Fresh seeds of the simulation for so much processor time. Which they are follows from the commit (or TRITONE_SEED), so that whoever tests
-# the same commit runs the same ones. What deviates is shrunk into build/, and told with the command that replays it. SIM_BUDGET=5m is the
-# budget for once a million seeds have come out clean: until then a longer one may fail a run for a checker's mistake.
+# Fresh seeds of the simulation for so much processor time: about half a million, none of which may deviate. Which they are follows
+# from the commit (or TRITONE_SEED), so that whoever tests the same commit runs the same ones. What deviates is shrunk into build/, and
+# told with the command that replays it. --budget is for a machine that has no time for it.
 simulation() {
 	seed=${TRITONE_SEED:-$(git rev-parse HEAD 2>/dev/null || date +%s)}
-	build/tritone simulate --seeds "$seed" --cpu "${SIM_BUDGET:-30s}" --budget 5m -j2 -o build
+	exec nice -n 19 build/tritone simulate --seeds "$seed" --cpu "${SIM_BUDGET:-5m}" --budget 8m -j2 -o build
 }
 
 # A seeded bug that the simulation must find, or it finds nothing.
@@ -81,7 +106,7 @@ meson_tests() {
 	printf '== %s:%s\n' "$dir" "$suites"
 	rm -f "$dir/meson-logs/testlog.json"
 	# shellcheck disable=SC2086
-	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes 2 $suites
+	meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes "$processes" $suites
 	if [ -f "$dir/meson-logs/testlog.json" ]; then
 		count "$dir/meson-logs/testlog.json" "$dir"
 		grep '^# skipped: ' "$dir/meson-logs/testlog.txt" || true
@@ -93,17 +118,20 @@ meson_tests() {
 
 meson_tests build unit
 if [ "$quick" = no ]; then
+	step simulation-canary canary
+	aside simulation simulation
+	processes=4 # they wait for each other's processes, most of the time
 	meson_tests build e2e
+	processes=2
 	step recovery suite recovery
 	step known-bugs suite known-bugs
-	step lint ./dev lint
-	step simulation simulation
-	step simulation-canary canary
 	# LangGraph from npm, killed: 10 to 40 seconds, and two minutes the first time. Skipped where npm or its registry is missing, and says so.
 	step foreign fixtures/foreign/run.sh --ci
 	# The providers' own clients from npm, at the gateway: 10 to 20 seconds, and half a minute more the first time. Skipped likewise.
 	step clients tests/clients/run.sh build
-	# 8 targets: a minute, and what it takes to build them
+	joined
+	step lint ./dev lint
+	# 8 targets: half a minute, and what it takes to build them
 	# The same inputs each time: what guards main says the same of the same code. ./dev fuzz is for finding.
 	step fuzz env FUZZ_SEED=1 fuzz/run.sh 8
 	if [ ! -f build-asan/build.ninja ]; then
