@@ -150,11 +150,15 @@ static void test_human_says_why(void **state)
 	r->verdict = VERDICT_HELD;
 	r->checks[0].expected = false;
 	strcpy(r->gone, "server is gone for good: it exited with 3");
+	r->output = strdup("server: one\nserver: \033two\n");
 	report_human(place->out, &options, r);
 	assert_string_equal(written(place),
 	    "FAIL  it's[1]                 HELD      no-duplicate-commit: was expected to deviate, but held\n"
 	    "      system: server is gone for good: it exited with 3\n"
 	    "      held      no-duplicate-commit           24 opportunities  24 tasks, 24 commits\n"
+	    "      the last lines of its output:\n"
+	    "        server: one\n"
+	    "        server: ?two\n"
 	    "      reproduce  tritone test --system 'a b' x.yaml --only 'it'\\''s[1]' --seed 18446744073709551615\n");
 }
 

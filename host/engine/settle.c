@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* After the faults: recovery finishes on its own, a tail of tasks shows that it is back to normal, then everything is stopped and looked over. */
 #include <errno.h>
-
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/run.h"
 
 #define STOP_GRACE_MS 5000
 #define LOOK_GAP_MS   100
+#define LAST_LINES    5 /* of each process */
 
 /* Until the first `count` tasks are at their end and no claim is red; gives up at the limit, or when nothing happens any more. */
 static int until_settled(struct run *run, size_t count)
@@ -82,6 +83,31 @@ static void note_gone(struct run *run)
 		snprintf(run->result->gone, sizeof run->result->gone, "%.40s is gone for good: %s", name, how);
 }
 
+static void say(void *arg, const char *name, const char *line)
+{
+	fprintf(arg, "%s: %s\n", name, line);
+}
+
+/* What it said itself, when it never came up, went away, or could not be looked at. */
+static void note_output(struct run *run)
+{
+	struct result *result = run->result;
+	size_t size;
+	FILE *out;
+
+	if (!run->started ||
+	    (!*result->gone && result->verdict != VERDICT_GATE_FAILED && result->verdict != VERDICT_ERROR))
+		return;
+	out = open_memstream(&result->output, &size);
+	if (!out)
+		return;
+	system_last_words(run->system, LAST_LINES, say, out);
+	if (fclose(out) != 0) {
+		free(result->output);
+		result->output = NULL;
+	}
+}
+
 int stage_close(struct run *run)
 {
 	struct error err;
@@ -100,6 +126,7 @@ int stage_close(struct run *run)
 	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
 		r = run_fail(run, err.code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
 		    "the system could not be stopped: %s", err.text);
+	note_output(run);
 	/* A system that was cut off in the middle, or whose disk is full with ours, owes nobody an orderly end. */
 	if (killed > 0 && run->result->verdict == VERDICT_HELD) {
 		run->result->left_behind += (uint64_t)killed;

@@ -176,6 +176,18 @@ char *report_timeline(const struct history_view *view)
 	return NULL;
 }
 
+static void put_output(FILE *out, const char *lines)
+{
+	char line[TEXT_MAX], text[TEXT_MAX];
+
+	if (*lines)
+		fputs("      the last lines of its output:\n", out);
+	for (; *lines; lines += strcspn(lines, "\n"), lines += *lines == '\n') {
+		snprintf(line, sizeof line, "%.*s", (int)strcspn(lines, "\n"), lines);
+		fprintf(out, "        %s\n", text_clean(text, sizeof text, line));
+	}
+}
+
 void report_human(FILE *out, const struct report_options *options, const struct result *result)
 {
 	struct paint paint = paint_for(out);
@@ -207,6 +219,8 @@ void report_human(FILE *out, const struct report_options *options, const struct 
 		fprintf(out, "%s%s%s", paint.dim, result->timeline, paint.plain);
 	else if (options->verbosity >= 2)
 		put_timeline(out, &result->history, &paint);
+	if (result->output && !result->ok)
+		put_output(out, result->output);
 	if (!result->ok || options->verbosity >= 1) {
 		if (*result->run_dir)
 			fprintf(out, "      run        %s\n", text_clean(text, sizeof text, result->run_dir));

@@ -150,6 +150,7 @@ static json_t *json_result(const struct report_options *options, const struct re
 		rc |= put_text(object, "plan", result->reason);
 	rc |= put_text(object, "contract", result->contract);
 	rc |= put_text(object, "gone", result->gone);
+	rc |= put_text(object, "output", result->output ? result->output : "");
 	rc |= put_text(object, "file", result->file);
 	rc |= put_text(object, "bug", result->bug);
 	rc |= put_text(object, "run_directory", result->run_dir);

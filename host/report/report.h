@@ -63,6 +63,7 @@ struct result {
 	char contract
 	    [512]; /* what was promised of what deviated: "commits at-least-once (declared) -> expected; ..."; or "" */
 	char gone[256]; /* how the orchestrator ended for good before it was stopped; or "" */
+	char *output;   /* the last lines of its output where that is gone or never came up, malloc'ed; NULL: none */
 	struct result_fault faults[RESULT_FAULTS_MAX];
 	uint32_t fault_count;
 	struct result_check checks[12];

@@ -130,4 +130,6 @@ void result_finish(struct result *result)
 	}
 	free(result->timeline);
 	result->timeline = NULL;
+	free(result->output);
+	result->output = NULL;
 }

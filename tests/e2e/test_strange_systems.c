@@ -186,6 +186,7 @@ static void test_it_is_gone_for_good(void **state)
 	ran_has(ran, "DEVIATED  no-lost-task: ");
 	ran_has(ran,
 	    "      system: server is gone for good: it exited with 0; does it go into the background? It must stay\n");
+	ran_has(ran, "      the last lines of its output:\n        server: started\n      run  ");
 	world_quiet(world);
 	world_clean(world);
 }
