@@ -182,9 +182,13 @@ static void put_output(FILE *out, const char *lines)
 
 	if (*lines)
 		fputs("      the last lines of its output:\n", out);
-	for (; *lines; lines += strcspn(lines, "\n"), lines += *lines == '\n') {
-		snprintf(line, sizeof line, "%.*s", (int)strcspn(lines, "\n"), lines);
+	while (*lines) {
+		size_t length = strcspn(lines, "\n"), kept = length < sizeof line ? length : sizeof line - 1;
+
+		memcpy(line, lines, kept);
+		line[kept] = '\0';
 		fprintf(out, "        %s\n", text_clean(text, sizeof text, line));
+		lines += length + (lines[length] == '\n');
 	}
 }
 
