@@ -118,16 +118,17 @@ static void hear_response(struct completion *completion, const json_t *answer)
 static json_t *json_in(const char *bytes, size_t size, bool event, size_t *ret_at, size_t *ret_end)
 {
 	static const char data[] = "\ndata:";
+	const size_t length = sizeof data - 1;
 	const char *at = bytes, *end;
 
-	if (event && size >= sizeof data && memcmp(bytes, data + 1, sizeof data - 2) != 0) {
-		at = memmem(bytes, size, data, sizeof data - 1);
+	if (event && (size < length - 1 || memcmp(bytes, data + 1, length - 1) != 0)) {
+		at = memmem(bytes, size, data, length);
 		if (!at)
 			return NULL;
 		at++;
 	}
 	if (event)
-		at += sizeof data - 2;
+		at += length - 1;
 	end = event ? memchr(at, '\n', size - (size_t)(at - bytes)) : NULL;
 	while (end && at < end && *at == ' ') /* what is around it stays */
 		at++;
