@@ -55,7 +55,7 @@ static int route(struct request *request, const char *url, const char *method)
 	request->asked.wire = wire_of(rest);
 	if (request->origin) { /* what there is and how it is asked for is for the upstream to say */
 		request->route = request->asked.wire && !strcmp(method, "POST") ? ROUTE_CALL : ROUTE_PASS;
-		return proxy_route(request, rest, method);
+		return ask_route(request, rest, method);
 	}
 	if (request->asked.wire)
 		request->route = ROUTE_CALL;
