@@ -389,6 +389,9 @@ static void one_too_many(void **state)
 	assert_int_equal(
 	    restore_changed(core, "a0a0a0a09100dc", "a0a0a0a0dc001000000000000000000000000000000000dc", &err),
 	    0); /* after 16 */
+	/* after one that came before it, or itself */
+	assert_int_equal(restore_changed(core, "a0a0a0a09100dc", "a0a0a0a09102dc", &err), 0);
+	assert_int_equal(restore_changed(core, "a0a0a0a09100dc", "a0a0a0a09103dc", &err), -1);
 	/* of the commit that is not told, the last of all tasks, or one beyond */
 	assert_int_equal(restore_changed(core, "ce0016e36001", "ce0016e36003", &err), 0);
 	assert_int_equal(restore_changed(core, "ce0016e36001", "ce0016e36004", &err), -1);

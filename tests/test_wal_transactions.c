@@ -95,6 +95,26 @@ static void test_trims(void **state)
 	assert_int_equal(taken(f, before), 0);
 }
 
+/* A checkpoint of the last LSN that was trimmed stands after no record that is still there. */
+static void test_again_after_a_trim(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_report report;
+
+	reopen(f, NULL);
+	append_upto(f, 30);
+	assert_int_equal(take_checkpoint(f->wal, 20, 10, &f->err), 0);
+	assert_int_equal(wal_trim(f->wal, 0, &f->err), 0);
+	assert_int_equal(take_checkpoint(f->wal, 20, 3 * CHUNK, &f->err), 0);
+	reopen(f, NULL);
+	assert_int_equal(wal_checkpoint_lsn(f->wal), 20);
+	wal_close(f->wal);
+	f->wal = NULL;
+	assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+	assert_int_equal(report.checkpoint_size, 3 * CHUNK);
+	assert_int_equal(report.first_lsn, 21);
+}
+
 /* Large records weigh more than small ones. */
 static void test_trims_of_large_records(void **state)
 {
@@ -191,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_checkpoints),
 	    TEST(test_trims),
+	    TEST(test_again_after_a_trim),
 	    TEST(test_trims_of_large_records),
 	    TEST(test_after_one_that_failed),
 	    TEST(test_header_as_ever),
