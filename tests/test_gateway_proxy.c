@@ -145,7 +145,7 @@ static void test_stream_as_it_comes(void **state)
 	station_say(&stage->station, EVENTS);
 	station_chunk(&stage->station, "data: {\"a\"}\n\n");
 	read_to(&reader, "data: {\"a\"}\n\n"); /* before there is any more of it */
-	assert_null(strstr(reader.text, "17"));
+	assert_null(strstr(reader.text, "usage"));
 	/* cut in the middle of a number */
 	station_chunk(&stage->station, "data: {\"usage\":{\"prompt_tokens\":1");
 	station_chunk(&stage->station, "1,\"completion_tokens\":6}}\n");
