@@ -150,6 +150,14 @@ static int drop_state(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t unused)
 	return rc ? rc : mdb_del(txn, root, &state_key, NULL);
 }
 
+static int drop_databases(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t unused)
+{
+	int rc = mdb_drop(txn, log, 1);
+
+	(void)unused;
+	return rc ? rc : mdb_drop(txn, meta, 1);
+}
+
 static int add_value(MDB_txn *txn, MDB_dbi log, MDB_dbi meta, uint64_t size)
 {
 	char name[] = "other";
@@ -290,6 +298,19 @@ static void test_no_state(void **state)
 	log_make(*state, 20);
 	vandalise(*state, drop_state, 0);
 	expect_damage(*state, 0, "its meta is empty");
+}
+
+/* Not the empty environment that a creator may leave before the mark: there is a state, and so there was a log. */
+static void test_no_databases(void **state)
+{
+	struct fixture *f = *state;
+	char mark[128];
+
+	log_make(f, 20);
+	vandalise(f, drop_databases, 0);
+	snprintf(mark, sizeof mark, "%s/format", f->log);
+	assert_int_equal(unlink(mark), 0);
+	expect_damage(f, 1, "no database 'log'");
 }
 
 static void test_foreign_value(void **state)
@@ -457,6 +478,7 @@ int main(void)
 	    TEST(test_state_out_of_place),
 	    TEST(test_old_state_in_the_new_place),
 	    TEST(test_no_state),
+	    TEST(test_no_databases),
 	    TEST(test_foreign_value),
 	    TEST(test_older_formats),
 	    TEST(test_truncated_file),

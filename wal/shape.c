@@ -61,6 +61,7 @@ struct shape {
 	uint64_t entries;
 	uint64_t txn_id, freed; /* of the snapshot; key of the last list of free pages */
 	struct tree log, meta;
+	bool has_state;
 	struct shape_found found;
 	char *reason;
 	size_t reason_size;
@@ -329,6 +330,7 @@ static int named(
 		return sub_tree(shape, (const char *)name, name_size, value, size);
 	if (name_size != sizeof WAL_STATE_NAME - 1 || memcmp(name, WAL_STATE_NAME, name_size) != 0)
 		return wrong(shape, "it holds values of its own, as no log does");
+	shape->has_state = true;
 	return 0;
 }
 
@@ -448,12 +450,12 @@ static int walk_all(struct shape *shape, const struct meta *meta)
 		return wrong(shape, "its first pages name kinds of trees that no log has");
 	if (walk_tree(shape, TREE_MAIN, &meta->trees[TREE_MAIN]) < 0)
 		return -1;
-	shape->found.empty = !shape->found.has_log && !shape->found.has_meta;
+	shape->found.empty = !shape->found.has_log && !shape->found.has_meta && !shape->has_state;
 	if (shape->found.has_meta && walk_tree(shape, TREE_META, &shape->meta) < 0)
 		return -1;
 	if (shape->found.has_log && walk_tree(shape, TREE_LOG, &shape->log) < 0)
 		return -1;
-	if (shape->found.has_log != shape->found.has_meta)
+	if (!shape->found.empty && (!shape->found.has_log || !shape->found.has_meta))
 		return wrong(shape, "it has no database '%s'", shape->found.has_log ? "meta" : "log");
 	return walk_tree(shape, TREE_FREE, &meta->trees[TREE_FREE]);
 }
