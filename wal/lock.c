@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err)
 {
 	const struct timespec pause = {.tv_nsec = ORPHAN_WAIT_NS};
 	int fd = openat(dir_fd, WAL_LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	struct stat status;
 	char text[32];
 	int n, tries;
 
@@ -71,7 +73,9 @@ int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err)
 		return error_set(err, EBUSY, "%s: process %ld is writing this log; end it first", dir, (long)pid);
 	}
 	n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n) {
+	/* what is longer was left by one that was killed */
+	if (fstat(fd, &status) < 0 || (status.st_size > n && ftruncate(fd, 0) < 0) ||
+	    pwrite(fd, text, (size_t)n, 0) != n) {
 		int code = errno ? errno : EIO;
 
 		close(fd);

@@ -27,7 +27,8 @@
 #define PAGE_META    0x08u
 #define NODE_LARGE   0x01u
 #define NODE_TREE    0x02u
-#define INTEGER_KEYS 0x08u /* MDB_INTEGERKEY, as stored */
+#define INTEGER_KEYS 0x08u        /* MDB_INTEGERKEY, as stored */
+#define READ_MAX     (256u << 10) /* bytes of pages */
 
 struct page {
 	uint64_t number;
@@ -144,9 +145,9 @@ static bool read_metas(int fd, struct meta metas[2], int *ret_code, char *reason
 	return true;
 }
 
-const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *reason, size_t reason_size)
+static const char *read_geometry(
+    int fd, struct meta metas[2], struct shape_geometry *ret_geometry, char *reason, size_t reason_size)
 {
-	struct meta metas[2];
 	const struct meta *newest;
 	struct stat status;
 	uint64_t page_size;
@@ -172,6 +173,13 @@ const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *re
 		return reason;
 	}
 	return NULL;
+}
+
+const char *shape_geometry(int fd, struct shape_geometry *ret_geometry, char *reason, size_t reason_size)
+{
+	struct meta metas[2];
+
+	return read_geometry(fd, metas, ret_geometry, reason, reason_size);
 }
 
 /* LMDB's first write: the meta page `number` of a file that has never held anything, which a crash can cut or tear. */
@@ -460,6 +468,47 @@ static int walk_all(struct shape *shape, const struct meta *meta)
 	return walk_tree(shape, TREE_FREE, &meta->trees[TREE_FREE]);
 }
 
+/* The pages that may be walked. Few are read, which costs less than to map them and to let go of that at once. */
+static int take_pages(struct shape *shape, int fd)
+{
+	const size_t size = shape->pages * shape->page_size;
+	void *bytes = MAP_FAILED;
+	ssize_t n;
+
+	if (size > READ_MAX) {
+		bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+		if (bytes == MAP_FAILED)
+			return -1;
+		shape->map = bytes;
+		return 0;
+	}
+	bytes = malloc(size);
+	if (!bytes)
+		return -1;
+	n = read_at(fd, bytes, size, 0);
+	if (n != (ssize_t)size) {
+		const int code = n < 0 ? errno : EIO;
+
+		free(bytes);
+		errno = code;
+		return -1;
+	}
+	shape->map = bytes;
+	return 0;
+}
+
+static void give_pages_back(struct shape *shape)
+{
+	const size_t size = shape->pages * shape->page_size;
+	void *bytes;
+
+	memcpy(&bytes, &shape->map, sizeof bytes);
+	if (size > READ_MAX)
+		munmap(bytes, size);
+	else
+		free(bytes);
+}
+
 const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, char *reason, size_t reason_size)
 {
 	struct shape shape = {.found.code = EILSEQ, .reason = reason, .reason_size = reason_size};
@@ -467,13 +516,12 @@ const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, 
 	struct meta metas[2];
 	const struct meta *meta;
 	bool cut;
-	void *map;
 	int rc;
 
 	reason[0] = '\0';
-	cut = shape_geometry(fd, &geometry, reason, reason_size) != NULL;
+	cut = read_geometry(fd, metas, &geometry, reason, reason_size) != NULL;
 	ret_found->code = geometry.code;
-	if ((cut && !geometry.size) || !read_metas(fd, metas, &ret_found->code, reason, reason_size))
+	if (cut && !geometry.size) /* not even its first pages */
 		return reason;
 	if (metas[0].txn_id != txn_id && metas[1].txn_id != txn_id) {
 		reason[0] = '\0';
@@ -487,17 +535,14 @@ const char *shape_check(int fd, uint64_t txn_id, struct shape_found *ret_found, 
 		cut = true;
 	}
 	shape.seen = calloc(1, shape.pages / 8 + 1);
-	map = mmap(NULL, geometry.size, PROT_READ, MAP_SHARED, fd, 0);
-	if (!shape.seen || map == MAP_FAILED) {
+	rc = shape.seen ? take_pages(&shape, fd) : -1;
+	if (rc < 0) {
 		shape.found.code = shape.seen && errno ? errno : ENOMEM;
 		snprintf(reason, reason_size, "cannot be checked: %s", strerror(shape.found.code));
-		rc = -1;
 	} else {
-		shape.map = map;
 		rc = walk_all(&shape, meta);
+		give_pages_back(&shape);
 	}
-	if (map != MAP_FAILED)
-		munmap(map, geometry.size);
 	free(shape.seen);
 	if (cut)
 		shape_geometry(fd, &geometry, reason, reason_size); /* the cause, rather than where it was met */

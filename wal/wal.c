@@ -168,17 +168,13 @@ static int look_at_data(struct wal *wal, struct opening *opening, uint64_t *ret_
  * LMDB makes its lock file sparse and maps it: on a full disk the first touch of it would be a SIGBUS. Its blocks are asked for before,
  * where that can be refused. The size is what LMDB takes for its 126 readers; a file that is longer is fine with it.
  */
-static int reserve_lock(const struct wal *wal, const struct opening *opening, struct error *err)
+static int reserve_lock(const struct wal *wal, int fd, struct error *err)
 {
-	int fd = openat(opening->dir_fd, WAL_LMDB_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	int code;
 
-	if (fd < 0)
-		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_LMDB_LOCK, strerror(errno));
 	do
 		code = posix_fallocate(fd, 0, LMDB_LOCK_SIZE);
 	while (code == EINTR);
-	close(fd);
 	if (code == ENOSPC || code == EDQUOT || code == EFBIG)
 		return error_set(err, code, "%s/%s: %s", wal->dir, WAL_LMDB_LOCK, strerror(code));
 	return 0; /* a file system that cannot reserve is no worse than before */
@@ -188,24 +184,38 @@ static int reserve_lock(const struct wal *wal, const struct opening *opening, st
  * LMDB waits without end for whoever holds its lock file alone, which a process does while it opens the environment first.
  * One that was stopped in that moment is not waited for: it is named.
  */
-static int lock_file_is_free(const struct wal *wal, const struct opening *opening, struct error *err)
+static int lock_file_is_free(const struct wal *wal, int fd, struct error *err)
 {
 	const struct timespec pause = {.tv_nsec = LMDB_OPENING_WAIT_NS};
-	int fd = openat(opening->dir_fd, WAL_LMDB_LOCK, O_RDONLY | O_CLOEXEC);
 	struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
 	int tries = 0, rc;
 
-	if (fd < 0) /* without it LMDB says why */
-		return 0;
 	while ((rc = fcntl(fd, F_GETLK, &range)) == 0 && range.l_type != F_UNLCK && ++tries < LMDB_OPENING_TRIES) {
 		nanosleep(&pause, NULL);
 		range = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1};
 	}
-	close(fd);
 	if (rc == 0 && range.l_type != F_UNLCK)
 		return error_set(err, EBUSY, "%s/%s: process %ld holds it alone, and does not go on opening the log",
 		    wal->dir, WAL_LMDB_LOCK, (long)range.l_pid);
 	return 0;
+}
+
+/* What LMDB is going to open and lock can be, without harm and without waiting. */
+static int look_at_lock_file(const struct wal *wal, const struct opening *opening, struct error *err)
+{
+	const int flags = wal->read_only ? O_RDONLY : O_RDWR | O_CREAT;
+	int fd = openat(opening->dir_fd, WAL_LMDB_LOCK, flags | O_CLOEXEC, 0666), rc = 0;
+
+	if (fd < 0 && wal->read_only) /* without it LMDB says why */
+		return 0;
+	if (fd < 0)
+		return error_set(err, errno, "%s/%s: %s", wal->dir, WAL_LMDB_LOCK, strerror(errno));
+	if (!wal->read_only)
+		rc = reserve_lock(wal, fd, err);
+	if (rc == 0)
+		rc = lock_file_is_free(wal, fd, err);
+	close(fd);
+	return rc;
 }
 
 static int open_env(struct wal *wal, struct opening *opening, struct error *err)
@@ -218,8 +228,6 @@ static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 	rc = mdb_env_set_maxdbs(wal->env, 2);
 	if (!rc)
 		rc = mdb_env_set_mapsize(wal->env, wal->map_size);
-	if (!rc && !wal->read_only && reserve_lock(wal, opening, err) < 0)
-		return -1;
 	if (wal->read_only) {
 		flags |= MDB_RDONLY;
 		/* Without a lock file LMDB would make one, and reading changes nothing on disk; it is needed only
@@ -236,7 +244,7 @@ static int open_env(struct wal *wal, struct opening *opening, struct error *err)
 			flags |= MDB_NOLOCK;
 		}
 	}
-	if (!rc && !(flags & MDB_NOLOCK) && lock_file_is_free(wal, opening, err) < 0)
+	if (!rc && !(flags & MDB_NOLOCK) && look_at_lock_file(wal, opening, err) < 0)
 		return -1;
 	if (!rc)
 		rc = mdb_env_open(wal->env, wal->dir, flags, 0666);
@@ -418,6 +426,11 @@ static int open_files(
     struct wal *wal, struct opening *opening, bool must_exist, uint64_t *ret_bad_lsn, struct error *err)
 {
 	opening->dir_fd = open(wal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (opening->dir_fd < 0 && errno == ENOENT && !must_exist) {
+		if (create_dir(wal->dir, err) < 0)
+			return -1;
+		opening->dir_fd = open(wal->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (opening->dir_fd < 0)
 		return error_set(err, errno, "%s: %s", wal->dir, strerror(errno));
 	if (must_exist && faccessat(opening->dir_fd, WAL_DATA_FILE, F_OK, 0) < 0 &&
@@ -457,8 +470,6 @@ static int open_log(
 	struct wal *wal;
 	int rc;
 
-	if (!must_exist && create_dir(dir, err) < 0)
-		return -1;
 	wal = calloc(1, sizeof *wal);
 	if (!wal || !(wal->dir = strdup(dir))) {
 		free(wal);
