@@ -5,11 +5,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crash/explore.h"
@@ -21,6 +25,7 @@
 #include "wal/wal.h"
 
 #define ROUNDS_MAX 9
+#define WORKERS    2
 #define SEEN_MAX   (1u << 23) /* states of all work together */
 
 struct scale {
@@ -172,70 +177,145 @@ static void bench_rate(const struct scale *scale)
 
 /* --- all work of up to so many transactions --- */
 
+/* What the workers have in common. */
 struct all {
-	const struct scale *scale;
-	struct explore_options options;
-	uint64_t states, contents, again;
-	bool exhaustive;
+	size_t first, end; /* workloads: numbers of a system whose digits are the kinds */
+	_Atomic size_t next, done;
+	_Atomic uint64_t states, contents, again;
+	_Atomic bool sampled;
 };
 
-static void explore_one(struct all *all, const char *shapes)
+static void shapes_of(const struct scale *scale, size_t number, char *shapes)
 {
+	const size_t letters = strlen(scale->shapes);
+	size_t i;
+
+	for (i = 0; i < scale->transactions; i++, number /= letters)
+		shapes[scale->transactions - 1 - i] = scale->shapes[number % letters];
+	shapes[scale->transactions] = '\0';
+}
+
+/* Its states, but for those of how it begins if `before` began so too. */
+static void explore_one(
+    struct all *all, const struct explore_options *base, const char *shapes, struct trace *trace, struct trace *before)
+{
+	struct explore_options options = *base;
 	struct explore_result result;
-	struct trace *trace = NULL;
 	struct error err = {0};
 
-	if (workload_record(work, shapes, &trace, &err) < 0)
-		die("recording", &err);
-	if (explore(trace, &crash_judge_workload, &all->options, &result, &err) < 0)
+	options.from = before ? trace_begins_as(trace, before) : 0;
+	if (explore(trace, &crash_judge_workload, &options, &result, &err) < 0)
 		die("exploring", &err);
 	must_hold(shapes, &result);
 	all->states += explore_total(&result);
 	all->contents += result.contents;
-	all->exhaustive = all->exhaustive && result.exhaustive;
 	all->again += result.again;
-	trace_destroy(trace);
+	if (!result.exhaustive)
+		all->sampled = true;
+}
+
+/* A process that takes one workload after the other: those that follow each other begin alike. */
+static void work_off(struct all *all, const struct scale *scale, struct seen_common *common)
+{
+	const size_t letters = strlen(scale->shapes);
+	const struct explore_options options = {
+	    .work = work, .volatiles = record_volatiles, .jobs = 1, .common = common};
+	struct trace *before = NULL, *trace;
+	const double begin = now_s();
+	char shapes[16];
+	struct error err = {0};
+	size_t number, done;
+
+	while ((number = all->next++) < all->end) {
+		shapes_of(scale, number, shapes);
+		if (workload_record(work, shapes, &trace, &err) < 0)
+			die("recording", &err);
+		explore_one(all, &options, shapes, trace, before);
+		trace_destroy(before);
+		before = trace;
+		done = ++all->done;
+		if (isatty(STDERR_FILENO) || done % letters == 0)
+			fprintf(stderr, "%s%zu of %zu workloads: %llu states in %.0f s%s",
+			    isatty(STDERR_FILENO) ? "\r" : "", done, all->end - all->first,
+			    (unsigned long long)all->contents, now_s() - begin, isatty(STDERR_FILENO) ? " " : "\n");
+	}
+	trace_destroy(before);
+}
+
+static pid_t start_worker(struct all *all, const struct scale *scale, struct seen_common *common)
+{
+	struct error err = {0};
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		die("a worker", NULL);
+	if (pid)
+		return pid;
+	*work = '\0'; /* it has one of its own */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || explore_work_create(work, &err) < 0)
+		die("work", &err);
+	work_off(all, scale, common);
+	explore_work_remove(work);
+	exit(0);
+}
+
+static void run_workers(struct all *all, const struct scale *scale)
+{
+	struct seen_common *common = seen_common_create(SEEN_MAX);
+	pid_t pids[WORKERS];
+	bool failed = false;
+	size_t i;
+	int status;
+
+	if (!common)
+		die("seen", NULL);
+	for (i = 0; i < WORKERS; i++)
+		pids[i] = start_worker(all, scale, common);
+	for (i = 0; i < WORKERS; i++) {
+		while (waitpid(pids[i], &status, 0) < 0)
+			if (errno != EINTR)
+				die("a worker", NULL);
+		failed = failed || !WIFEXITED(status) || WEXITSTATUS(status);
+	}
+	seen_common_destroy(common);
+	if (failed) { /* it has said why */
+		explore_work_remove(work);
+		exit(1);
+	}
 }
 
 /* Those of full length: each shorter one is how some of them begin. */
 static void bench_all(const struct scale *scale)
 {
 	const size_t letters = strlen(scale->shapes);
-	struct all all = {.scale = scale, .options = {.work = work, .volatiles = record_volatiles}, .exhaustive = true};
+	struct all *all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	const double begin = now_s(), cpu_begin = cpu_s();
-	char shapes[16] = "";
-	size_t number, first, end, total = 1, i, rest;
+	size_t total = 1, i;
 	double elapsed, cpu;
 
+	if (all == MAP_FAILED)
+		die("memory", NULL);
 	for (i = 0; i < scale->transactions; i++)
 		total *= letters;
-	all.options.common = seen_common_create(SEEN_MAX);
-	if (!all.options.common)
-		die("seen", NULL);
-	first = total * (scale->part - 1) / scale->parts;
-	end = total * scale->part / scale->parts;
-	for (number = first; number < end; number++) {
-		for (rest = number, i = 0; i < scale->transactions; i++, rest /= letters)
-			shapes[scale->transactions - 1 - i] = scale->shapes[rest % letters];
-		explore_one(&all, shapes);
-		if (isatty(STDERR_FILENO) || (number + 1) % letters == 0)
-			fprintf(stderr, "%s%zu of %zu workloads: %llu states in %.0f s%s",
-			    isatty(STDERR_FILENO) ? "\r" : "", number + 1 - first, end - first,
-			    (unsigned long long)all.contents, now_s() - begin, isatty(STDERR_FILENO) ? " " : "\n");
-	}
+	all->first = total * (scale->part - 1) / scale->parts;
+	all->end = total * scale->part / scale->parts;
+	all->next = all->first;
+	run_workers(all, scale);
 	elapsed = now_s() - begin;
 	cpu = cpu_s() - cpu_begin;
-	seen_common_destroy(all.options.common);
 	if (scale->parts > 1)
 		printf("part %u of %u of ", scale->part, scale->parts);
 	printf(
 	    "all work of up to %u transactions of %zu kinds: %llu different states%s in %.0f s, %.0f/s, none silently "
 	    "wrong   (wanted: 1,000,000 in 120 s)\n",
-	    scale->transactions, letters, (unsigned long long)all.contents,
-	    all.exhaustive ? ", every one" : " (sampled)", elapsed, (double)all.states / elapsed);
+	    scale->transactions, letters, (unsigned long long)all->contents,
+	    all->sampled ? " (sampled)" : ", every one", elapsed, (double)all->states / elapsed);
 	printf("  %llu judged (a state counts again where more was acknowledged), recovered again from %llu different "
 	       "contents; %.0f s of processor time, %.0f us a state\n",
-	    (unsigned long long)all.states, (unsigned long long)all.again, cpu, cpu * 1e6 / (double)all.states);
+	    (unsigned long long)all->states, (unsigned long long)all->again, cpu, cpu * 1e6 / (double)all->states);
+	munmap(all, sizeof *all);
 }
 
 int main(int argc, char **argv)

@@ -18,7 +18,8 @@
 
 #include "crash/explore_internal.h"
 
-#define SEEN_MAX (1u << 22)
+#define SEEN_MAX         (1u << 22)
+#define SEEN_OF_RECOVERY 32u /* states that one recovery leaves when it is crashed, about, that no other has left */
 
 static pid_t start_job(struct job *job, struct model *model)
 {
@@ -151,7 +152,17 @@ struct model_options explore_model_options(const struct explore_options *options
 	return (struct model_options){.kinds = options->kinds ? options->kinds : MODEL_DEFAULT,
 	    .volatiles = options->volatiles,
 	    .seed = options->seed,
-	    .states_max = options->states_max};
+	    .states_max = options->states_max,
+	    .from = options->from};
+}
+
+/* For what was judged, what was left to be recovered again, and what crashed recoveries leave. */
+static struct seen_common *create_common(
+    const struct crash_judge *judge, const struct explore_options *options, uint64_t visits)
+{
+	const uint64_t each = judge->recover && options->recovery_max ? SEEN_OF_RECOVERY : 2;
+
+	return seen_common_create(visits < SEEN_MAX / each ? visits * each : SEEN_MAX);
 }
 
 int explore(const struct trace *trace, const struct crash_judge *judge, const struct explore_options *options,
@@ -187,9 +198,8 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 	model_count(model, &count);
 	for (i = 0; i < MODEL_KINDS; i++)
 		result.visits += count.visits[i];
-	job.recovered = options->common;
-	if (!job.recovered &&
-	    !(job.recovered = seen_common_create(result.visits < SEEN_MAX ? result.visits : SEEN_MAX))) {
+	job.common = options->common;
+	if (!job.common && !(job.common = create_common(judge, options, result.visits))) {
 		error_set(err, ENOMEM, "no memory for what was seen");
 		goto out;
 	}
@@ -200,7 +210,8 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 		for (i = 0; i < EXPLORE_JOBS_MAX; i++)
 			contents += job.shared->jobs[i].result.contents;
 		job.recoveries = true;
-		job.one_in = contents / options->recovery_max + 1;
+		job.one_in = contents ? (contents - 1) / options->recovery_max + 1 : 1;
+		result.crashed_all = job.one_in == 1;
 		rc = run_jobs(&job, model, err);
 	}
 	for (i = 0; i < EXPLORE_JOBS_MAX; i++)
@@ -209,8 +220,8 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 	result.seconds = explore_now_s() - begin;
 	*ret_result = result;
 out:
-	if (job.recovered != options->common)
-		seen_common_destroy(job.recovered);
+	if (job.common != options->common)
+		seen_common_destroy(job.common);
 	model_destroy(model);
 	if (judge->finish && job.context)
 		judge->finish(job.context);

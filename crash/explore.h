@@ -20,11 +20,12 @@ struct seen_common;
 struct explore_options {
 	unsigned kinds; /* of the model; 0: MODEL_DEFAULT */
 	uint64_t seed;
-	uint64_t states_max;          /* visits; beyond it the model samples. 0: no limit */
-	uint64_t recovery_max;        /* how many states have their recovery crashed too. 0: none */
-	unsigned jobs;                /* 0: 2 */
-	unsigned timeout_ms;          /* for one state; 0: 10,000 */
+	uint64_t states_max;   /* visits; beyond it the model samples. 0: no limit */
+	uint64_t recovery_max; /* how many states, about, have their recovery crashed too; 0: none. Prefixes always */
+	unsigned jobs;         /* 0: 2 */
+	unsigned timeout_ms;   /* for one state; 0: 10,000 */
 	const char *const *volatiles; /* further patterns, ends with NULL, or NULL */
+	size_t from;                  /* states of what comes before this operation were explored already */
 	bool stop_at_first;           /* deviation */
 	bool only;                    /* judge the state `ordinal` and no other */
 	uint64_t ordinal;
@@ -49,7 +50,9 @@ struct explore_finding {
 
 struct explore_result {
 	uint64_t judged[MODEL_KINDS]; /* states, different in content or in what was acknowledged */
-	uint64_t recoveries;          /* states of crashed recoveries, beside them */
+	uint64_t recoveries;          /* states of crashed recoveries that are none of these */
+	uint64_t crashed;             /* states whose recovery was crashed */
+	bool crashed_all;             /* of each that was judged */
 	uint64_t contents;            /* different in content */
 	uint64_t again;               /* recovered a second time: the others that recovered had come to the same */
 	uint64_t visits;

@@ -47,7 +47,9 @@ struct job {
 	unsigned index, jobs;
 	struct state_dir *dir;
 	struct seen seen;
-	struct seen_common *recovered; /* contents that were recovered a second time, and stayed what they were */
+	/* What was judged, for crashed recoveries that leave the same; and what was recovered a second time, and stayed what
+	 * it was. */
+	struct seen_common *common;
 	struct again again;
 	bool judging;    /* the child */
 	bool recoveries; /* second pass: it is the recovery of a state that is crashed */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "crash/explore_internal.h"
+#include "crash/leftover.h"
 #include "crash/record/record.h"
 
 #define RECOVERED_AGAIN     (NONE - 1) /* and below: beside numbers of acknowledged lines in what jobs have in common */
@@ -44,7 +45,7 @@ static bool is_to_be_recovered_again(void *arg)
 		return true; /* what cannot be compared is done */
 	if (!job->judge->always_writes && digest_equal(again->digest, again->before))
 		return job->options->only;
-	again->asked = !seen_common_has(job->recovered, again->digest, again_key(again));
+	again->asked = !seen_common_has(job->common, again->digest, again_key(again));
 	return again->asked || job->options->only;
 }
 
@@ -71,7 +72,7 @@ static int judge(struct job *job, const struct crash_case *state, struct crash_v
 	if (ret_verdict->outcome != CRASH_RECOVERED || !again->asked)
 		return 0;
 	job->share->result.again++;
-	seen_common_add(job->recovered, again->digest, again_key(again));
+	seen_common_add(job->common, again->digest, again_key(again));
 	return 0;
 }
 
@@ -99,7 +100,6 @@ static int judge_state(struct job *job, const struct model_state *state)
 struct crashing {
 	struct job *job;
 	const struct model_state *outer;
-	struct seen seen;
 };
 
 static int judge_crashed_recovery(void *arg, const struct model_state *state)
@@ -109,7 +109,8 @@ static int judge_crashed_recovery(void *arg, const struct model_state *state)
 	struct crash_verdict verdict = {0};
 	const struct crash_case seen_case = explore_case(job, crashing->outer, job->dir_second);
 
-	if (seen_add(&crashing->seen, state->digest, 0) != SEEN_NEW)
+	/* many recoveries pass through the same states, and some are a state that no recovery was needed for */
+	if (!seen_common_add(job->common, state->digest, crashing->outer->acked))
 		return 0;
 	if (state_make(job->dir_second, state, job->err) < 0 || judge(job, &seen_case, &verdict) < 0)
 		return -1;
@@ -143,7 +144,7 @@ static int crash_recovery(struct job *job, const struct model_state *state)
 		rc = model_create(&model, trace, &options, job->err);
 	if (rc == 0)
 		rc = model_walk(model, judge_crashed_recovery, &crashing, job->err);
-	seen_finish(&crashing.seen);
+	job->share->result.crashed++;
 	model_destroy(model);
 	trace_destroy(trace);
 	return rc;
@@ -151,7 +152,8 @@ static int crash_recovery(struct job *job, const struct model_state *state)
 
 static bool is_taken(const struct job *job, const struct model_state *state)
 {
-	return job->options->only || state->kind == MODEL_PREFIX || state->digest.high % job->one_in == 0;
+	return job->options->only || state->kind == MODEL_PREFIX ||
+	       (state->digest.high + job->options->seed) % job->one_in == 0;
 }
 
 /* Waits for the child; kills it when one state takes too long. What waitpid says, or -1. */
@@ -182,6 +184,7 @@ static int wait_for_child(struct job *job, pid_t pid, bool *ret_hung)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -1;
+	leftover_end(); /* what it had started is ours now */
 	return status;
 }
 
@@ -211,6 +214,7 @@ static int fork_judge(struct job *job, const struct model_state *state)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		take_no_signals();
 		setpgid(0, 0); /* so that what a judge has started ends with it */
+		leftover_adopt();
 		/* LMDB asks for two megabytes of zeros at each opening and touches few of them: let them be fresh from
 		 * the kernel each time instead of wiped by hand. What it asks for without zeros stays with us. */
 		mallopt(M_MMAP_THRESHOLD, 3 << 19);
@@ -263,11 +267,11 @@ static int visit(void *arg, const struct model_state *state)
 		return error_set(job->err, ENOMEM, "no memory for what was seen");
 	is_new = answer == SEEN_NEW;
 	follows = job->skip_to != NONE && job->skip_to >= state->ordinal;
-	if (job->options->common && !follows && !job->recoveries) {
-		if (!seen_common_add(job->options->common, state->digest, state->acked))
-			return 0;
-		is_new = seen_common_add(job->options->common, state->digest, NONE);
-	}
+	if (!follows && !job->recoveries && !seen_common_add(job->common, state->digest, state->acked) &&
+	    job->options->common)
+		return 0;
+	if (job->options->common && !follows && !job->recoveries)
+		is_new = seen_common_add(job->common, state->digest, NONE);
 	if (!job->judging && !follows) {
 		rc = fork_judge(job, state);
 		if (rc == 1 || rc < 0)
@@ -293,6 +297,7 @@ int explore_job_run(struct job *job, struct model *model)
 	char path[96];
 	int rc;
 
+	leftover_adopt();
 	snprintf(path, sizeof path, "%s/%u", job->options->work, job->index);
 	if (mkdir(path, 0777) < 0 && errno != EEXIST)
 		return error_set(job->err, errno, "%s: %s", path, strerror(errno));

@@ -84,4 +84,5 @@ void explore_add_result(struct explore_result *to, const struct explore_result *
 	to->contents += from->contents;
 	to->again += from->again;
 	to->recoveries += from->recoveries;
+	to->crashed += from->crashed;
 }

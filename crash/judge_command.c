@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "crash/judge.h"
+#include "crash/leftover.h"
 
 extern char **environ;
 
@@ -138,8 +139,17 @@ static void say(
 		    WEXITSTATUS(status), *said ? ": " : "", said);
 }
 
+/* The shell says so when it does not find what it is to run, or may not: that judges nothing. */
+static int must_run(int status, const char *option, const char *command, const char *said, struct error *err)
+{
+	if (status < 0 || !WIFEXITED(status) || (WEXITSTATUS(status) != 126 && WEXITSTATUS(status) != 127))
+		return status;
+	return error_set(err, ENOENT, "%s '%.100s' cannot be run (status %d)%s%.100s", option, command,
+	    WEXITSTATUS(status), *said ? ": " : "", said);
+}
+
 /* Both commands, once. */
-static int recover_and_check(
+static int run_both(
     struct command_judge *judge, char *dir, char *acks, struct crash_verdict *ret_verdict, struct error *err)
 {
 	static const enum crash_outcome by_status[] = {CRASH_RECOVERED, CRASH_LOST, CRASH_CORRUPT, CRASH_REFUSED};
@@ -148,6 +158,7 @@ static int recover_and_check(
 
 	if (judge->recover) {
 		status = run(judge, judge->recover, dir, NULL, said, err);
+		status = must_run(status, "--recover", judge->commands->recover, said, err);
 		if (status < 0)
 			return -1;
 		if (status) {
@@ -156,6 +167,7 @@ static int recover_and_check(
 		}
 	}
 	status = run(judge, judge->check, dir, acks, said, err);
+	status = must_run(status, "--check", judge->commands->check, said, err);
 	if (status < 0)
 		return -1;
 	*ret_verdict = (struct crash_verdict){0};
@@ -164,6 +176,16 @@ static int recover_and_check(
 		    WIFEXITED(status) && WEXITSTATUS(status) < 4 ? by_status[WEXITSTATUS(status)] : CRASH_FAILED,
 		    "check", status, said);
 	return 0;
+}
+
+/* What a recovery leaves running may be what the check asks; after that it would be beside the next state. */
+static int recover_and_check(
+    struct command_judge *judge, char *dir, char *acks, struct crash_verdict *ret_verdict, struct error *err)
+{
+	const int rc = run_both(judge, dir, acks, ret_verdict, err);
+
+	leftover_end();
+	return rc;
 }
 
 static int judge_state(

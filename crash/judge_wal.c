@@ -21,7 +21,8 @@ struct known_checkpoint {
 
 struct wal_judge {
 	const char *where; /* the log below the directory */
-	uint64_t *known;   /* by LSN: a hash of kind and payload; 0: never written */
+	uint64_t *acked; /* by the number of lines: the largest LSN among them, for threads print theirs in any order */
+	uint64_t *known; /* by LSN: a hash of kind and payload; 0: never written */
 	size_t capacity;
 	uint64_t first_max;         /* the largest first LSN that a prefix has: what may have been trimmed */
 	bool folded;                /* a checkpoint's payload is the fold of all before it */
@@ -59,24 +60,44 @@ uint64_t judge_wal_fold(uint64_t before, uint64_t hash)
 	return (before ^ hash) * 0x9e3779b97f4a7c15u + 1;
 }
 
-static int prepare(const void *config, const struct trace *trace, void **ret_context, struct error *err)
-{
-	struct wal_judge *judge = calloc(1, sizeof *judge);
-
-	(void)trace;
-	if (!judge)
-		return error_set(err, ENOMEM, "no memory for a judge");
-	judge->where = config ? config : "";
-	*ret_context = judge;
-	return 0;
-}
-
 static void finish(void *context)
 {
 	struct wal_judge *judge = context;
 
+	free(judge->acked);
 	free(judge->known);
 	free(judge);
+}
+
+/* The number that the line ends with. 0: none. */
+static uint64_t lsn_of(const struct trace_line *line)
+{
+	const char *at = line->text + line->size;
+
+	while (at > line->text && at[-1] >= '0' && at[-1] <= '9')
+		at--;
+	return strtoull(at, NULL, 10);
+}
+
+static int prepare(const void *config, const struct trace *trace, void **ret_context, struct error *err)
+{
+	struct wal_judge *judge = calloc(1, sizeof *judge);
+	size_t i;
+
+	if (judge)
+		judge->acked = calloc(trace->acks_count + 1, sizeof *judge->acked);
+	if (!judge || !judge->acked) {
+		free(judge);
+		return error_set(err, ENOMEM, "no memory for a judge");
+	}
+	for (i = 0; i < trace->acks_count; i++) {
+		const uint64_t lsn = lsn_of(&trace->acks[i]);
+
+		judge->acked[i + 1] = lsn > judge->acked[i] ? lsn : judge->acked[i];
+	}
+	judge->where = config ? config : "";
+	*ret_context = judge;
+	return 0;
 }
 
 static void log_path(const struct wal_judge *judge, const struct crash_case *state, char path[PATH_MAX])
@@ -185,16 +206,6 @@ static int learn(void *context, const struct crash_case *state, struct error *er
 	return 0;
 }
 
-/* The number that the line ends with. 0: none. */
-static uint64_t lsn_of(const struct trace_line *line)
-{
-	const char *at = line->text + line->size;
-
-	while (at > line->text && at[-1] >= '0' && at[-1] <= '9')
-		at--;
-	return strtoull(at, NULL, 10);
-}
-
 static int verdict(struct crash_verdict *ret_verdict, enum crash_outcome outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -245,8 +256,8 @@ static int recover(void *context, const struct crash_case *state, struct error *
 static int judge_state(
     void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err)
 {
-	const uint64_t acked = state->acked ? lsn_of(&state->trace->acks[state->acked - 1]) : 0;
 	struct wal_judge *judge = context;
+	const uint64_t acked = judge->acked[state->acked];
 	struct reading first, second;
 	char path[PATH_MAX];
 

@@ -137,8 +137,10 @@ static int make_parents(const char *dir, struct error *err)
 			return error_set(err, errno, "%s: %s", path, strerror(errno));
 		*at = '/';
 	}
-	if (mkdir(path, 0777) < 0 && errno != EEXIST)
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
+	if (mkdir(path, 0777) < 0)
+		return error_set(err, errno, "%s: %s", path,
+		    errno == EEXIST ? "a state is kept there already: remove it, or name another directory"
+				    : strerror(errno));
 	return 0;
 }
 

@@ -9,7 +9,8 @@
 #include "crash/explore.h"
 
 /* What is in `dir`, which is created, with its parents: state/ (the files), acknowledged (the lines), operations (with
- * the fate of each), trace. `finding` must come from an exploration with these options. */
+ * the fate of each), trace. `finding` must come from an exploration with these options. EEXIST: it has a state already,
+ * which is left alone. */
 int minimal_write(const struct trace *trace, const struct explore_options *options,
     const struct explore_finding *finding, const char *dir, struct error *err);
 

@@ -51,6 +51,7 @@ struct model_options {
 	const char *const *volatiles; /* name patterns, ends with NULL, or NULL: these files are absent */
 	uint64_t seed;
 	uint64_t states_max; /* 0: no limit. Beyond it, points with many states are sampled */
+	size_t from; /* no states of points before this operation: they were another trace's, see trace_begins_as */
 };
 
 struct model;

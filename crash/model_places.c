@@ -9,7 +9,7 @@
 
 static uint64_t states_of(size_t cuts, size_t bits)
 {
-	return bits > 40 ? MANY : (uint64_t)cuts << bits;
+	return bits >= 62 || cuts > MANY >> bits ? MANY : (uint64_t)cuts << bits;
 }
 
 /* --- the places at one operation --- */
@@ -102,7 +102,7 @@ static int places_of(struct model *model, size_t op, place_fn visit, void *arg)
 	int rc = 0;
 
 	model->step++;
-	if (!changes_something(model, op))
+	if (op < model->options.from || !changes_something(model, op))
 		return 0;
 	if (kinds & (1u << MODEL_PREFIX))
 		rc = visit(model, &prefix, arg);
@@ -177,9 +177,7 @@ static uint64_t total_under(const struct counting *counting, uint64_t cap, struc
 		if (visits < counting->places[i].count)
 			count.exhaustive = false;
 		count.visits[counting->places[i].kind] += visits;
-		total += visits;
-		if (total > MANY)
-			break;
+		total = visits > UINT64_MAX - total ? UINT64_MAX : total + visits;
 	}
 	*ret_count = count;
 	return total;
@@ -189,7 +187,7 @@ int model_find_cap(struct model *model)
 {
 	struct counting counting = {0};
 	struct model_count count;
-	uint64_t low = 1, high = MANY;
+	uint64_t low = 1, high = MANY - 1; /* so that where there are more than can be told, they are sampled */
 	int rc = model_walk_places(model, count_place, &counting);
 
 	while (rc == 0 && model->options.states_max && low < high) {

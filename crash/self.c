@@ -11,7 +11,8 @@
 #include "crash/subjects/subject.h"
 #include "crash/workload.h"
 
-#define BYTE (1u << MODEL_BYTE)
+#define BYTE         (1u << MODEL_BYTE)
+#define RECOVERY_MAX 200u
 
 struct self_entry {
 	const char *name;
@@ -21,15 +22,22 @@ struct self_entry {
 	unsigned kinds, must, may;
 	uint32_t transactions; /* of a library */
 	uint64_t states_max;
+	bool all_recoveries; /* each is crashed; else RECOVERY_MAX of them */
 };
 
 static const struct self_entry table[] = {
-    {.name = "wal", .workload = "sSmlMrct", .expected = "holds", .kinds = MODEL_DEFAULT, .states_max = 60000},
+    {.name = "wal",
+	.workload = "sSmlMrct",
+	.expected = "holds",
+	.kinds = MODEL_DEFAULT,
+	.states_max = 60000,
+	.all_recoveries = true},
     {.name = "wal, checkpoints",
 	.workload = "Mcltst",
 	.expected = "holds",
 	.kinds = MODEL_DEFAULT,
-	.states_max = 60000},
+	.states_max = 60000,
+	.all_recoveries = true},
     {.name = "sqlite-wal", .expected = "holds", .kinds = MODEL_DEFAULT, .transactions = 6, .states_max = 6000},
     {.name = "sqlite-rollback-extra",
 	.expected = "holds",
@@ -156,6 +164,8 @@ static int run_entry(
 	options.kinds = entry->kinds;
 	options.states_max = base->states_max > entry->states_max ? base->states_max : entry->states_max;
 	options.volatiles = record_volatiles;
+	if (base->recovery_max == UINT64_MAX && !entry->all_recoveries)
+		options.recovery_max = RECOVERY_MAX;
 	*row = (struct self_row){.name = entry->name,
 	    .expected = entry->expected,
 	    .kinds = entry->kinds,

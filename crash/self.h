@@ -24,7 +24,10 @@ struct self_row {
 
 typedef void (*self_row_fn)(void *arg, const struct self_row *row);
 
-/* `base`: seed, jobs, work, interrupted are taken from it, and states_max if it is more than a row has: for a longer look. *ret_ok: all rows are as expected. */
+/*
+ * `base`: seed, jobs, work, interrupted are taken from it, states_max if it is more than a row has, for a longer look, and
+ * recovery_max (UINT64_MAX: as a row has it). *ret_ok: all rows are as expected.
+ */
 int self_run(const struct explore_options *base, self_row_fn row, void *arg, bool *ret_ok, struct error *err);
 
 #endif

@@ -17,9 +17,7 @@
 
 #include "crash/state_internal.h"
 
-#define SLOTS           128u /* files that are kept open; others are opened anew for each state */
-#define STATE_DEPTH_MAX 64
-#define BLOCK_BYTES     512u /* of st_blocks */
+#define BLOCK_BYTES 512u /* of st_blocks */
 
 static int fail(struct error *err, const struct state_dir *dir, const char *path, const char *doing)
 {
@@ -255,6 +253,25 @@ static void clear_pages(const struct slot *slot, const struct variant *variant)
 	}
 }
 
+/* One that is shorter than a page, and is often cut: to have it mapped costs more than to read it. */
+static int make_small(
+    struct state_dir *dir, const struct slot *slot, const struct variant *variant, size_t before, struct error *err)
+{
+	static const uint8_t zeros[SMALL_BYTES];
+	const size_t size = (size_t)variant->over.size;
+	const uint8_t *page = variant_page(variant, 0), *wanted = page ? page : zeros;
+	uint8_t there[SMALL_BYTES];
+
+	if (before > size && ftruncate(slot->fd, (off_t)size) < 0)
+		return fail(err, dir, slot->path, "cannot be given its size");
+	if (before >= size && pread(slot->fd, there, size, 0) == (ssize_t)size && !memcmp(there, wanted, size))
+		return 0;
+	errno = 0;
+	if (pwrite(slot->fd, wanted, size, 0) != (ssize_t)size)
+		return fail(err, dir, slot->path, "cannot be written");
+	return 0;
+}
+
 static int make_file(struct state_dir *dir, const struct model_file *file, struct error *err)
 {
 	const struct variant *variant = file->variant;
@@ -269,6 +286,8 @@ static int make_file(struct state_dir *dir, const struct model_file *file, struc
 		return error_set(err, ENOMEM, "%s: no memory", dir->path);
 	if (open_slot(dir, slot, &before, err) < 0)
 		return -1;
+	if (size && size <= SMALL_BYTES)
+		return make_small(dir, slot, variant, before, err);
 	if (before != size && ftruncate(slot->fd, (off_t)size) < 0)
 		return fail(err, dir, slot->path, "cannot be given its size");
 	if (!size)

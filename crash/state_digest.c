@@ -61,28 +61,42 @@ static const struct slot *slot_of(const struct state_dir *dir, const char *path,
 	for (i = 0; i < dir->slots_count; i++)
 		if (!strcmp(dir->slots[i].path, path))
 			break;
-	return i < dir->slots_count && dir->slots[i].fd >= 0 && dir->slots[i].inode == status->st_ino &&
-		       (size_t)status->st_size <= dir->slots[i].map_size
-		   ? &dir->slots[i]
-		   : NULL;
+	return i < dir->slots_count && dir->slots[i].fd >= 0 && dir->slots[i].inode == status->st_ino ? &dir->slots[i]
+												      : NULL;
+}
+
+static int add_small(const struct walk *walk, const char *path, int fd, size_t size, struct digest *sum)
+{
+	uint8_t bytes[SMALL_BYTES];
+
+	if (pread(fd, bytes, size, 0) != (ssize_t)size)
+		return fail(walk, path);
+	add_pages(sum, bytes, 0, size);
+	return 0;
 }
 
 static int add_file(const struct walk *walk, const char *path, const struct stat *status, struct digest *sum)
 {
-	const struct slot *slot = status->st_size ? slot_of(walk->dir, path, status) : NULL;
 	const size_t size = (size_t)status->st_size;
-	uint8_t *map;
+	const struct slot *slot = size ? slot_of(walk->dir, path, status) : NULL;
+	uint8_t *map = MAP_FAILED;
 	int fd, rc;
 
 	if (!size)
 		return 0;
-	if (slot)
+	if (slot && size <= SMALL_BYTES)
+		return add_small(walk, path, slot->fd, size, sum);
+	if (slot && size <= slot->map_size)
 		return add_ranges(walk, path, slot->fd, slot->map, status->st_size, sum);
 	fd = openat(walk->dir->fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return fail(walk, path);
-	map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	rc = map == MAP_FAILED ? fail(walk, path) : add_ranges(walk, path, fd, map, status->st_size, sum);
+	if (size <= SMALL_BYTES) {
+		rc = add_small(walk, path, fd, size, sum);
+	} else {
+		map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+		rc = map == MAP_FAILED ? fail(walk, path) : add_ranges(walk, path, fd, map, status->st_size, sum);
+	}
 	if (map != MAP_FAILED)
 		munmap(map, size);
 	close(fd);

@@ -10,6 +10,7 @@
 
 #define STATE_SLOTS     128u /* files that are kept open; others are opened anew for each state */
 #define STATE_DEPTH_MAX 64
+#define SMALL_BYTES     512u /* up to here a file is read and written, and not mapped */
 
 struct slot {
 	char *path;

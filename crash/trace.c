@@ -282,6 +282,28 @@ int trace_add(struct trace *trace, const struct trace_op *op, struct error *err)
 	return push(trace, op, err);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool same_op(const struct trace_op *a, const struct trace_op *b)
+{
+	return a->kind == b->kind && a->flags == b->flags && a->mode == b->mode && a->file == b->file &&
+	       a->other == b->other && a->dir == b->dir && a->dir2 == b->dir2 && a->offset == b->offset &&
+	       a->size == b->size && a->data_size == b->data_size && same_text(a->name, b->name) &&
+	       same_text(a->name2, b->name2) && (!a->data_size || !memcmp(a->data, b->data, a->data_size));
+}
+
+size_t trace_begins_as(const struct trace *trace, const struct trace *other)
+{
+	size_t i = 0;
+
+	while (i < trace->count && i < other->count && same_op(&trace->ops[i], &other->ops[i]))
+		i++;
+	return i;
+}
+
 /* The lines are in the order of their operations. */
 static size_t lines_before(const struct trace_line *lines, size_t count, size_t op)
 {

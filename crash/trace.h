@@ -113,6 +113,10 @@ int trace_add_tree(struct trace *trace, const char *dir, struct error *err);
 /* Does a recorder's inode number mean something already? */
 bool trace_knows(const struct trace *trace, uint64_t inode);
 
+/* How many operations `trace` begins with that are those of `other`, whoever did them: what a disk may hold at any of
+ * them is the same in both. */
+size_t trace_begins_as(const struct trace *trace, const struct trace *other);
+
 /* How many acknowledgements (marks) come before operation `op`. */
 size_t trace_acks_before(const struct trace *trace, size_t op);
 size_t trace_marks_before(const struct trace *trace, size_t op);

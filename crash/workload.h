@@ -10,13 +10,13 @@
  * s  one small record             S  three small ones
  * m  one of half a page           l  one of some pages
  * M  a hundred small ones         r  closes the log and opens it again, then one small record
- * L  one of many pages
+ * L  one of many pages            b  nine of a third of a page: the tree's pages split
  * c  a checkpoint of all that is durable, then one small record
  * t  the same, and all before it is trimmed
  */
 #define WORKLOAD_MAP_BYTES (256u << 10) /* with which the log is opened: small, so that it has to grow */
 
-#define WORKLOAD_SHAPES "sSmlLMrct"
+#define WORKLOAD_SHAPES "sSmlLMbrct"
 
 /* In `dir`, which is the log. Lines on standard output. 0, or -1 with a line on standard error. */
 int workload_write(const char *dir, const char *shapes);

@@ -21,6 +21,7 @@
 #include "crash/record/record.h"
 #include "crash/state.h"
 #include "crash/workload.h"
+#include "wal/wal.h"
 
 #define VALUES 3
 
@@ -495,6 +496,83 @@ static void test_commands(void **state)
 	assert_int_equal(room->result.outcomes[CRASH_LOST] + room->result.outcomes[CRASH_FAILED], 0);
 }
 
+/* Of the processes whose numbers are listed there: how many live still. They are ended. */
+static unsigned count_left(const char *list, unsigned *ret_started)
+{
+	FILE *pids = fopen(list, "re");
+	unsigned left = 0;
+	char line[32];
+
+	*ret_started = 0;
+	assert_non_null(pids);
+	while (fgets(line, sizeof line, pids)) {
+		(*ret_started)++;
+		left += kill((pid_t)strtol(line, NULL, 10), SIGKILL) == 0;
+	}
+	fclose(pids);
+	return left;
+}
+
+/* A recovery starts a process in the background, and another in a session of its own. */
+static void test_commands_leave_nothing(void **state)
+{
+	struct room *room = *state;
+	char recover[512], list[96];
+	const struct crash_commands commands = {.recover = recover, .check = "true"};
+	const struct crash_judge judge = crash_judge_commands(&commands);
+	unsigned started;
+
+	snprintf(list, sizeof list, "%s/pids", room->work);
+	snprintf(recover, sizeof recover,
+	    "f() { sleep 1000 & echo $! >>%s; setsid sh -c 'echo $$ >>%s; exec sleep 1000' & }; f", list, list);
+	record_writer(room, NO_MISTAKE);
+	room->options.kinds = 1u << MODEL_PREFIX;
+	explore_it(room, &judge);
+	assert_int_equal(room->result.outcomes[CRASH_RECOVERED], judged(&room->result));
+	assert_int_equal(count_left(list, &started), 0);
+	assert_true(started >= judged(&room->result));
+}
+
+/* A check that is ended by its time leaves nothing either. */
+static void test_hanging_command_leaves_nothing(void **state)
+{
+	struct room *room = *state;
+	char check[512], list[96];
+	const struct crash_commands commands = {.check = check};
+	const struct crash_judge judge = crash_judge_commands(&commands);
+	unsigned started;
+
+	snprintf(list, sizeof list, "%s/pids", room->work);
+	snprintf(check, sizeof check, "f() { setsid sh -c 'echo $$ >>%s; exec sleep 1000' & wait; }; f", list);
+	record_writer(room, NO_MISTAKE);
+	room->options.kinds = 1u << MODEL_PREFIX;
+	room->options.timeout_ms = 200;
+	room->options.stop_at_first = true;
+	explore_it(room, &judge);
+	assert_true(room->result.outcomes[CRASH_FAILED] > 0);
+	assert_int_equal(count_left(list, &started), 0);
+}
+
+static void test_commands_not_found(void **state)
+{
+	static const struct crash_commands none[] = {{.check = "no-such-check --here"},
+	    {.recover = "no-such-recovery", .check = "true"}, {.check = "/dev/null"}};
+	static const char *const named[] = {
+	    "--check 'no-such-check", "--recover 'no-such-recovery'", "--check '/dev/null'"};
+	struct room *room = *state;
+	size_t i;
+
+	record_writer(room, NO_MISTAKE);
+	for (i = 0; i < sizeof none / sizeof *none; i++) {
+		const struct crash_judge judge = crash_judge_commands(&none[i]);
+		struct error err = {0};
+
+		assert_int_equal(explore(room->trace, &judge, &room->options, &room->result, &err), -1);
+		if (!strstr(err.text, named[i]))
+			fail_msg("%s", err.text);
+	}
+}
+
 /* What is recovered the second time is told to the check by the file that the first recovery has left. */
 static void test_commands_again(void **state)
 {
@@ -514,6 +592,59 @@ static void test_commands_again(void **state)
 }
 
 /* --- wal/ --- */
+
+/* The writer's last line is not the largest: threads print when they come to it. */
+static int acknowledge_out_of_order(void *arg)
+{
+	const char *dir = arg;
+	struct wal *wal = NULL;
+	struct error err;
+
+	if (wal_open(&wal, dir, NULL, &err) < 0 || wal_append(wal, 1, "x", 1, NULL, &err) < 0 ||
+	    wal_sync(wal, 0, NULL, &err) < 0)
+		return 1;
+	printf("7\n1\n"); /* 7 is not there, and never was */
+	fflush(stdout);
+	wal_close(wal);
+	return 0;
+}
+
+static void test_wal_acknowledged_out_of_order(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+
+	room->options.volatiles = record_volatiles;
+	room->options.kinds = 1u << MODEL_PREFIX;
+	if (workload_record_call(room->dir, "it", acknowledge_out_of_order, room->dir, &room->trace, &err) < 0)
+		fail_msg("%s", err.text);
+	explore_it(room, &crash_judge_wal);
+	assert_true(room->result.outcomes[CRASH_LOST] > 1); /* after the second line, too */
+	assert_non_null(strstr(room->result.first[CRASH_LOST].reason, "LSN 7 was acknowledged"));
+}
+
+/* The recovery of each state, crashed: of as many states as were asked for, and it is said whether that is all. */
+static void test_wal_recoveries(void **state)
+{
+	struct room *room = *state;
+	struct explore_result some;
+	struct error err = {0};
+
+	room->options.volatiles = record_volatiles;
+	room->options.recovery_max = 10;
+	if (workload_record(room->work, "st", &room->trace, &err) < 0)
+		fail_msg("%s", err.text);
+	explore_it(room, &crash_judge_workload);
+	some = room->result;
+	assert_false(some.crashed_all);
+	assert_true(some.crashed >= some.judged[MODEL_PREFIX] && some.crashed < some.contents);
+	room->options.recovery_max = UINT64_MAX;
+	explore_it(room, &crash_judge_workload);
+	assert_true(room->result.crashed_all);
+	assert_true(room->result.crashed >= room->result.contents);
+	assert_true(room->result.recoveries > some.recoveries);
+	assert_int_equal(room->result.outcomes[CRASH_RECOVERED], judged(&room->result) + room->result.recoveries);
+}
 
 /* A bounded part of what bench_crash does: work of each kind, each state. Refused is a deviation here. */
 static void test_wal(void **state)
@@ -577,6 +708,11 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_recovery_is_crashed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_commands_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_commands_leave_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_hanging_command_leaves_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_commands_not_found, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_wal_acknowledged_out_of_order, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_wal_recoveries, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal_bytes, setup, teardown),
 	};

@@ -525,6 +525,37 @@ static void test_sampling(void **state)
 	assert_false(digest_equal(first.sum, other.sum));
 }
 
+/* More than can be counted are never said to be all of them; as many as can be are counted right. */
+static void test_too_many_to_count(void **state)
+{
+	const struct model_options options = {.kinds = SUBSET, .seed = 1, .states_max = INT64_MAX};
+	struct room *room = *state;
+	struct model_count count;
+	struct model *model;
+	uint64_t i;
+
+	begin_with(room, 1, "f", "");
+	for (i = 0; i < 61; i++) {
+		if (i == 41) {
+			ack(room);
+			assert_int_equal(model_create(&model, room->trace, &options, NULL), 0);
+			model_count(model, &count);
+			model_destroy(model);
+			assert_true(count.exhaustive);
+			/* of the beginning one, each write with any of those before it, and any of all */
+			assert_int_equal(count.visits[MODEL_SUBSET], 1 + ((1ull << 41) - 1) + (1ull << 41));
+		}
+		write_at(room, 1, i * PAGE_BYTES, "x");
+	}
+	for (; i < 64; i++)
+		write_at(room, 1, i * PAGE_BYTES, "x");
+	assert_int_equal(model_create(&model, room->trace, &options, NULL), 0);
+	model_count(model, &count);
+	model_destroy(model);
+	assert_false(count.exhaustive);
+	assert_true(count.visits[MODEL_SUBSET] <= INT64_MAX);
+}
+
 struct contents {
 	struct digest seen[64];
 	size_t count;
@@ -605,6 +636,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_volatile, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_beginning, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sampling, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_too_many_to_count, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sampling_of_one, setup, teardown),
 	    cmocka_unit_test(test_parse),
 	};
