@@ -107,6 +107,44 @@ static void test_deviates(void **state)
 	assert_non_null(strstr(room->output, "1 lost acknowledged data"));
 }
 
+/* What one run has kept is there after the next. */
+static void test_kept(void **state)
+{
+	static const char lossy[] = "--model prefix --check false -- sh -c 'echo 1 >\"$0/f\"; echo 1' d";
+	struct room *room = *state;
+	char first[512], command[256];
+
+	snprintf(command, sizeof command, "--keep kept %s", lossy);
+	expect(room, command, 1, "kept: kept/state");
+	expect(room, command, 2, "in kept a state is kept already");
+	expect(room, lossy, 1, "kept: ");
+	snprintf(first, sizeof first, "%s", strstr(room->output, "kept: ") + strlen("kept: "));
+	*strstr(first, "/state") = '\0';
+	strcat(first, "-2/state");
+	expect(room, lossy, 1, first);
+}
+
+/* Nothing acknowledged: nothing can be lost, and a run that sees no loss says so. */
+static void test_unacknowledged(void **state)
+{
+	struct room *room = *state;
+
+	expect(room, "--check true -- sh -c 'echo 1 >\"$0/f\"' d", 4, "acknowledged nothing");
+	expect(room, "--unacknowledged --check true -- sh -c 'echo 1 >\"$0/f\"' d", 0, "0 acknowledgements");
+	expect(room, "--check 'exit 2;' -- sh -c 'echo 1 >\"$0/f\"' d", 1, "corrupt");
+}
+
+/* Files that were there count as durable: it is said that they were. */
+static void test_there_before(void **state)
+{
+	struct room *room = *state;
+
+	expect(room, "--check true -- sh -c 'echo 1 >\"$0/a\"; echo 1' d", 0, "1 directory\n");
+	assert_null(strstr(room->output, "before"));
+	expect(room, "--check true -- sh -c 'echo 1 >\"$0/b\"; echo 1' d", 0, "1 file was there before");
+	expect(room, "--check true -- sh -c 'echo 1 >\"$0/c\"; echo 1' d", 0, "2 files were there before");
+}
+
 static void test_json(void **state)
 {
 	struct room *room = *state;
@@ -128,6 +166,8 @@ static void test_usage(void **state)
 	expect(room, "-j 0 -- true d", 2, "no number");
 	expect(room, "-- no-such-command d", 2, "there is no such command");
 	expect(room, "-- false d", 2, "ended with status 1");
+	expect(room, "--check ./no-such-check -- sh -c 'echo 1 >\"$0/f\"; echo 1' d", 2, "--check './no-such-check'");
+	expect(room, "--check true --recover no-such -- sh -c 'echo 1 >\"$0/f\"; echo 1' d", 2, "--recover 'no-such'");
 	expect(room, "--help", 0, "usage: tritone crashtest");
 }
 
@@ -150,6 +190,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_holds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_deviates, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_unacknowledged, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_there_before, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #define STATES_MAX_LIBRARY 1000000u
 #define STATES_MAX_COMMAND 20000u
 #define RECOVERY_MAX       200u
+#define OF_ITS_OWN         UINT64_MAX /* of a limit: what suits whatever is explored */
 
 static volatile sig_atomic_t crashtest_signal; /* a handler has no other place */
 
@@ -52,13 +54,15 @@ static void print_help(void)
 	    "  --recovery-max N   crash the recovery of so many states too (default: 200; 0 with --check)\n"
 	    "  --timeout SECONDS  for the recovery and the check of one state (default: 10)\n"
 	    "  -j, --jobs N       processes that judge (default: 2)\n"
-	    "  --keep DIR         where the smallest state that deviates goes (default: .tritone/crash/NUMBER)\n"
+	    "  --keep DIR         where the smallest state that deviates goes; none may be there (default: a new one,\n"
+	    "                     .tritone/crash/NUMBER)\n"
 	    "  --only N           judge state N alone: the command that a deviation names\n"
+	    "  --unacknowledged   CMD prints no acknowledgements, and is not meant to: nothing can be lost, 0 all the "
+	    "same\n"
 	    "  --json             one object on standard output\n"
 	    "  --self             explore wal/ and the canaries: is the explorer worth its salt?\n\n"
-	    "Exit status: 0 all states recovered, 1 not, 2 usage or CMD failed, 4 nothing to explore, 7 cannot be "
-	    "recorded\n"
-	    "here (says why), 130 and 143 after a signal.\n",
+	    "Exit status: 0 all states recovered, 1 not, 2 usage or CMD failed, 4 nothing to explore or nothing was\n"
+	    "acknowledged, 7 cannot be recorded here (says why), 130 and 143 after a signal.\n",
 	    stdout);
 }
 
@@ -112,6 +116,12 @@ static int explore_trace(struct crashtest *test, const struct trace *trace)
 		return crashtest_print_deviation(test, trace, worst, &err) < 0 ? fail(&err) : 1;
 	if (!explore_total(&result)) {
 		fprintf(stderr, "tritone crashtest: there was nothing to explore\n");
+		return 4;
+	}
+	if (!trace->acks_count && !test->unacknowledged) {
+		fprintf(stderr, "tritone crashtest: the command printed no line and so acknowledged nothing: no loss "
+				"could be seen, "
+				"whatever was lost. If that is meant: --unacknowledged\n");
 		return 4;
 	}
 	return 0;
@@ -214,6 +224,7 @@ enum {
 	OPTION_REPLAY,
 	OPTION_ONLY,
 	OPTION_JSON,
+	OPTION_UNACKNOWLEDGED,
 	OPTION_SELF
 };
 
@@ -283,6 +294,9 @@ static int take_option(struct crashtest *test, int option, const char **seed)
 	case OPTION_JSON:
 		test->json = true;
 		return 0;
+	case OPTION_UNACKNOWLEDGED:
+		test->unacknowledged = true;
+		return 0;
 	case OPTION_SELF:
 		test->self = true;
 		return 0;
@@ -305,6 +319,14 @@ static int check_usage(struct crashtest *test, int argc, char **argv)
 		return cli_usage("crashtest", "--only goes with --replay: a new recording has other states");
 	if (!test->self && !test->replay && words < 2)
 		return cli_usage("crashtest", "expected a command and, as its last argument, a directory");
+	if (test->keep && !test->explore.only) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof path, "%s/state", test->keep);
+		if (access(path, F_OK) == 0)
+			return cli_usage("crashtest",
+			    "--keep: in %s a state is kept already: remove it, or name another directory", test->keep);
+	}
 	if (words) {
 		struct stat status;
 
@@ -328,10 +350,11 @@ int verb_crashtest(int argc, char **argv)
 	    {"timeout", required_argument, NULL, OPTION_TIMEOUT}, {"jobs", required_argument, NULL, 'j'},
 	    {"keep", required_argument, NULL, OPTION_KEEP}, {"replay", required_argument, NULL, OPTION_REPLAY},
 	    {"only", required_argument, NULL, OPTION_ONLY}, {"json", no_argument, NULL, OPTION_JSON},
-	    {"self", no_argument, NULL, OPTION_SELF}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	    {"unacknowledged", no_argument, NULL, OPTION_UNACKNOWLEDGED}, {"self", no_argument, NULL, OPTION_SELF},
+	    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	const struct sigaction action = {.sa_handler = on_signal};
 	struct crashtest test = {
-	    .explore = {.kinds = MODEL_DEFAULT, .states_max = UINT64_MAX, .recovery_max = UINT64_MAX}};
+	    .explore = {.kinds = MODEL_DEFAULT, .states_max = OF_ITS_OWN, .recovery_max = OF_ITS_OWN}};
 	const char *seed = NULL;
 	struct error err;
 	char work[64];
@@ -355,10 +378,10 @@ int verb_crashtest(int argc, char **argv)
 	test.explore.seed = cli_seed(seed);
 	test.explore.volatiles = test.volatiles;
 	test.explore.interrupted = &crashtest_signal;
-	if (test.explore.states_max == UINT64_MAX)
+	if (test.explore.states_max == OF_ITS_OWN)
 		test.explore.states_max =
 		    test.self ? 0 : (test.commands.check ? STATES_MAX_COMMAND : STATES_MAX_LIBRARY);
-	if (test.explore.recovery_max == UINT64_MAX)
+	if (test.explore.recovery_max == OF_ITS_OWN && !test.self)
 		test.explore.recovery_max = test.commands.check ? 0 : RECOVERY_MAX;
 	if (explore_work_create(work, &err) < 0)
 		return fail(&err);

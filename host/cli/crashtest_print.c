@@ -2,6 +2,7 @@
 /* For people, or as JSON. */
 #include "cli/crashtest_print.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -9,6 +10,7 @@
 #include "crash/minimal.h"
 
 #define LINES_MAX 20
+#define KEPT_MAX  1000u /* states of one number */
 
 /* 1,234,567 */
 static const char *grouped(uint64_t number, char to[32])
@@ -38,6 +40,8 @@ struct crashtest_counted crashtest_count(const struct trace *trace)
 	}
 	for (i = 0; i < trace->count; i++)
 		counted.directories += trace->ops[i].kind == TRACE_MKDIR;
+	for (i = 0; i < trace->begin; i++)
+		counted.before += trace->ops[i].kind == TRACE_CREATE || trace->ops[i].kind == TRACE_SYMLINK;
 	return counted;
 }
 
@@ -48,6 +52,9 @@ void crashtest_print_trace(const struct trace *trace)
 	printf("recorded %zu write%s, %zu sync%s, %zu acknowledgement%s in %zu director%s\n", counted.writes,
 	    counted.writes == 1 ? "" : "s", counted.syncs, counted.syncs == 1 ? "" : "s", trace->acks_count,
 	    trace->acks_count == 1 ? "" : "s", counted.directories, counted.directories == 1 ? "y" : "ies");
+	if (counted.before)
+		printf("%zu file%s there before, and count%s as durable\n", counted.before,
+		    counted.before == 1 ? " was" : "s were", counted.before == 1 ? "s" : "");
 }
 
 static uint64_t rate_of(const struct explore_result *result)
@@ -64,6 +71,17 @@ const struct explore_finding *crashtest_worst(const struct explore_result *resul
 		if (explore_deviates(&result->first[order[i]]))
 			return &result->first[order[i]];
 	return NULL;
+}
+
+/* Whose recovery was crashed in its turn, and whose was not. */
+static void print_crashed(const struct explore_result *result)
+{
+	char a[32], b[32];
+
+	printf("the recovery of %s was crashed too", result->crashed_all ? "each of them" : "some of them");
+	if (!result->crashed_all)
+		printf(" (every prefix and a share of the others, by the seed: %s)", grouped(result->crashed, a));
+	printf(", in every way: %s further states\n", grouped(result->recoveries, b));
 }
 
 void crashtest_print_result(const struct crashtest *test, const struct explore_result *result)
@@ -92,6 +110,8 @@ void crashtest_print_result(const struct crashtest *test, const struct explore_r
 	if (named)
 		printf("   %s byte-torn, refused by name", grouped(named, b));
 	printf("           %s states/s\n", grouped(rate_of(result), e));
+	if (result->crashed)
+		print_crashed(result);
 	if (result->again)
 		printf("each was recovered a second time, from the %s different states that the first time left\n",
 		    grouped(result->again, a));
@@ -101,12 +121,13 @@ json_t *crashtest_json(const struct trace *trace, const struct explore_result *r
 {
 	const struct crashtest_counted counted = crashtest_count(trace);
 	const struct explore_finding *worst = crashtest_worst(result);
-	json_t *root = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:f,s:I}", "writes", (json_int_t)counted.writes,
-	    "syncs", (json_int_t)counted.syncs, "acknowledgements", (json_int_t)trace->acks_count, "states",
-	    (json_int_t)explore_total(result), "contents", (json_int_t)result->contents, "recoveries",
-	    (json_int_t)result->recoveries, "recovered_again", (json_int_t)result->again, "exhaustive",
-	    result->exhaustive, "seed", (json_int_t)seed, "seconds", result->seconds, "states_per_second",
-	    (json_int_t)rate_of(result));
+	json_t *root = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:b,s:I,s:f,s:I}", "writes",
+	    (json_int_t)counted.writes, "syncs", (json_int_t)counted.syncs, "files_before", (json_int_t)counted.before,
+	    "acknowledgements", (json_int_t)trace->acks_count, "states", (json_int_t)explore_total(result), "contents",
+	    (json_int_t)result->contents, "recoveries_crashed", (json_int_t)result->crashed, "recoveries_crashed_all",
+	    result->crashed_all, "recoveries", (json_int_t)result->recoveries, "recovered_again",
+	    (json_int_t)result->again, "exhaustive", result->exhaustive, "seed", (json_int_t)seed, "seconds",
+	    result->seconds, "states_per_second", (json_int_t)rate_of(result));
 	json_t *models = json_object(), *outcomes = json_object();
 	unsigned i;
 
@@ -146,7 +167,7 @@ static void print_again(
 	for (i = 0; i < MODEL_KINDS; i++)
 		if (test->explore.kinds & (1u << i))
 			fprintf(out, "%s%s", comma++ ? "," : "", model_name(i));
-	fprintf(out, " --recovery-max %d", finding->in_recovery);
+	fprintf(out, " --recovery-max %d%s", finding->in_recovery, test->unacknowledged ? " --unacknowledged" : "");
 	for (k = 2; k < test->volatiles_count; k++) {
 		fprintf(out, " --volatile ");
 		quote(out, test->volatiles[k]);
@@ -166,29 +187,44 @@ static void print_again(
 	fputc('\n', out);
 }
 
+/* What an earlier run has kept stays: beside it, by another name. */
+static int keep_state(const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding,
+    char *keep, size_t size, struct error *err)
+{
+	unsigned more;
+	int rc = -1;
+
+	if (test->keep) {
+		snprintf(keep, size, "%s", test->keep);
+		return minimal_write(trace, &test->explore, finding, keep, err);
+	}
+	for (more = 1; more <= KEPT_MAX; more++) {
+		snprintf(keep, size, more > 1 ? "%s/crash/%" PRIu64 "-%u" : "%s/crash/%" PRIu64, cli_state_root(),
+		    finding->ordinal, more);
+		rc = minimal_write(trace, &test->explore, finding, keep, err);
+		if (rc == 0 || err->code != EEXIST)
+			break;
+	}
+	return rc;
+}
+
 int crashtest_print_deviation(
     const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding, struct error *err)
 {
 	FILE *out = test->json ? stderr : stdout;
 	char keep[512];
-
-	if (test->keep)
-		snprintf(keep, sizeof keep, "%s", test->keep);
-	else
-		snprintf(keep, sizeof keep, "%s/crash/%" PRIu64, cli_state_root(), finding->ordinal);
 	fprintf(out, "\n%s%s: %s\n", crash_outcome_name(finding->outcome),
 	    finding->in_recovery ? ", after a crash of the recovery of" : ", the smallest state that shows it",
 	    finding->reason);
 	if (minimal_print(trace, &test->explore, finding, out, LINES_MAX, err) < 0)
 		return -1;
-	if (!test->explore.only && minimal_write(trace, &test->explore, finding, keep, err) < 0)
+	if (test->explore.only)
+		return 0;
+	if (keep_state(test, trace, finding, keep, sizeof keep, err) < 0)
 		return -1;
-	if (!test->explore.only) {
-		fprintf(out,
-		    "        kept: %s/state, what was acknowledged and each operation's fate beside it; again:\n",
-		    keep);
-		print_again(test, finding, keep, out);
-	}
+	fprintf(
+	    out, "        kept: %s/state, what was acknowledged and each operation's fate beside it; again:\n", keep);
+	print_again(test, finding, keep, out);
 	return 0;
 }
 
@@ -217,6 +253,10 @@ void crashtest_print_row(void *arg, const struct self_row *row)
 	    grouped(explore_total(&row->result), a), grouped(rate_of(&row->result), b),
 	    row->result.exhaustive ? "          " : " (sampled)", row->as_expected ? "" : "NOT AS EXPECTED  ",
 	    *outcomes ? "found: " : "held", outcomes);
+	if (row->result.crashed)
+		printf("%22s recoveries crashed: %s%s states, %s further states\n", "",
+		    row->result.crashed_all ? "of all " : "of ", grouped(row->result.crashed, a),
+		    grouped(row->result.recoveries, b));
 	for (i = CRASH_REFUSED; i < CRASH_OUTCOMES; i++) {
 		first = &row->result.first[i];
 		if (first->found && (row->must & SELF_BIT(i)))

@@ -20,13 +20,14 @@ struct crashtest {
 	size_t volatiles_count;
 	struct crash_commands commands;
 	const char *keep, *replay, *recorder, *log;
-	bool json, self;
+	bool json, self, unacknowledged;
 	char *const *argv; /* the command, or NULL */
 	const char *dir;
 };
 
 struct crashtest_counted {
 	size_t writes, syncs, directories;
+	size_t before; /* files that were there when the command started */
 };
 
 struct crashtest_counted crashtest_count(const struct trace *trace);
