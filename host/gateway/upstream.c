@@ -19,6 +19,7 @@ struct upstream {
 	pthread_t thread;
 	struct upstream_events events;
 	CURLM *multi;
+	char *trusted;                  /* file of certificates; NULL: the system's */
 	struct exchange *first, **last; /* that are to be asked */
 	struct exchange *active;        /* the thread's own */
 	bool stop;
@@ -249,6 +250,8 @@ static bool configure(struct exchange *exchange)
 		bad |= (int)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 	else
 		bad |= (int)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, exchange->method);
+	if (exchange->upstream->trusted)
+		bad |= (int)curl_easy_setopt(easy, CURLOPT_CAINFO, exchange->upstream->trusted);
 	if (is_local(exchange->url))
 		bad |= (int)curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	return !bad;
@@ -425,6 +428,7 @@ int upstream_create(
     struct upstream **ret_upstream, pthread_mutex_t *lock, const struct upstream_events *events, struct error *err)
 {
 	struct upstream *upstream = calloc(1, sizeof *upstream);
+	const char *trusted = getenv("SSL_CERT_FILE");
 	int r;
 
 	if (!upstream)
@@ -438,11 +442,13 @@ int upstream_create(
 		return error_set(err, EIO, "curl cannot be used here");
 	}
 	upstream->multi = curl_multi_init();
+	upstream->trusted = trusted && *trusted ? strdup(trusted) : NULL;
 	r = upstream->multi ? pthread_create(&upstream->thread, NULL, run, upstream) : ENOMEM;
 	if (r) {
 		if (upstream->multi)
 			curl_multi_cleanup(upstream->multi);
 		curl_global_cleanup();
+		free(upstream->trusted);
 		free(upstream);
 		return error_set(err, r, "starting the gateway's thread for upstreams: %s", strerror(r));
 	}
@@ -461,5 +467,6 @@ void upstream_destroy(struct upstream *upstream)
 	pthread_join(upstream->thread, NULL);
 	curl_multi_cleanup(upstream->multi);
 	curl_global_cleanup();
+	free(upstream->trusted);
 	free(upstream);
 }

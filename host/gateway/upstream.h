@@ -7,6 +7,7 @@
  *
  * Caveats
  *  - An exchange belongs to whoever asked, to this thread, and to whoever `ended` gave it to; the last one frees it.
+ *  - Certificates are checked, against those of the system or of the file that SSL_CERT_FILE names.
  *  - HTTP proxies are those of the environment (https_proxy ...), but never for an upstream on this machine.
  */
 #ifndef TRITONE_GATEWAY_UPSTREAM_H
