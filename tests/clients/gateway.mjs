@@ -60,18 +60,39 @@ async function inject(url, socket, directory, fault) {
 	return child;
 }
 
+function startGateway(...options) {
+	return spawn(program, ["gateway", "--providers", "model", "--seed", "1", ...options], {
+		stdio: ["ignore", "pipe", "ignore"],
+	});
+}
+
+function urlOf(gateway) {
+	return line(gateway.stdout, (text) => text.startsWith("http://"), "the gateway");
+}
+
+// With CLIENTS_UPSTREAM=1 the gateway plays nothing: it asks another one.
+async function withUpstream(body) {
+	if (!process.env.CLIENTS_UPSTREAM) return await body();
+	const upstream = startGateway("--quiet");
+	try {
+		return await body("--upstream", `model=${await urlOf(upstream)}/model`);
+	} finally {
+		await stop(upstream, "SIGTERM");
+	}
+}
+
 // Calls `body({url, seen})`; seen(task) is what came of the requests of a task, in order.
-export async function withGateway(fault, body) {
+export function withGateway(fault, body) {
+	return withUpstream((...options) => withOptions(options, fault, body));
+}
+
+async function withOptions(options, fault, body) {
 	const directory = await mkdtemp(join(tmpdir(), "tritone-clients-"));
 	const socket = join(directory, "control"), log = join(directory, "log");
-	const gateway = spawn(
-		program,
-		["gateway", "--providers", "model", "--seed", "1", "--control", socket, "--log", log],
-		{ stdio: ["ignore", "pipe", "ignore"] },
-	);
+	const gateway = startGateway("--control", socket, "--log", log, ...options);
 	let injected;
 	try {
-		const url = await line(gateway.stdout, (text) => text.startsWith("http://"), "the gateway");
+		const url = await urlOf(gateway);
 		if (fault) injected = await inject(url, socket, directory, fault);
 		return await body({
 			url,

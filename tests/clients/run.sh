@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Drives the providers' own clients through every fault of the gateway: run.sh BUILD-DIRECTORY. They are installed below it, once for
-# each lock file. Skipped, with a line that says so, where there is no node of their version, no npm, or no registry.
+# each lock file. With CLIENTS_UPSTREAM=1 the gateway asks another one, as it would a real provider. Skipped, with a line that says
+# so, where there is no node of their version, no npm, or no registry.
 set -eu
 build=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
