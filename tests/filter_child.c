@@ -163,13 +163,15 @@ static int large(const char *path, size_t size, const char *how)
 {
 	int fd = open_file(path, O_WRONLY);
 	char *bytes = malloc(size);
+	ssize_t written;
 	size_t i;
 
 	if (!bytes)
 		return UNUSABLE;
 	for (i = 0; i < size; i++)
 		bytes[i] = (char)(i * 31 + i / 4096);
-	return result(!strcmp(how, "pwrite") ? pwrite(fd, bytes, size, 0) : write(fd, bytes, size));
+	written = !strcmp(how, "pwrite") ? pwrite(fd, bytes, size, 0) : write(fd, bytes, size);
+	return written >= 0 && (size_t)written != size ? EMSGSIZE : result(written);
 }
 
 static void on_alarm(int signal)

@@ -172,6 +172,45 @@ static void test_delay(void **state)
 	assert_string_equal(content(at(f->in, "file")), "xyz34xyz89");
 }
 
+/* It has happened, and who did it does not know yet; then it returns what it would have. */
+static void test_performed_then_delayed(void **state)
+{
+	struct fixture *f = *state;
+	pid_t slow;
+
+	put(at(f->in, "file"), "0123456789");
+	RULE(f, .mode = TRITONE_ERRNO_PERFORM_THEN_DELAY, .delay_ms = HOUR, .first = 1, .count = 1);
+	assert_int_equal(RUN(f, "fsync", at(f->in, "file")), 0); /* the second one is meant */
+	slow = launch(f, (const char *[]){f->child, "writev", at(f->in, "file"), NULL});
+	while (stats(f).hits == 0)
+		;
+	assert_string_equal(content(at(f->in, "file")), "xyz3456789");
+	assert_int_equal(keeper_signal(f->keeper, slow, 0, NULL), 0);
+	clear(f);
+	assert_int_equal(exit_status(f, slow), 0);
+	assert_string_equal(content(at(f->in, "file")), "xyz3456789");
+
+	put(at(f->out, "from"), "text");
+	RULE(f, .mode = TRITONE_ERRNO_PERFORM_THEN_DELAY, .delay_ms = HOUR);
+	slow = launch(f, (const char *[]){f->child, "in-dir", f->in, "renameat2", "renamed", at(f->out, "from"), NULL});
+	while (stats(f).hits == 0)
+		;
+	assert_true(exists(at(f->in, "renamed")));
+	assert_false(exists(at(f->out, "from")));
+	clear(f);
+	assert_int_equal(exit_status(f, slow), 0);
+	/* Who asks how much was written is told. */
+	put(at(f->in, "file"), "");
+	RULE(f, .mode = TRITONE_ERRNO_PERFORM_THEN_DELAY, .delay_ms = 1);
+	assert_int_equal(RUN(f, "large", at(f->in, "file"), "5000001", "write"), 0);
+	/* A new descriptor cannot be given to it: made when it is over. Its own error comes at once. */
+	assert_int_equal(RUN(f, "openat", at(f->in, "new")), 0);
+	assert_true(exists(at(f->in, "new")));
+	RULE(f, .mode = TRITONE_ERRNO_PERFORM_THEN_DELAY, .delay_ms = HOUR);
+	assert_int_equal(RUN(f, "mkdir", at(f->in, "none/x")), ENOENT);
+	assert_int_equal(stats(f).hits, 0);
+}
+
 static void test_who_waits_can_be_killed(void **state)
 {
 	struct fixture *f = *state;
@@ -202,6 +241,7 @@ int main(int argc, char **argv)
 	    T(test_performed_names_are_there),
 	    T(test_its_own_error_comes_first),
 	    T(test_delay),
+	    T(test_performed_then_delayed),
 	    T(test_who_waits_can_be_killed),
 	};
 	int r = fixture_begin(argc, argv);

@@ -31,6 +31,8 @@ struct waiting {
 	uint64_t id;
 	int64_t due_ns;
 	struct rules_verdict verdict;
+	bool performed; /* it returns `value`; else it is performed then */
+	int64_t value;
 };
 
 struct notify {
@@ -128,7 +130,7 @@ static bool find_file(
 
 /* ---- verdicts ---- */
 
-static int delay(struct notify *notify, int listener, uint64_t id, const struct rules_verdict *verdict)
+static int delay(struct notify *notify, const struct waiting *call)
 {
 	if (notify->waiting_count == notify->waiting_room) {
 		size_t room = notify->waiting_room ? notify->waiting_room * 2 : 64;
@@ -139,42 +141,51 @@ static int delay(struct notify *notify, int listener, uint64_t id, const struct 
 		notify->waiting = grown;
 		notify->waiting_room = room;
 	}
-	notify->waiting[notify->waiting_count++] = (struct waiting){
-	    .listener = listener, .id = id, .due_ns = now_ns() + verdict->delay_ms * 1000000, .verdict = *verdict};
+	notify->waiting[notify->waiting_count] = *call;
+	notify->waiting[notify->waiting_count++].due_ns = now_ns() + call->verdict.delay_ms * 1000000;
 	return 0;
+}
+
+static void let_go(struct notify *notify, const struct waiting *call)
+{
+	if (call->performed)
+		notified_answer(&notify->notified, call->listener, call->id, 0, call->value, 0);
+	else
+		answer_continue(notify, call->listener, call->id);
 }
 
 static void carry_out(struct notify *notify, int listener, const struct call *call, const struct rules_verdict *verdict)
 {
 	const uint64_t id = notify->notified.request->id;
+	struct waiting waiting = {.listener = listener, .id = id, .verdict = *verdict};
+	bool delays = verdict->mode == TRITONE_ERRNO_DELAY || verdict->mode == TRITONE_ERRNO_PERFORM_THEN_DELAY;
+	enum performed performed = PERFORM_CANNOT;
 	int code = EIO;
 
 	if (verdict->mode == TRITONE_ERRNO_REFUSE) {
+		rules_acted(notify->rules, verdict);
 		answer(notify, listener, id, verdict->error);
 		return;
 	}
-	if (verdict->mode == TRITONE_ERRNO_DELAY) {
-		if (delay(notify, listener, id, verdict) < 0) {
-			rules_withdraw(notify->rules, verdict);
-			answer_continue(notify, listener, id);
-		}
+	/* What cannot be reported as done is done when the delay is over. */
+	if (!delays || (verdict->mode == TRITONE_ERRNO_PERFORM_THEN_DELAY && perform_returns(call)))
+		performed =
+		    perform_call(notify->performer, call, listener, notify->notified.request, &waiting.value, &code);
+	waiting.performed = performed == PERFORM_DONE;
+	if (performed == PERFORM_GONE)
 		return;
-	}
-	switch (perform_call(notify->performer, call, listener, notify->notified.request, &code)) {
-	case PERFORM_DONE:
-		answer(notify, listener, id, verdict->error);
-		return;
-	case PERFORM_FAILED:
-		rules_withdraw(notify->rules, verdict);
+	if (performed == PERFORM_FAILED) {
 		answer(notify, listener, id, code);
-		return;
-	case PERFORM_CANNOT:
-		rules_withdraw(notify->rules, verdict);
+	} else if (delays) {
+		if (delay(notify, &waiting) < 0)
+			let_go(notify, &waiting);
+		else
+			rules_acted(notify->rules, verdict);
+	} else if (performed == PERFORM_DONE) {
+		rules_acted(notify->rules, verdict);
+		answer(notify, listener, id, verdict->error);
+	} else {
 		answer_continue(notify, listener, id);
-		return;
-	case PERFORM_GONE:
-		rules_withdraw(notify->rules, verdict);
-		return;
 	}
 }
 
@@ -221,7 +232,7 @@ static int release_waiting(struct notify *notify)
 		struct waiting *w = &notify->waiting[i];
 
 		if (w->due_ns <= now || !rules_alive(notify->rules, &w->verdict, now)) {
-			answer_continue(notify, w->listener, w->id);
+			let_go(notify, w);
 			continue;
 		}
 		if (w->due_ns < next)

@@ -36,6 +36,7 @@ struct job {
 	pid_t tid;
 	uint64_t id;
 	const __u64 *args;
+	int64_t *value; /* what the call returns */
 };
 
 int performer_create(struct performer **ret_performer, struct error *err)
@@ -172,8 +173,10 @@ static enum performed copy_out(const struct job *job, struct output *out, int n,
 		used = 0;
 	}
 	/* What the kernel calls a short write is performed enough. */
-	if (r == 0 || out->done)
+	if (r == 0 || out->done) {
+		*job->value = (int64_t)out->done;
 		return PERFORM_DONE;
+	}
 	*ret_errno = -r;
 	return PERFORM_FAILED;
 }
@@ -412,16 +415,35 @@ static enum performed by_path(const struct job *job, int *ret_errno)
 	return performed;
 }
 
+bool perform_returns(const struct call *call)
+{
+	switch (call->nr) {
+	case SYS_openat:
+	case SYS_openat2:
+#ifdef SYS_open
+	case SYS_open:
+	case SYS_creat:
+#endif
+	case SYS_sendfile:
+	case SYS_copy_file_range:
+		return false;
+	default:
+		return true;
+	}
+}
+
 enum performed perform_call(struct performer *performer, const struct call *call, int listener,
-    const struct seccomp_notif *notification, int *ret_errno)
+    const struct seccomp_notif *notification, int64_t *ret_value, int *ret_errno)
 {
 	const struct job job = {.performer = performer,
 	    .call = call,
 	    .listener = listener,
 	    .tid = (pid_t)notification->pid,
 	    .id = notification->id,
-	    .args = notification->data.args};
+	    .args = notification->data.args,
+	    .value = ret_value};
 
+	*ret_value = perform_returns(call) ? 0 : -1;
 	if (call->fd != CALL_NONE)
 		return by_fd(&job, ret_errno);
 	if (call->address != CALL_NONE)

@@ -25,9 +25,12 @@ enum performed {
 };
 
 /* May block for as long as the call does. `listener`: to see whether the notification still holds,
- * after each look into the task's memory and before each effect. */
+ * after each look into the task's memory and before each effect. *ret_value, set with PERFORM_DONE, is what the call would have returned;
+ * -1: that cannot be given to the task (a new descriptor, an offset of its own that moves). */
 enum performed perform_call(struct performer *performer, const struct call *call, int listener,
-    const struct seccomp_notif *notification, int *ret_errno);
+    const struct seccomp_notif *notification, int64_t *ret_value, int *ret_errno);
+/* Would that be so, without performing it? */
+bool perform_returns(const struct call *call);
 
 bool perform_still_valid(int listener, uint64_t id);
 

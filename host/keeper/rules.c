@@ -93,6 +93,7 @@ static int check(const struct tritone_errno_rule *rule, struct error *err)
 {
 	const uint32_t all = TRITONE_CALL_WRITE | TRITONE_CALL_SYNC | TRITONE_CALL_CREATE | TRITONE_CALL_RENAME |
 			     TRITONE_CALL_LINK | TRITONE_CALL_ALLOCATE;
+	const bool delays = rule->mode == TRITONE_ERRNO_DELAY || rule->mode == TRITONE_ERRNO_PERFORM_THEN_DELAY;
 
 	if (!rule->key || !rule->key[0] || strlen(rule->key) >= KEY_SIZE)
 		return error_set(err, EINVAL, "a rule's key must have 1 to %u bytes", KEY_SIZE - 1);
@@ -100,12 +101,11 @@ static int check(const struct tritone_errno_rule *rule, struct error *err)
 		return error_set(err, EINVAL, "rule %s: the path must be absolute", rule->key);
 	if (rule->calls == 0 || (rule->calls & ~all))
 		return error_set(err, EINVAL, "rule %s: 0x%x is no set of calls", rule->key, rule->calls);
-	if (rule->mode != TRITONE_ERRNO_REFUSE && rule->mode != TRITONE_ERRNO_PERFORM_THEN_FAIL &&
-	    rule->mode != TRITONE_ERRNO_DELAY)
+	if (rule->mode != TRITONE_ERRNO_REFUSE && rule->mode != TRITONE_ERRNO_PERFORM_THEN_FAIL && !delays)
 		return error_set(err, EINVAL, "rule %s: 0x%x is no mode", rule->key, rule->mode);
-	if (rule->mode != TRITONE_ERRNO_DELAY && (rule->error < 1 || rule->error > ERRNO_MAX))
+	if (!delays && (rule->error < 1 || rule->error > ERRNO_MAX))
 		return error_set(err, EINVAL, "rule %s: %d is no errno value", rule->key, rule->error);
-	if (rule->mode == TRITONE_ERRNO_DELAY && rule->delay_ms < 1)
+	if (delays && rule->delay_ms < 1)
 		return error_set(err, EINVAL, "rule %s: a delay must be at least 1 ms", rule->key);
 	if (!(rule->probability >= 0 && rule->probability <= 1))
 		return error_set(err, EINVAL, "rule %s: a probability must be from 0 to 1", rule->key);
@@ -330,7 +330,6 @@ bool rules_judge(struct rules *rules, const struct rules_call *call, struct rule
 		if (!path || !turn(entry) || act)
 			continue;
 		act = true;
-		entry->stats.hits++;
 		entry->stats.pid = call->pid;
 		snprintf(entry->stats.call, sizeof entry->stats.call, "%s", call->name);
 		snprintf(entry->stats.path, sizeof entry->stats.path, "%s", path);
@@ -343,13 +342,13 @@ bool rules_judge(struct rules *rules, const struct rules_call *call, struct rule
 	return act;
 }
 
-void rules_withdraw(struct rules *rules, const struct rules_verdict *verdict)
+void rules_acted(struct rules *rules, const struct rules_verdict *verdict)
 {
 	struct entry *entry;
 
 	pthread_mutex_lock(&rules->lock);
 	entry = by_number(rules, verdict->rule);
-	if (entry && entry->stats.hits)
-		entry->stats.hits--;
+	if (entry)
+		entry->stats.hits++;
 	pthread_mutex_unlock(&rules->lock);
 }

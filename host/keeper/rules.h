@@ -43,9 +43,9 @@ struct rules_call {
 	pid_t pid;
 	int64_t now_ns;
 };
-/* Counts the call with every rule that it matches; true: the first that acts is in *ret_verdict. */
+/* Counts the call with every rule that it matches; true: the first whose turn it is is in *ret_verdict. One call at a time, up to: */
 bool rules_judge(struct rules *rules, const struct rules_call *call, struct rules_verdict *ret_verdict);
-/* The rule did not act after all (the call failed by itself, or could not be performed). */
-void rules_withdraw(struct rules *rules, const struct rules_verdict *verdict);
+/* The rule has acted. Only then is it a hit: who sees it counted sees what was performed, too. */
+void rules_acted(struct rules *rules, const struct rules_verdict *verdict);
 
 #endif

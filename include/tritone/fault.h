@@ -166,9 +166,10 @@ enum tritone_call_set {           /* which system calls a rule speaks of; OR the
 };
 
 enum tritone_errno_mode {
-	TRITONE_ERRNO_REFUSE = 0x10,            /* the call is not performed and fails */
-	TRITONE_ERRNO_PERFORM_THEN_FAIL = 0x20, /* the call is performed, and reported as failed */
-	TRITONE_ERRNO_DELAY = 0x30,             /* the call is performed, delay_ms later */
+	TRITONE_ERRNO_REFUSE = 0x10,             /* the call is not performed and fails */
+	TRITONE_ERRNO_PERFORM_THEN_FAIL = 0x20,  /* the call is performed, and reported as failed */
+	TRITONE_ERRNO_DELAY = 0x30,              /* the call is performed, delay_ms later */
+	TRITONE_ERRNO_PERFORM_THEN_DELAY = 0x40, /* the call is performed, and returns delay_ms later */
 };
 
 struct tritone_errno_rule {
@@ -178,7 +179,7 @@ struct tritone_errno_rule {
 	const char *path;    /* absolute: the file itself or a directory and all below it */
 	uint32_t calls;      /* enum tritone_call_set */
 	int32_t error;       /* the errno value that the caller gets */
-	int64_t delay_ms;    /* DELAY */
+	int64_t delay_ms;    /* DELAY, PERFORM_THEN_DELAY */
 	uint64_t first;      /* leave this many matching calls alone first */
 	uint64_t every;      /* then act on every n-th; 0 and 1: on each */
 	uint64_t count;      /* at most so many times; 0: unbounded */
