@@ -23,6 +23,9 @@ static void fill_held(struct result *r)
 	r->tasks = r->commits = 24;
 	r->duration_us = 1500000;
 	r->fault_count = 1;
+	if (!r->faults)
+		r->faults = calloc(1, sizeof *r->faults);
+	assert_non_null(r->faults);
 	strcpy(r->faults[0].id, "agent-kill-1");
 	strcpy(r->faults[0].name, "agent-kill");
 	strcpy(r->faults[0].plugin, "agent-kill");

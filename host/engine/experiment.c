@@ -51,6 +51,7 @@ static void finish(struct run *run)
 
 	for (i = 0; i < run->fault_count; i++)
 		fault_finish(&run->faults[i]);
+	free(run->faults);
 	run_shut(run);
 	tracker_finish(&run->tracker);
 	spec_experiment_free(run->x);

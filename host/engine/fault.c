@@ -1,242 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One fault of an experiment: from the event that it waits for, through inject and its proof, to revert. */
+/* One fault of an experiment: from the plugin that is loaded, through inject and its proof, to revert. Its moment is moment.c's. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "engine/run.h"
 
 #define PROOF_DEFAULT_MS 5000
 #define VERIFY_GAP_US    2000
 #define VERIFY_GAP_MAX   20000
-
-/* ---- its moment ---- */
-
-static bool of(const struct spec_when *when, const struct op *op)
-{
-	return !when->of || !strcmp(when->of, op->actor);
-}
-
-static bool matches(const struct run_fault *fault, const struct spec_when *when, const struct op *op)
-{
-	switch (when->event) {
-	case SPEC_EVENT_NONE:
-		return false;
-	case SPEC_EVENT_REQUEST:
-		return op->kind == OP_CALL && op->type == OP_INVOKE && of(when, op);
-	case SPEC_EVENT_REPLY:
-		return op->kind == OP_CALL && (op->type == OP_OK || op->type == OP_FAIL) && of(when, op);
-	case SPEC_EVENT_COMMIT:
-		return op->kind == OP_COMMIT;
-	case SPEC_EVENT_NOTIFY:
-		return op->kind == OP_NOTIFY && op->type == OP_INVOKE && of(when, op);
-	case SPEC_EVENT_ACCEPT:
-		return op->kind == OP_SUBMIT && op->type == OP_OK;
-	case SPEC_EVENT_FAULT:
-		return op->kind == OP_FAULT && op->type == OP_OK && of(when, op);
-	case SPEC_EVENT_REVERT:
-		return op->kind == OP_REVERT && op->type == OP_OK && of(when, op);
-	case SPEC_EVENT_RESTART:
-		return op->kind == OP_SYSTEM && op->type == OP_OK;
-	case SPEC_EVENT_OUTPUT:
-		return op->kind == OP_OUTPUT && !strcmp(op->key, fault->spec->base);
-	case SPEC_EVENT_FILE:
-		return op->kind == OP_FILE && !strcmp(op->key, fault->spec->base);
-	case SPEC_EVENT_SYNC: /* counted elsewhere, see take_count */
-	case SPEC_EVENT_POINT:
-		return false;
-	}
-	return false;
-}
-
-static uint64_t us(int64_t ms)
-{
-	return ms > 0 ? (uint64_t)ms * 1000 : 0;
-}
-
-/* How long after its moment it comes: each fault of a run has a random part of its own. */
-static uint64_t delay_us(const struct run_fault *fault, const struct spec_when *when)
-{
-	uint64_t range = us(when->within_ms);
-	const char *name = fault->spec->name;
-
-	return us(when->after_ms) +
-	       (range ? XXH3_64bits_withSeed(name, strlen(name), fault->run->options->seed) % range : 0);
-}
-
-/* The request that the barrier holds, whichever the gateway counted as the n-th: its invoke says "held ID ID". */
-static bool is_held(const struct run_fault *fault, const struct op *op)
-{
-	const char *at = op->detail;
-	uint64_t id = 0;
-
-	if (op->type != OP_INVOKE || strncmp(at, "held", 4) != 0)
-		return false;
-	for (at += 4; *at == ' ' && id != fault->hold;) {
-		char *end;
-
-		id = strtoull(at, &end, 10);
-		at = end;
-	}
-	return id == fault->hold;
-}
-
-/* Whether this occurrence of its event counts: repetitions of one fault draw alike. */
-static bool is_drawn(const struct run_fault *fault, uint64_t occurrence)
-{
-	char text[96];
-	int size;
-
-	if (fault->spec->when.probability <= 0)
-		return true;
-	size = snprintf(text, sizeof text, "%.64s/%" PRIu64, fault->spec->base, occurrence);
-	return (double)(XXH3_64bits_withSeed(text, (size_t)size, fault->run->options->seed) >> 11) * 0x1p-53 <
-	       fault->spec->when.probability;
-}
-
-/* Whether its moment has come with this operation. */
-static bool is_moment(struct run_fault *fault, const struct op *op)
-{
-	const struct spec_when *when = &fault->spec->when;
-
-	if (fault->hold)
-		return is_held(fault, op);
-	if (!matches(fault, when, op) || !is_drawn(fault, ++fault->occurred))
-		return false;
-	return ++fault->when_seen == (when->nth ? when->nth : 1);
-}
-
-bool fault_see(struct run_fault *fault, const struct op *op)
-{
-	const struct spec_when *when = &fault->spec->when, *until = &fault->spec->until;
-
-	if (fault->state == FAULT_WAITING) {
-		if (!is_moment(fault, op))
-			return false;
-		fault->state = FAULT_DUE;
-		fault->due_us = op->time_us + delay_us(fault, when);
-		snprintf(fault->event_task, sizeof fault->event_task, "%s", op->task);
-		return true;
-	}
-	/* What was there before it is only seen now. */
-	if (fault->state == FAULT_ACTIVE && op->index > fault->invoke && matches(fault, until, op)) {
-		if (++fault->until_seen != (until->nth ? until->nth : 1))
-			return false;
-		fault->end_us = op->time_us + delay_us(fault, until);
-		return true;
-	}
-	return false;
-}
-
-/* ---- events that are counted where they happen, and asked for ---- */
-
-#define COUNT_GAP_US 2000
-
-static bool is_counted(const struct run_fault *fault)
-{
-	return fault->spec->when.event == SPEC_EVENT_SYNC || fault->spec->when.event == SPEC_EVENT_POINT;
-}
-
-/* The key under which its events are counted; its repetitions have the same. */
-static const char *count_key(const struct run_fault *fault, char buf[64])
-{
-	snprintf(buf, 64, "when.%.50s", fault->spec->base);
-	return buf;
-}
-
-static int arm_count(struct run_fault *fault)
-{
-	const struct spec_when *when = &fault->spec->when;
-	struct system *system = fault->run->system;
-	char key[64], path[PATH_MAX];
-	struct error err;
-	int r;
-
-	if (fault->spec->again)
-		return 0;
-	if (when->event == SPEC_EVENT_POINT)
-		r = system_faultpoint(system,
-		    &(struct tritone_point_rule){.struct_size = sizeof(struct tritone_point_rule),
-			.action = TRITONE_POINT_COUNT,
-			.key = count_key(fault, key),
-			.name = when->of},
-		    &err);
-	else if (snprintf(path, sizeof path, "%s%s%s", fault->run->state_dir, when->of ? "/" : "",
-		     when->of ? when->of : "") >= (int)sizeof path)
-		r = error_set(&err, ENAMETOOLONG, "the path of its event is too long");
-	else
-		r = system_errno_rule(system,
-		    &(struct tritone_errno_rule){.struct_size = sizeof(struct tritone_errno_rule),
-			.mode = TRITONE_ERRNO_DELAY,
-			.key = count_key(fault, key),
-			.path = path,
-			.calls = TRITONE_CALL_SYNC,
-			.delay_ms = 1,
-			.first = INT64_MAX}, /* it only counts */
-		    &err);
-	return r ? run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text) : 0;
-}
-
-static void take_count(struct run_fault *fault, uint64_t now_us)
-{
-	const struct spec_when *when = &fault->spec->when;
-	uint64_t hits = 0, seen = 0;
-	char key[64];
-	struct error err;
-
-	if (system_rule_hits(fault->run->system, count_key(fault, key), &hits, &seen, &err))
-		return;
-	while (fault->occurred < seen && fault->state == FAULT_WAITING) {
-		if (!is_drawn(fault, ++fault->occurred) || ++fault->when_seen != (when->nth ? when->nth : 1))
-			continue;
-		fault->state = FAULT_DUE;
-		fault->due_us = now_us + delay_us(fault, when);
-	}
-}
-
-/* What has to be looked for, before the system starts. */
-static int watch_for(struct run_fault *fault)
-{
-	const struct spec_when *when = &fault->spec->when;
-	struct error err;
-	int r = 0;
-
-	if (when->event == SPEC_EVENT_OUTPUT)
-		r = system_watch_output(fault->run->system, fault->spec->base, when->of, when->matches, &err);
-	else if (when->event == SPEC_EVENT_FILE)
-		r = system_watch_file(fault->run->system, fault->spec->base, when->of ? when->of : "**", &err);
-	return r ? run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text) : 0;
-}
-
-int fault_arm(struct run_fault *fault)
-{
-	const struct spec_when *when = &fault->spec->when;
-	const struct spec_strings *sinks = &fault->run->manifest->gateway.sinks;
-	const char *target = "*";
-	struct error err;
-
-	if (is_counted(fault))
-		return arm_count(fault);
-	if (!when->hold)
-		return 0;
-	if (when->of)
-		target = when->of;
-	else if (when->event == SPEC_EVENT_NOTIFY && sinks->count)
-		target = sinks->items[0];
-	if (gateway_hold(fault->run->gateway, target, when->nth ? when->nth : 1, &fault->hold, &err))
-		return run_fail(fault->run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);
-	return 0;
-}
-
-static void release(struct run_fault *fault)
-{
-	if (fault->hold)
-		gateway_release(fault->run->gateway, fault->hold);
-	fault->hold = 0;
-}
+#define ASK_GAP_US       2000
 
 /* ---- loading and starting ---- */
 
@@ -368,7 +142,7 @@ int fault_load(struct run *run, struct run_fault *fault, const struct spec_fault
 	if (fault->info->blast == TRITONE_BLAST_PATHOLOGICAL && !run->options->allow_pathological)
 		return run_fail(run, VERDICT_ERROR, "%s:%u:%u: fault %s is pathological and needs --pathological",
 		    run->x->file, spec->line, spec->column, spec->name);
-	if (fault->info->capabilities & TRITONE_CAP_ERRNO || spec->when.event == SPEC_EVENT_SYNC)
+	if (fault->info->capabilities & TRITONE_CAP_ERRNO || moment_needs_filter(run->manifest, &spec->when))
 		run->syscall_filter = true;
 	return 0;
 }
@@ -407,8 +181,8 @@ int fault_start(struct run_fault *fault)
 		fault->info, (const char *const *)fault->params, NULL, fault->param_count, &wrong, &err))
 		return bad_argument(fault, wrong, &err);
 	options.param_count = fault->param_count;
-	if (watch_for(fault))
-		return -1;
+	if (moment_watch(fault, &err))
+		return run_fail(run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);
 	if (runner_start(&fault->runner, &options, &err))
 		return run_fail(run, VERDICT_ERROR, "fault %s: %s", fault->spec->name, err.text);
 	if (runner_check(fault->runner, &err)) {
@@ -424,7 +198,7 @@ void fault_finish(struct run_fault *fault)
 {
 	size_t i;
 
-	release(fault);
+	moment_release(fault);
 	runner_destroy(fault->runner);
 	plugin_info_free(fault->info);
 	for (i = 0; i < fault->param_count; i++)
@@ -470,7 +244,7 @@ static void revert(struct run_fault *fault)
 		.actor = fault->result->id,
 		.detail = ok ? "" : err.text});
 	fault->state = FAULT_OVER;
-	release(fault);
+	moment_release(fault);
 	note(fault, ok ? "undone" : "NOT undone");
 	if (!ok)
 		run_fail(run, VERDICT_UNDO_INCOMPLETE, "fault %s could not be undone: %s", fault->spec->name, err.text);
@@ -504,10 +278,10 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 	fault->result->reverted = false;
 	fault->verify_gap_us = VERIFY_GAP_US;
 	fault->next_verify_us = now_us;
-	fault->proof_until_us = now_us + us(proof_ms ? proof_ms : PROOF_DEFAULT_MS);
+	fault->proof_until_us = now_us + run_us(proof_ms ? proof_ms : PROOF_DEFAULT_MS);
 	if (fault->spec->duration_ms)
-		fault->end_us = now_us + us(fault->spec->duration_ms);
-	release(fault);
+		fault->end_us = now_us + run_us(fault->spec->duration_ms);
+	moment_release(fault);
 }
 
 /* Looks once. True when the question is settled, one way or the other. */
@@ -568,12 +342,14 @@ uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
 {
 	if (fault->state == FAULT_WAITING && fault->spec->when.event == SPEC_EVENT_NONE) {
 		fault->state = FAULT_DUE;
-		fault->due_us = fault->run->began_us + delay_us(fault, &fault->spec->when);
+		fault->due_us = fault->run->began_us + moment_delay_us(fault, &fault->spec->when);
 	}
-	if (fault->state == FAULT_WAITING && is_counted(fault)) {
-		take_count(fault, now_us);
-		if (fault->state == FAULT_WAITING)
-			return now_us + COUNT_GAP_US;
+	if (fault->state == FAULT_WAITING && moment_asks(fault)) {
+		if (fault->spec->again && fault[-1].state == FAULT_WAITING)
+			return UINT64_MAX; /* it comes behind that one, which is looked for */
+		moment_ask(fault, now_us);
+		/* What was seen of it is taken in first: its task. */
+		return fault->state == FAULT_WAITING ? now_us + ASK_GAP_US : now_us;
 	}
 	if (fault->state == FAULT_DUE) {
 		if (too_late(fault)) {
@@ -611,6 +387,6 @@ void fault_end(struct run_fault *fault)
 		}
 		revert(fault);
 	}
-	release(fault);
+	moment_release(fault);
 	fault->state = FAULT_OVER;
 }

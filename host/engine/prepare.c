@@ -70,9 +70,12 @@ static int load_faults(struct run *run)
 	struct error err;
 	size_t i;
 
-	if (run->x->fault_count > RESULT_FAULTS_MAX)
-		return run_fail(run, VERDICT_ERROR, "%s: %zu faults, at most %d are possible", run->x->file,
-		    run->x->fault_count, RESULT_FAULTS_MAX);
+	if (run->x->fault_count) {
+		run->faults = calloc(run->x->fault_count, sizeof *run->faults);
+		run->result->faults = calloc(run->x->fault_count, sizeof *run->result->faults);
+		if (!run->faults || !run->result->faults)
+			return run_fail(run, VERDICT_ERROR, "no memory for %zu faults", run->x->fault_count);
+	}
 	run->syscall_filter = run->x->syscall_filter;
 	for (i = 0; i < run->x->fault_count; i++) {
 		run->fault_count++;

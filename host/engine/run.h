@@ -86,6 +86,7 @@ struct run_fault {
 	uint64_t proof_until_us, next_verify_us, verify_gap_us;
 	uint64_t invoke; /* index of the FAULT invoke; what is `until` its end comes after it */
 	uint64_t hold;   /* barrier at the gateway, 0: none */
+	bool holds_call; /* a system call is held back instead, or will be */
 	char event_task[128];
 	bool unexercised; /* in force, but nobody came across it */
 };
@@ -106,7 +107,7 @@ struct run {
 	struct system *system;
 	struct service_server *services;
 	struct undo_log *undo;
-	struct run_fault faults[RESULT_FAULTS_MAX];
+	struct run_fault *faults; /* owned */
 	size_t fault_count;
 	struct tracker tracker;
 	struct workload *workload;
@@ -178,13 +179,31 @@ int run_fail(struct run *run, enum verdict verdict, const char *format, ...) __a
 uint64_t run_stage_begin(struct run *run, const char *stage);
 void run_stage_end(struct run *run, uint64_t invoke, bool ok);
 
+/* ---- moment.c: when a fault comes ---- */
+
+/* Microseconds; a negative time is none. */
+static inline uint64_t run_us(int64_t ms)
+{
+	return ms > 0 ? (uint64_t)ms * 1000 : 0;
+}
+
+/* How long after its moment it comes: each fault of a run has a random part of its own. */
+uint64_t moment_delay_us(const struct run_fault *fault, const struct spec_when *when);
+/* The moment can only be met by a system under the system-call filter. */
+bool moment_needs_filter(const struct spec_manifest *manifest, const struct spec_when *when);
+int moment_watch(struct run_fault *fault, struct error *err); /* before the system starts */
+bool moment_asks(const struct run_fault *fault); /* no operation shows it: moment_ask looks, again and again */
+void moment_ask(struct run_fault *fault, uint64_t now_us);
+/* What was held for it goes on; none is fine. */
+void moment_release(struct run_fault *fault);
+int fault_arm(struct run_fault *fault);                       /* its barrier, just before the workload begins */
+bool fault_see(struct run_fault *fault, const struct op *op); /* true: it has something to do now */
+
 /* fault.c */
 int fault_load(struct run *run, struct run_fault *fault,
     const struct spec_fault *spec);       /* before there is a system: finds and checks the plugin */
 int fault_start(struct run_fault *fault); /* its runner, once the services are there */
 void fault_finish(struct run_fault *fault);
-int fault_arm(struct run_fault *fault);                       /* its barrier, just before the workload begins */
-bool fault_see(struct run_fault *fault, const struct op *op); /* true: it has something to do now */
 /* Does what is due now; returns when it wants to be called again (microseconds of the history, UINT64_MAX: at the next event). */
 uint64_t fault_advance(struct run_fault *fault, uint64_t now_us);
 void fault_end(struct run_fault *fault); /* reverts if need be, settles what is known of its proof */

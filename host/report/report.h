@@ -31,7 +31,6 @@ int verdict_exit_status_of(const struct result *results, size_t count);
 int verdict_exit_status(enum verdict verdict); /* 0 held, 1 deviated, 2 error, 3 gate-failed, 4
 						   not-injected or vacuous, 5, 6, 7 */
 
-#define RESULT_FAULTS_MAX   16
 #define RESULT_EVIDENCE_MAX 16
 
 struct result_fault {
@@ -64,7 +63,7 @@ struct result {
 	    [512]; /* what was promised of what deviated: "commits at-least-once (declared) -> expected; ..."; or "" */
 	char gone[256]; /* how the orchestrator ended for good before it was stopped; or "" */
 	char *output;   /* the last lines of its output where that is gone or never came up, malloc'ed; NULL: none */
-	struct result_fault faults[RESULT_FAULTS_MAX];
+	struct result_fault *faults; /* fault_count of them, malloc'ed */
 	uint32_t fault_count;
 	struct result_check checks[12];
 	uint32_t check_count;

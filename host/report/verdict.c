@@ -132,4 +132,7 @@ void result_finish(struct result *result)
 	result->timeline = NULL;
 	free(result->output);
 	result->output = NULL;
+	free(result->faults);
+	result->faults = NULL;
+	result->fault_count = 0;
 }

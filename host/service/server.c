@@ -16,7 +16,7 @@
 #include "service/service.h"
 #include "wire/frame.h"
 
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 128  /* a runner has one, and there are as many as faults */
 #define RULES_MAX       256  /* a connection */
 #define SEND_MS         2000 /* a client that does not read for so long is dropped */
 

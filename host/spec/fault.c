@@ -27,6 +27,12 @@ static int read_event(struct node_file *file, yaml_node_t *node, void *out)
 	return 0;
 }
 
+static bool can_be_held(enum spec_event event)
+{
+	return event == SPEC_EVENT_REQUEST || event == SPEC_EVENT_NOTIFY || event == SPEC_EVENT_COMMIT ||
+	       event == SPEC_EVENT_FILE || event == SPEC_EVENT_SYNC;
+}
+
 static int when_finish(struct node_file *file, yaml_node_t *node, void *out)
 {
 	static const char *const with_event[] = {
@@ -45,10 +51,13 @@ static int when_finish(struct node_file *file, yaml_node_t *node, void *out)
 	}
 	if (node_get(file, node, "at"))
 		return node_fail(file, node, "'at' and 'event' exclude each other; 'after' counts from the event");
-	if (when->hold && when->event != SPEC_EVENT_REQUEST && when->event != SPEC_EVENT_NOTIFY)
+	if (when->hold && !can_be_held(when->event))
 		return node_fail(file, node_get(file, node, "hold"),
-		    "only a provider-request and a notify can be held back, found the event %s",
+		    "only a provider-request, a notify, a commit, a file and a sync can be held back, found the event "
+		    "%s",
 		    event_names[when->event - 1]);
+	if (when->hold && when->event == SPEC_EVENT_FILE && when->of && when->of[strcspn(when->of, "*?[")])
+		return node_fail(file, of, "with 'hold' the file is a path, found the pattern '%.100s'", when->of);
 	if (when->of &&
 	    (when->event == SPEC_EVENT_COMMIT || when->event == SPEC_EVENT_ACCEPT || when->event == SPEC_EVENT_RESTART))
 		return node_fail(file, node_get(file, node, "of"), "the event %s is not of anything in particular",
@@ -104,12 +113,15 @@ static const struct node_field when_fields[] = {
 	.type = NODE_BOOL,
 	WHEN_IN(hold),
 	.fallback = "false",
-	.help = "The request stays unanswered until the fault is injected: no race. For provider-request and notify."},
+	.help =
+	    "No race: whoever made it happen waits until the fault is injected. A provider-request or a notify is not "
+	    "answered; the write or rename behind a commit or a file and the fsync of a sync are done, but do not "
+	    "return (at most a minute; these put the system under the system-call filter). For these five."},
     {.key = "of",
 	.type = NODE_TEXT,
 	WHEN_IN(of),
 	.help = "Only of this provider, sink, fault (by its name), or process; of files, a glob below *${state}*; of a "
-		"sync, a path "
+		"sync, and of a file that is held, a path "
 		"there; of a point, its name."},
     {.key = "matches",
 	.type = NODE_TEXT,
@@ -127,10 +139,12 @@ static const struct node_field when_fields[] = {
 	WHEN_IN(times),
 	.fallback = "1",
 	.min = 1,
-	.max = 16,
-	.help = "So often at most, as NAME, NAME-2, ...: those that do not come before the work is done, or find "
-		"nothing to break, are "
-		"no failure."},
+	.max = SPEC_FAULTS_MAX,
+	.help =
+	    "So often at most, as NAME, NAME-2, ...: those that do not come before the work is done, or find "
+	    "nothing to break, are "
+	    "no failure; the first one has to come. All faults of an experiment with their repetitions are at most 64, "
+	    "each in a process of its own."},
     {.key = "probability",
 	.type = NODE_DOUBLE,
 	WHEN_IN(probability),
@@ -292,8 +306,6 @@ int spec_faults_finish(struct node_file *file, yaml_node_t *list, const struct s
 	return 0;
 }
 
-#define FAULTS_MAX 16
-
 int spec_faults_unroll(struct node_file *file, yaml_node_t *list, struct spec_experiment *experiment)
 {
 	struct spec_fault *all;
@@ -306,11 +318,11 @@ int spec_faults_unroll(struct node_file *file, yaml_node_t *list, struct spec_ex
 		fault->base = fault->name;
 		count += fault->when.times > 1 ? fault->when.times : 1;
 	}
+	if (count > SPEC_FAULTS_MAX)
+		return node_fail(
+		    file, list, "%zu faults with their repetitions, at most %d are possible", count, SPEC_FAULTS_MAX);
 	if (count == experiment->fault_count)
 		return 0;
-	if (count > FAULTS_MAX)
-		return node_fail(
-		    file, list, "%zu faults with their repetitions, at most %d are possible", count, FAULTS_MAX);
 	all = arena_alloc(file->arena, count * sizeof *all);
 	if (!all)
 		return node_no_memory(file);

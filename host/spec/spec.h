@@ -185,6 +185,9 @@ struct spec_when {
 	unsigned line, column; /* of `of` when it is there, else of all this */
 };
 
+/* In an experiment, with their repetitions: each has a process of its own from the start. */
+#define SPEC_FAULTS_MAX 64
+
 struct spec_fault {
 	char *name;                  /* unique in the file; the plugin's name by default */
 	char *base;                  /* of a repetition, the name of the first; else its own */

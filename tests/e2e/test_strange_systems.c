@@ -323,6 +323,47 @@ static void test_faults_on_events(void **state)
 	world_clean(world);
 }
 
+/*
+ * It takes note of what it has done at once, and never looks whether it did it before. What comes some milliseconds after the line is too
+ * late for it: only held it dies between the two, each time.
+ */
+static void test_held_calls(void **state)
+{
+	static const char *const whens[] = {
+	    "{event: commit, hold: true, nth: 2, every: 3, times: 3}",
+	    "{event: file, of: ledger, hold: true, nth: 2, every: 3, times: 3}",
+	};
+	struct world *world = *state;
+	const char *file = spool_manifest(world, SPOOL, "{done-file: \"${state}/out/${task}\"}");
+	size_t i;
+
+	world_write(world, "spooler.sh", "%s",
+	    "cd \"$1\" || exit 1\nmkdir -p in out\necho started\n"
+	    "while :; do\n"
+	    "  for f in in/*.json; do\n"
+	    "    [ -e \"$f\" ] || continue\n"
+	    "    t=${f#in/}; t=${t%.json}\n"
+	    "    echo \"commit task=$t attempt=1 id=c-$t\" >>ledger; : >\"out/$t\"; rm \"$f\"\n"
+	    "  done\n"
+	    "  sleep 0.05\n"
+	    "done\n");
+	for (i = 0; i < sizeof whens / sizeof *whens; i++) {
+		struct ran *ran = tritone(world, "test", "-v", "--reruns", "0", "--system", file,
+		    world_write(world, "x.yaml",
+			"title: x\nworkload: {tasks: 9, tail: 0}\n"
+			"faults: [{name: die, plugin: process-kill, arguments: {process: spoo*}, when: %s}]\n"
+			"invariants: [no-duplicate-commit, no-lost-task]\n",
+			whens[i]),
+		    NULL);
+
+		ran_status(ran, 0); /* its contract permits it */
+		ran_has(ran, "fault die-3: felt: spooler (pid ");
+		ran_has(ran, "12 commits, 3 tasks committed twice, 0 commits of no known task");
+	}
+	world_quiet(world);
+	world_clean(world);
+}
+
 /* A moment that never comes is no fault that was felt, and its repetitions are none at all. */
 static void test_a_moment_that_never_comes(void **state)
 {
@@ -386,6 +427,50 @@ static void test_install_once(void **state)
 	assert_string_equal(text, "once\nonce\n");
 	assert_int_equal(world_matches(world_path(world, "state/install/installed-*.whole"), NULL, 0), 2);
 	world_quiet(world);
+}
+
+/* Two at the same time: one installs, the other waits for it and takes what is there. */
+static void test_two_installs(void **state)
+{
+	struct world *world = *state;
+	struct ran *first, *second;
+	const char *file;
+	char text[64];
+	FILE *out;
+
+	world_write(world, "spooler.sh", "%s", spooler);
+	assert_int_equal(mkfifo(world_path(world, "go"), 0600), 0);
+	file = world_write(world, "installed.yaml",
+	    "name: installed\n"
+	    "install:\n"
+	    "  inputs: [spooler.sh]\n"
+	    "  commands: [[sh, -c, \"echo once >>$0/count; read go <$0/go\", \"${manifest}\"]]\n"
+	    "processes:\n"
+	    "  - name: spooler\n"
+	    "    command: [sh, \"${install}/spooler.sh\", \"${state}\"]\n"
+	    "    ready: {output: started}\n"
+	    "submit: " SPOOL "\n"
+	    "commits: {file: \"${state}/ledger\", pattern: 'commit task=(?<task>\\S+)'}\n");
+	first = tritone_start(world, "system", "check", file, NULL);
+	world_file(world_path(world, "count"));
+	second = tritone_start(world, "test", "--system", file,
+	    world_write(
+		world, "x.yaml", "title: x\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-duplicate-commit]\n"),
+	    NULL);
+	ran_says(second, "waiting for another tritone that installs it");
+	out = fopen(world_path(world, "go"), "we"); /* it is being read */
+	assert_non_null(out);
+	fputs("now\n", out);
+	fclose(out);
+	ran_status(first, 0);
+	ran_status(second, 0);
+	out = fopen(world_path(world, "count"), "re");
+	assert_non_null(out);
+	text[fread(text, 1, sizeof text - 1, out)] = '\0';
+	fclose(out);
+	assert_string_equal(text, "once\n");
+	world_quiet(world);
+	world_clean(world);
 }
 
 static void test_install_that_fails(void **state)
@@ -460,9 +545,11 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_it_is_gone_for_good, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_held_calls, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_moment_that_never_comes, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_sink_as_ledger, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_once, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_two_installs, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_that_fails, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_ledger_of_garbage, world_create, world_destroy),
 	};
