@@ -9,10 +9,9 @@
 
 #include "engine/checkup.h"
 
-#define TASKS         6u /* handed in at first: two chains */
-#define CHAIN         3u
-#define STOP_GRACE_MS 5000
-#define LAST_LINES    10
+#define TASKS      6u /* handed in at first: two chains */
+#define CHAIN      3u
+#define LAST_LINES 10
 
 /* ---- how a step ends ---- */
 
@@ -352,15 +351,15 @@ static int step_stop(struct checkup *c)
 	int killed;
 
 	begin(c);
-	killed = system_stop(c->run->system, STOP_GRACE_MS, &err);
+	killed = system_stop(c->run->system, c->run->manifest->stop_grace_ms, &err);
 	if (killed < 0) {
 		failed(c, "stops", "%.199s", err.text);
 		return run_fail(c->run, err.code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
 		    "the system could not be stopped: %s", err.text);
 	}
 	if (killed > 0)
-		return failed(c, "stops", "%d of its processes had to be killed %d s after SIGTERM; nothing left",
-		    killed, STOP_GRACE_MS / 1000);
+		return failed(c, "stops", "%d of its processes had to be killed %g s after SIGTERM; nothing left",
+		    killed, (double)c->run->manifest->stop_grace_ms / 1e3);
 	return passed(c, "stops", "nothing left");
 }
 

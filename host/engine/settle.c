@@ -6,9 +6,8 @@
 
 #include "engine/run.h"
 
-#define STOP_GRACE_MS 5000
-#define LOOK_GAP_MS   100
-#define LAST_LINES    5 /* of each process */
+#define LOOK_GAP_MS 100
+#define LAST_LINES  5 /* of each process */
 
 /* Until the first `count` tasks are at their end and no claim is red; gives up at the limit, or when nothing happens any more. */
 static int until_settled(struct run *run, size_t count)
@@ -123,7 +122,7 @@ int stage_close(struct run *run)
 	}
 	note_gone(run);
 	progress_stage(run->options->progress, run->options->lane, "stop", "");
-	if (run->started && (killed = system_stop(run->system, STOP_GRACE_MS, &err)) < 0)
+	if (run->started && (killed = system_stop(run->system, run->manifest->stop_grace_ms, &err)) < 0)
 		r = run_fail(run, err.code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
 		    "the system could not be stopped: %s", err.text);
 	note_output(run);

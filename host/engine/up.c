@@ -9,9 +9,8 @@
 #include "engine/run.h"
 #include "keeper/filter.h"
 
-#define STOP_GRACE_MS 5000
-#define HALT_GAP_MS   200 /* how often halt files are looked for, and losses */
-#define LAST_LINES    10
+#define HALT_GAP_MS 200 /* how often halt files are looked for, and losses */
+#define LAST_LINES  10
 
 /* "POST http://...", malloc'ed; NULL when it is not declared or cannot be said. */
 static char *request(struct run *run, const char *method, const char *url)
@@ -115,7 +114,7 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 		run_fail(&run, VERDICT_ERROR, "%s", err->text);
 	else if (system_start(run.system, err)) {
 		run_fail(&run, VERDICT_GATE_FAILED, "the system did not start: %s", err->text);
-		(void)system_stop(run.system, STOP_GRACE_MS, err);
+		(void)system_stop(run.system, run.manifest->stop_grace_ms, err);
 	} else {
 		tell(&run, up);
 		/* So that there are agents to break. */
@@ -126,7 +125,7 @@ enum verdict engine_up(const struct engine_options *options, const struct engine
 		if (rundir_halted(&run, why, sizeof why))
 			run_fail(&run, VERDICT_ABORTED, "%s", why);
 		workload_stop(run.workload);
-		if (system_stop(run.system, STOP_GRACE_MS, err) < 0)
+		if (system_stop(run.system, run.manifest->stop_grace_ms, err) < 0)
 			run_fail(&run, err->code == EPERM ? VERDICT_UNDO_INCOMPLETE : VERDICT_ERROR,
 			    "the system could not be stopped: %s", err->text);
 	}

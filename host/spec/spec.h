@@ -71,6 +71,7 @@ struct spec_manifest {
 	size_t main_process;           /* the first that is no helper: "the orchestrator" */
 	struct spec_strings arguments; /* the loader has added them to its command and to wal.recover */
 
+	int64_t stop_grace_ms; /* 5 s */
 	struct {
 		bool on_crash;
 		int64_t delay_ms;
