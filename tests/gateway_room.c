@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct gateway_options usual_options(struct history *history)
 {
@@ -196,6 +197,37 @@ uint64_t hits_of(struct world *world, const char *key)
 
 	assert_int_equal(gateway_rule_hits(world->gateway, key, &hits, NULL, &err), 0);
 	return hits;
+}
+
+void has(const char *text, const char *part)
+{
+	if (!strcasestr(text, part))
+		fail_msg("no %s in: %s", part, text);
+}
+
+void has_not(const char *text, const char *part)
+{
+	if (strcasestr(text, part))
+		fail_msg("%s in: %s", part, text);
+}
+
+size_t count_of(const char *text, const char *part)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, part)); text++)
+		n++;
+	return n;
+}
+
+void read_to(struct reader *reader, const char *part)
+{
+	while (!strstr(reader->text, part)) {
+		ssize_t n = read(reader->fd, reader->text + reader->size, sizeof reader->text - 1 - reader->size);
+
+		assert_true(n > 0);
+		reader->size += (size_t)n;
+	}
 }
 
 void room_begin(void)

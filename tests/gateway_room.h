@@ -54,6 +54,19 @@ struct op wait_op(struct world *world, enum op_kind kind, enum op_type type, uin
 
 struct tritone_gateway_rule rule_of(uint32_t action, const char *target);
 void set(struct world *world, const struct tritone_gateway_rule *rule);
+/* A part of a text, or of a head, in whatever case. */
+void has(const char *text, const char *part);
+void has_not(const char *text, const char *part);
+size_t count_of(const char *text, const char *part);
+
+/* A connection that is read by hand. */
+struct reader {
+	int fd;
+	char text[4096];
+	size_t size;
+};
+void read_to(struct reader *reader, const char *part);
+
 /* Runs an array of tests, as the value of main. */
 #define room_run(tests_) (room_begin(), room_end(cmocka_run_group_tests(tests_, NULL, NULL)))
 void room_begin(void);

@@ -20,18 +20,6 @@
 #define EVENTS "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 #define JSON   "Content-Type: application/json\r\n"
 
-static void has(const char *text, const char *part)
-{
-	if (!strcasestr(text, part))
-		fail_msg("no %s in: %s", part, text);
-}
-
-static void has_not(const char *text, const char *part)
-{
-	if (strcasestr(text, part))
-		fail_msg("%s in: %s", part, text);
-}
-
 /* ---- both directions ---- */
 
 static void test_passes_on(void **state)
@@ -105,12 +93,6 @@ static void test_passes_all_on(void **state)
 	free(call);
 }
 
-struct reader {
-	int fd;
-	char text[4096];
-	size_t size;
-};
-
 static int client_of(struct world *world, const char *path, const char *body)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -123,16 +105,6 @@ static int client_of(struct world *world, const char *path, const char *body)
 	    body);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 	return fd;
-}
-
-static void read_to(struct reader *reader, const char *part)
-{
-	while (!strstr(reader->text, part)) {
-		ssize_t n = read(reader->fd, reader->text + reader->size, sizeof reader->text - 1 - reader->size);
-
-		assert_true(n > 0);
-		reader->size += (size_t)n;
-	}
 }
 
 static void test_stream_as_it_comes(void **state)

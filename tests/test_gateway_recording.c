@@ -15,12 +15,6 @@
 #define JSON "Content-Type: application/json\r\n"
 #define KEY  "sk-0123456789-secret"
 
-static void has(const char *text, const char *part)
-{
-	if (!strstr(text, part))
-		fail_msg("no %s in: %s", part, text);
-}
-
 static struct gateway_options recording(const struct stage *stage, const char *url)
 {
 	struct gateway_options options = stage_options(url);
@@ -48,15 +42,6 @@ static void say(struct stage *stage, size_t i, int status, const char *body)
 	call = stage_end(stage, i);
 	assert_string_equal(call->answer, body);
 	free(call);
-}
-
-static size_t count_of(const char *text, const char *part)
-{
-	size_t n = 0;
-
-	for (; (text = strstr(text, part)); text++)
-		n++;
-	return n;
 }
 
 /* Every protocol, streaming and not, and what is not for a model. */
