@@ -321,6 +321,7 @@ static void test_mistakes_on_the_command_line(void **state)
 	    {"test", "--nonesuch", "a.yaml", NULL},
 	    {"test", "--jobs", "0", "a.yaml", NULL},
 	    {"test", "--reruns", "x", "a.yaml", NULL},
+	    {"test", "--reruns", "-18446744073709551615", SOURCES "/fixtures/experiments/agent-kill.yaml", NULL},
 	    {"test", "--json", "--jsonl", SOURCES "/fixtures/experiments/agent-kill.yaml", NULL},
 	    {"test", "--quiet", "--only", NULL},
 	    {"up", NULL},
