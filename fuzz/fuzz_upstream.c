@@ -3,8 +3,8 @@
  * fault. Whatever it is, the bytes come back as they were, and where events end stays inside. */
 #include "fuzz/fuzz.h"
 #include "gateway/internal.h"
-#include "gateway/recording.h"
-#include "gateway/usage.h"
+#include "gateway/proxy/recording.h"
+#include "gateway/proxy/usage.h"
 
 static struct reply reply_of(const uint8_t *bytes, size_t size, bool stream)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/proxy.h"
+#include "gateway/proxy/proxy.h"
 #include "gateway/script.h"
 
 /* ---- what to say ---- */

@@ -9,7 +9,7 @@
 #include <pthread.h>
 
 #include "gateway/gateway.h"
-#include "gateway/header_list.h"
+#include "gateway/proxy/header_list.h"
 #include "gateway/reply.h"
 #include "gateway/hold.h"
 #include "gateway/park.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/proxy.h"
+#include "gateway/proxy/proxy.h"
 
 #define PIECES 8 /* of a body that is no stream */
 

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "gateway/proxy.h"
+#include "gateway/proxy/proxy.h"
 #include "gateway/script.h"
 
 #define BODY_MAX        (8u << 20)  /* bytes; more is answered with 413 */

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "gateway/proxy.h"
-#include "gateway/recording.h"
-#include "gateway/upstream.h"
+#include "gateway/proxy/proxy.h"
+#include "gateway/proxy/recording.h"
+#include "gateway/proxy/upstream.h"
 
 /* ---- where to ---- */
 

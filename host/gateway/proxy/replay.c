@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "gateway/recording.h"
+#include "gateway/proxy/recording.h"
 #include "gateway/tally.h"
 
 #define LINES_MAX 1000000

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Headers of a message; see header_list.h. */
-#include "gateway/header_list.h"
+#include "gateway/proxy/header_list.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "gateway/proxy.h"
-#include "gateway/upstream.h"
+#include "gateway/proxy/proxy.h"
+#include "gateway/proxy/upstream.h"
 
 void relay_headers(struct MHD_Response *response, const struct header_list *headers)
 {

@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/header_list.h"
+#include "gateway/proxy/header_list.h"
 #include "gateway/reply.h"
 #include "wal/error.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests to real providers; see upstream.h. Callbacks of curl take the lock, so it is never held around curl's calls. */
-#include "gateway/upstream.h"
+#include "gateway/proxy/upstream.h"
 
 #include <errno.h>
 #include <inttypes.h>

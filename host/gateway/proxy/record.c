@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "gateway/recording.h"
+#include "gateway/proxy/recording.h"
 #include "gateway/tally.h"
-#include "gateway/upstream.h"
+#include "gateway/proxy/upstream.h"
 
 #define SECRET_MIN 8 /* bytes: shorter keys, such as "any", would be found in every text */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lines of a recording; see recording.h. */
-#include "gateway/recording.h"
+#include "gateway/proxy/recording.h"
 
 #include <errno.h>
 #include <inttypes.h>

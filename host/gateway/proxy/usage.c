@@ -6,7 +6,7 @@
  * messages {input_tokens, cache_creation_input_tokens, cache_read_input_tokens, output_tokens}, in a stream below
  * `message` at first, then at the top of message_delta, whose numbers are those of the whole message so far.
  */
-#include "gateway/usage.h"
+#include "gateway/proxy/usage.h"
 
 #include <stdlib.h>
 #include <string.h>

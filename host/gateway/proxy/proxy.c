@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Providers with an upstream, or a recording of one; see proxy.h. */
-#include "gateway/proxy.h"
+#include "gateway/proxy/proxy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "gateway/recording.h"
-#include "gateway/upstream.h"
+#include "gateway/proxy/recording.h"
+#include "gateway/proxy/upstream.h"
 #include "spec/spec.h"
 
 #define SILENCE_MS 120000 /* where the manifest says nothing */

@@ -19,8 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/header_list.h"
-#include "gateway/usage.h"
+#include "gateway/proxy/header_list.h"
+#include "gateway/proxy/usage.h"
 #include "wal/error.h"
 
 #define UPSTREAM_KEEP_MAX    (8u << 20) /* bytes of an answer that are kept */
