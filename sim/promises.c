@@ -175,7 +175,8 @@ void promises_notified(struct world *w, const struct core_event *event)
 {
 	uint32_t task = world_task(event->task);
 
-	if (task < SIM_TASKS_MAX && event->status / 100 != 2)
+	/* An answer to one that was sent before the log was lost says nothing any more. */
+	if (task < SIM_TASKS_MAX && event->status / 100 != 2 && event->op == w->promised[task].notified_op)
 		w->promised[task].unsent = (struct promised_unsent){
 		    .at_us = w->now_us, .op = event->op, .epoch = w->epoch, .stops = w->stops, .there = true};
 }
@@ -188,6 +189,7 @@ void promises_notify(struct world *w, const struct core_effect *e)
 	uint64_t waited_us = w->now_us - unsent.at_us;
 
 	w->promised[task].unsent.there = false;
+	w->promised[task].notified_op = e->op;
 	if (!unsent.there || unsent.epoch != w->epoch || unsent.stops != w->stops || unsent.op >= e->op)
 		return;
 	if (waited_us < p->notify_backoff_ms * US_PER_MS / 2 ||

@@ -136,6 +136,7 @@ struct promised_unsent { /* a notification that has failed */
 
 struct promised {
 	struct promised_unsent unsent;
+	uint64_t notified_op; /* the last that was asked for */
 	uint32_t attempts, step, fails[CORE_CLASS_END];
 	uint32_t network,
 	    validation; /* calls of the attempt without an answer, with a bad one, since the last good one */
