@@ -54,6 +54,8 @@ void process_feed(struct world *w, struct core_event event)
 		promises_called(w, &event, writable);
 	if (event.kind == CORE_NOTIFIED)
 		promises_notified(w, &event);
+	if (event.kind == CORE_GONE)
+		promises_gone(w, &event);
 	perform_all(w);
 	if (w->alive)
 		announce(w);

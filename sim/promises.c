@@ -264,12 +264,28 @@ static void count_answers(struct world *w, const struct core_event *event, bool 
 		t->network = t->validation = 0;
 }
 
+void promises_gone(struct world *w, const struct core_event *event)
+{
+	uint32_t task = world_task(event->task);
+
+	if (task < SIM_TASKS_MAX && event->attempt > w->promised[task].gone)
+		w->promised[task].gone = event->attempt;
+}
+
+/* Its agent is one that the core knows: it is of this epoch, has not gone, and does not speak from beyond its end. */
+static bool is_known(const struct world *w, const struct core_event *event)
+{
+	uint32_t task = world_task(event->task);
+
+	return event->epoch == w->epoch && (task >= SIM_TASKS_MAX || event->attempt > w->promised[task].gone) &&
+	       !felt(w, SIM_AGENT_BABBLE, SIM_ANY);
+}
+
 void promises_called(struct world *w, const struct core_event *event, bool heard)
 {
 	int provider = cascade_provider_parse(event->provider);
 	struct promised_provider *p = &w->promised_providers[provider < 0 ? 0 : provider];
-	/* Its agent is one that the core knows: it is of this epoch, and does not speak from beyond its end. */
-	bool counts = heard && event->epoch == w->epoch && !felt(w, SIM_AGENT_BABBLE, SIM_ANY);
+	bool counts = heard && is_known(w, event);
 	unsigned windows = 0;
 	struct record r;
 

@@ -137,6 +137,7 @@ struct promised_unsent { /* a notification that has failed */
 struct promised {
 	struct promised_unsent unsent;
 	uint64_t notified_op; /* the last that was asked for */
+	uint32_t gone;        /* the last attempt whose agent is known to be no more */
 	uint32_t attempts, step, fails[CORE_CLASS_END];
 	uint32_t network,
 	    validation; /* calls of the attempt without an answer, with a bad one, since the last good one */
@@ -276,6 +277,7 @@ void contract_report(struct world *w, const struct core_slo_report *r);
 void promises_begin(struct world *w);
 void promises_record(struct world *w, uint32_t kind, const uint8_t *payload, size_t size);
 /* After the step with a CORE_CALLED; `heard`: the core could decide anything then. */
+void promises_gone(struct world *w, const struct core_event *event);
 void promises_called(struct world *w, const struct core_event *event, bool heard);
 void promises_notified(struct world *w, const struct core_event *event);
 void promises_notify(struct world *w, const struct core_effect *e);
