@@ -277,8 +277,8 @@ void contract_report(struct world *w, const struct core_slo_report *r);
 void promises_begin(struct world *w);
 void promises_record(struct world *w, uint32_t kind, const uint8_t *payload, size_t size);
 /* After the step with a CORE_CALLED; `heard`: the core could decide anything then. */
-void promises_gone(struct world *w, const struct core_event *event);
 void promises_called(struct world *w, const struct core_event *event, bool heard);
+void promises_gone(struct world *w, const struct core_event *event);
 void promises_notified(struct world *w, const struct core_event *event);
 void promises_notify(struct world *w, const struct core_effect *e);
 void promises_forget(struct world *w); /* the log has lost what was not durable */
