@@ -56,6 +56,8 @@ static const char *const slo_names[CORE_SLOS] = {
 
 void ops_claims(struct world *w, const struct claim *claim)
 {
+	bool was_red = ops_any_red(w);
+
 	for (unsigned i = 0; i < CORE_SLOS; i++) {
 		w->red[i] = !claim->met[i] || strcmp(claim->status[i], "red") == 0;
 		ops_add(w, (struct op){.kind = OP_CLAIM,
@@ -82,6 +84,8 @@ void ops_claims(struct world *w, const struct claim *claim)
 			       .number = (double)claim->agents,
 			       .value = !w->red[CORE_SLOS + 1],
 			       .detail = w->red[CORE_SLOS + 1] ? "red" : "green"});
+	if (was_red || ops_any_red(w))
+		w->red_us = w->now_us;
 	ops_add(w, (struct op){.kind = OP_STATEFILE, .type = OP_OK, .actor = ".sdd/metrics/slos.json"});
 }
 

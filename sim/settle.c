@@ -89,7 +89,7 @@ bool settle_look(struct world *w)
 		w->settled_us = 0;
 		return again(w);
 	}
-	if (!w->settled_us)
+	if (!w->settled_us || w->settled_us < w->red_us) /* one may have been red between two looks */
 		w->settled_us = w->now_us;
 	return w->now_us >= w->settled_us + 700 * SIM_MS || again(w);
 }

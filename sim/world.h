@@ -227,6 +227,7 @@ struct world {
 	bool tail;
 	uint64_t healed_us, active_us; /* the last time that something was seen to happen */
 	bool red[CORE_SLOS + 2];       /* the SLOs, the budget, the agents that were taken away */
+	uint64_t red_us;               /* the last time that a claim was seen to be, or to have been, red */
 	uint64_t settled_us, stage_us; /* stage_us: since when stages.c waits for it */
 
 	/* the faults */
