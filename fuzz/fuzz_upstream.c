@@ -22,9 +22,10 @@ static void must_be_sound(const struct reply *reply)
 	size_t i;
 
 	MUST(reply->body);
-	for (i = 1; i < reply->end_count; i++)
+	MUST(reply->ends || !reply->end_count);
+	for (i = 1; reply->ends && i < reply->end_count; i++)
 		MUST(reply->ends[i] > reply->ends[i - 1]);
-	MUST(!reply->end_count || (reply->ends && reply->ends[reply->end_count - 1] == reply->size));
+	MUST(!reply->end_count || reply->ends[reply->end_count - 1] == reply->size);
 }
 
 /* A stream says the same however it is cut. */

@@ -415,7 +415,8 @@ static int walk(struct shape *shape, enum tree_kind kind, uint64_t number, uint3
 	if (page.flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
 		return wrong(
 		    shape, "page %llu has flags %#x, expected a %s", shown, page.flags, leaf ? "leaf" : "branch");
-	if (page.lower < HEADER_SIZE || page.lower > page.upper || page.upper > shape->page_size || page.lower % 2)
+	if (page.lower < HEADER_SIZE || page.lower > page.upper || page.upper > shape->page_size || page.lower % 2 ||
+	    page.upper % 2)
 		return wrong(
 		    shape, "page %llu says that its free space is from %u to %u", shown, page.lower, page.upper);
 	count = (page.lower - HEADER_SIZE) / 2;

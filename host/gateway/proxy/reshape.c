@@ -200,7 +200,7 @@ static void replace(struct reply *reply, size_t at, size_t end, const char *text
 	memcpy(grown + at, text, size);
 	reply->size = at + size + rest;
 	grown[reply->size] = '\0';
-	for (i = 0; i < reply->end_count; i++)
+	for (i = 0; reply->ends && i < reply->end_count; i++)
 		if (reply->ends[i] >= end)
 			reply->ends[i] = reply->ends[i] - end + at + size;
 }
