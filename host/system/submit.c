@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "system/private.h"
+#include "wire/fd.h"
 
 #define FIELDS     5
 #define REASON_MAX 159
@@ -193,22 +194,6 @@ static void by_command(struct system *system, const struct parts *parts, struct 
 	strings_free(environment);
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t size = strlen(text), done = 0;
-
-	while (done < size) {
-		ssize_t put = write(fd, text + done, size - done);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -1;
-		done += (size_t)put;
-	}
-	return 0;
-}
-
 /* Written beside it under a name with a dot in front, and renamed: nobody sees half of it. */
 static void by_file(const struct parts *parts, struct op *op, char *text, size_t size)
 {
@@ -220,7 +205,7 @@ static void by_file(const struct parts *parts, struct op *op, char *text, size_t
 			  slash + 1) >= (int)sizeof half) {
 		errno = slash ? ENAMETOOLONG : EINVAL;
 	} else if ((fd = open(half, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) >= 0) {
-		written = write_all(fd, parts->body);
+		written = fd_write_all(fd, parts->body, strlen(parts->body));
 		if (close(fd) != 0)
 			written = -1;
 		if (written == 0)

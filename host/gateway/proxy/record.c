@@ -14,6 +14,7 @@
 #include "gateway/proxy/recording.h"
 #include "gateway/tally.h"
 #include "gateway/proxy/upstream.h"
+#include "wire/fd.h"
 
 #define SECRET_MIN 8 /* bytes: shorter keys, such as "any", would be found in every text */
 
@@ -31,21 +32,6 @@ struct recorder {
 
 /* ---- the file ---- */
 
-static int write_all(int fd, const char *bytes, size_t size)
-{
-	while (size) {
-		ssize_t n = write(fd, bytes, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		bytes += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 static int lock_file(int fd, int how)
 {
 	int r;
@@ -60,13 +46,9 @@ static int lock_file(int fd, int how)
 static int sync_directory(const char *path)
 {
 	char *copy = strdup(path);
-	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, r;
+	int r = copy ? fd_sync_dir(dirname(copy)) : -1;
 
 	free(copy);
-	if (fd < 0)
-		return -1;
-	r = fsync(fd);
-	close(fd);
 	return r;
 }
 
@@ -103,7 +85,7 @@ static int look_over(struct recorder *recorder, struct error *err)
 	if (!S_ISREG(st.st_mode) || memcmp(begin, first, (size_t)n) != 0)
 		return error_set(err, EINVAL, "%.150s is no recording, and is not overwritten", recorder->path);
 	if (n < (ssize_t)sizeof begin) { /* fresh, or its writer died */
-		if (ftruncate(recorder->fd, 0) < 0 || write_all(recorder->fd, first, sizeof begin) < 0 ||
+		if (ftruncate(recorder->fd, 0) < 0 || fd_write_all(recorder->fd, first, sizeof begin) < 0 ||
 		    fsync(recorder->fd) < 0 || sync_directory(recorder->path) < 0)
 			return error_set(err, errno, "%.150s: %s", recorder->path, strerror(errno));
 		return 0;
@@ -169,7 +151,7 @@ static int write_pairs(struct recorder *recorder, const struct exchange *first)
 
 		if (!line)
 			r = ENOMEM;
-		else if (write_all(recorder->fd, line, strlen(line)) < 0)
+		else if (fd_write_all(recorder->fd, line, strlen(line)) < 0)
 			r = errno;
 		free(line);
 	}
