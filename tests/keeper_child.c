@@ -104,6 +104,10 @@ int keeper_child(int argc, char **argv)
 		return hygiene();
 	if (!strcmp(mode, "daemon"))
 		daemonize(fifo);
+	if (!strcmp(mode, "stubborn-daemon")) {
+		signal(SIGTERM, SIG_IGN);
+		daemonize(fifo);
+	}
 	if (!strcmp(mode, "hydra"))
 		hydra(fifo, 6);
 	if (!strcmp(mode, "stubborn"))

@@ -287,7 +287,7 @@ static void test_a_daemon_is_found_and_ended(void **state)
 	pid_t top, deep;
 	int pidfd;
 
-	top = start_child(f->keeper, "d", "daemon", f->fifo);
+	top = start_child(f->keeper, "d", "stubborn-daemon", f->fifo);
 	deep = heard(f);
 	pidfd = hold(deep);
 	look = look_for(f, deep);
@@ -297,9 +297,25 @@ static void test_a_daemon_is_found_and_ended(void **state)
 	look = look_for(f, top);
 	assert_int_equal(look.found.ppid, keeper_pid(f->keeper));
 	assert_int_equal(keeper_stop(f->keeper, 0, &killed, NULL), 0);
-	assert_true(killed >= 1);
+	assert_int_equal(killed, 2);
 	await_death(pidfd);
 	assert_int_equal(look_for(f, 0).count, 0);
+}
+
+/* Who started it was killed, and can tell it nothing: that is not its fault. */
+static void test_an_orphan_is_asked_to_end(void **state)
+{
+	struct fixture *f = *state;
+	unsigned killed = 99;
+	pid_t top, deep;
+
+	top = start_child(f->keeper, "d", "daemon", f->fifo);
+	deep = heard(f);
+	assert_int_equal(keeper_signal(f->keeper, top, SIGKILL, NULL), 0);
+	assert_int_equal(next_event(f).pid, top);
+	assert_int_equal(look_for(f, deep).found.ppid, keeper_pid(f->keeper));
+	assert_int_equal(keeper_stop(f->keeper, 3600000, &killed, NULL), 0);
+	assert_int_equal(killed, 0);
 }
 
 static void test_stop_counts_the_stubborn(void **state)
@@ -541,6 +557,7 @@ int main(int argc, char **argv)
 	    T(test_separate_error_output),
 	    T(test_signals_reach_only_the_system),
 	    T(test_a_daemon_is_found_and_ended),
+	    T(test_an_orphan_is_asked_to_end),
 	    T(test_stop_counts_the_stubborn),
 	    T(test_a_stopped_process_is_let_go_to_end),
 	    T(test_a_fork_storm_is_ended),

@@ -39,6 +39,8 @@ int64_t keep_now_ns(void); /* CLOCK_MONOTONIC */
 
 /* --- keep_children.c --- */
 
+/* NULL: an orphan, or not our child at all. */
+struct spawned *keep_spawned(struct keep *keep, pid_t pid);
 /* Reaps whoever has exited and queues the event. False: no child at all is left, and as all orphans
  * end up here, no descendant either. */
 bool keep_reap(struct keep *keep);

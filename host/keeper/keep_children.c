@@ -80,7 +80,7 @@ static void report(struct keep *keep, const struct keeper_event *event)
 
 /* ---- children ---- */
 
-static struct spawned *spawned_find(struct keep *keep, pid_t pid)
+struct spawned *keep_spawned(struct keep *keep, pid_t pid)
 {
 	size_t i;
 
@@ -92,7 +92,7 @@ static struct spawned *spawned_find(struct keep *keep, pid_t pid)
 
 static void describe(struct keep *keep, pid_t pid, struct keeper_event *event)
 {
-	struct spawned *spawned = spawned_find(keep, pid);
+	struct spawned *spawned = keep_spawned(keep, pid);
 	struct tree_node node;
 
 	memset(event, 0, sizeof *event);

@@ -191,18 +191,33 @@ static int on_signal(struct keep *keep, const msgpack_object *request)
 	return r;
 }
 
+/* Our child and not reaped: the number is surely its. Who is stopped hears nothing. */
+static void ask_to_end(pid_t child)
+{
+	kill(child, SIGTERM);
+	kill(child, SIGCONT);
+}
+
 static int on_stop(struct keep *keep, const msgpack_object *request)
 {
+	struct tree tree = {0};
+	struct error err = {0};
 	int64_t grace_ms = 0;
 	size_t i;
 
 	if (!frame_get_int(request, "grace_ms", &grace_ms) || grace_ms < 0 || grace_ms > INT64_MAX / 2000000)
 		return keep_reply(keep, EINVAL, "the grace is out of range", NULL, 0);
-	for (i = 0; i < keep->spawned_count; i++) {
-		/* Our child and not reaped: the number is surely its. Who is stopped hears nothing. */
-		kill(keep->spawned[i].pid, SIGTERM);
-		kill(keep->spawned[i].pid, SIGCONT);
+	/* Before anybody ends: whom the end of the others makes an orphan was theirs to end. */
+	if (tree_scan(&tree, getpid(), &err) < 0) {
+		fprintf(stderr, "keeper: %s\n", err.text);
+		tree.count = 0; /* those that were spawned are known without it */
 	}
+	for (i = 0; i < keep->spawned_count; i++)
+		ask_to_end(keep->spawned[i].pid);
+	for (i = 0; i < tree.count && tree.nodes[i].depth == 1; i++)
+		if (!keep_spawned(keep, tree.nodes[i].pid))
+			ask_to_end(tree.nodes[i].pid);
+	tree_finish(&tree);
 	keep->stopping = true;
 	keep->stop_ns = keep_now_ns() + grace_ms * 1000000;
 	return 0;
