@@ -37,7 +37,7 @@ static bool has_cause(const struct world *w, enum core_class reason)
 	case CORE_CLASS_NETWORK:
 		return felt(w, SIM_PROVIDER_ERROR, SIM_ANY);
 	case CORE_CLASS_VALIDATION:
-		return felt(w, SIM_PROVIDER_ERROR, ERROR_MALFORMED);
+		return felt(w, SIM_PROVIDER_ERROR, ERROR_MALFORMED) || felt(w, SIM_PROVIDER_ERROR, ERROR_STATUS);
 	case CORE_CLASS_WORKTREE:
 		return felt(w, SIM_FILE_REMOVE, SIM_ANY);
 	case CORE_CLASS_BUDGET:
@@ -251,6 +251,13 @@ static bool decode(struct record *r, uint32_t kind, const uint8_t *payload, size
 	return core_record_decode(r, kind, payload, size, NULL) == 0;
 }
 
+/* 429 is no bad answer: it says when to ask again. */
+static bool is_bad(const struct core_event *event)
+{
+	return event->status == 200 ? event->fault_class != CORE_CLASS_NONE
+				    : event->status >= 400 && event->status < 500 && event->status != 429;
+}
+
 static void count_answers(struct world *w, const struct core_event *event, bool counts)
 {
 	uint32_t task = world_task(event->task);
@@ -259,7 +266,7 @@ static void count_answers(struct world *w, const struct core_event *event, bool 
 	if (!t || event->attempt != t->attempts)
 		return;
 	t->network += event->status == 0 || event->status >= 500;
-	t->validation += event->status == 200 && event->fault_class != CORE_CLASS_NONE;
+	t->validation += is_bad(event);
 	if (counts && event->status == 200 && event->fault_class == CORE_CLASS_NONE)
 		t->network = t->validation = 0;
 }

@@ -8,15 +8,15 @@
 #include "sim/sim.h"
 #include "spec/spec.h"
 
-/* What is done to the orchestrator by the names of manifests. */
-static const char *const by_manifest[] = {"process-kill", "process-stop"};
+/* By other names than the simulation's own. */
+static const char *const aliases[] = {"process-kill", "process-stop", "key-rotation"};
 
 const char *schedule_real_plugin(unsigned i)
 {
 	if (i < SIM_REAL_PLUGINS)
 		return sim_plugin_name((enum sim_plugin)i);
 	i -= SIM_REAL_PLUGINS;
-	return i < sizeof by_manifest / sizeof by_manifest[0] ? by_manifest[i] : NULL;
+	return i < sizeof aliases / sizeof aliases[0] ? aliases[i] : NULL;
 }
 
 /* "agent-kill, agent-pause, ..." */

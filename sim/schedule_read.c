@@ -10,6 +10,8 @@
 #include "fixtures/conductor/policy/cascade.h"
 #include "sim/fleet.h"
 
+#define KEY_ROTATION "key-rotation"
+
 static uint32_t number_at_end(const char *name, uint32_t otherwise)
 {
 	const char *dash = strrchr(name, '-');
@@ -52,9 +54,14 @@ static int read_when(struct sim_when *when, const struct spec_when *from, const 
 	return 0;
 }
 
-/* Of what can be done to any process that a manifest names the simulation has what is done to the orchestrator. */
+/*
+ * Of what can be done to any process that a manifest names the simulation has what is done to the orchestrator; and who is not told of
+ * a new key sees nothing of its exchange but the refusals.
+ */
 static int plugin_of(const char *name)
 {
+	if (strcmp(name, KEY_ROTATION) == 0)
+		return SIM_PROVIDER_ERROR;
 	if (strcmp(name, "process-kill") == 0)
 		return SIM_ORCHESTRATOR_KILL;
 	if (strcmp(name, "process-stop") == 0)
@@ -80,6 +87,8 @@ static int read_argument(struct sim_fault *f, const struct spec_pair *pair, cons
 	const char *key = pair->name, *value = pair->value;
 	int choice;
 
+	if (strcmp(from->plugin, KEY_ROTATION) == 0 && strcmp(key, "key") == 0)
+		return 0; /* the conductor's agents have none */
 	if (is_of_orchestrator(from, key, value))
 		return 0;
 	if (strcmp(key, "signal") == 0 || strcmp(key, "mode") == 0 || strcmp(key, "kind") == 0) {
@@ -122,7 +131,7 @@ static int read_argument(struct sim_fault *f, const struct spec_pair *pair, cons
 }
 
 /* What a plugin does when nothing is said: as in its own table of parameters. */
-static void defaults(struct sim_fault *f)
+static void defaults(struct sim_fault *f, const char *plugin)
 {
 	f->nth = 1;
 	f->target = SIM_ANY;
@@ -133,7 +142,7 @@ static void defaults(struct sim_fault *f)
 	if (f->plugin == SIM_RATE_LIMIT)
 		f->number = 1000;
 	if (f->plugin == SIM_PROVIDER_ERROR || f->plugin == SIM_SINK_ERROR)
-		f->number = 500;
+		f->number = strcmp(plugin, KEY_ROTATION) == 0 ? 401 : 500;
 	if (f->plugin == SIM_SWALLOWED_EXCEPTION)
 		f->number = 503;
 }
@@ -152,7 +161,7 @@ static int read_fault(
 	memset(f, 0, sizeof *f);
 	f->plugin = (enum sim_plugin)plugin;
 	f->name = number_at_end(from->name, plan->fault_count);
-	defaults(f);
+	defaults(f, from->plugin);
 	if (read_when(&f->when, &from->when, x, from, err) != 0)
 		return -1;
 	f->has_until = from->until.event != SPEC_EVENT_NONE;

@@ -181,7 +181,7 @@ static void draw_fault(struct sim_plan *plan, struct rng *rng, enum sim_plugin p
 	case SIM_PROVIDER_ERROR:
 		f->kind = (uint32_t)rng_below(rng, 6);
 		f->number = f->kind == ERROR_DELAY    ? (int64_t)rng_range(rng, 100, 1200)
-			    : f->kind == ERROR_STATUS ? 500
+			    : f->kind == ERROR_STATUS ? (rng_permille(rng, 300) ? 401 : 500)
 						      : 0;
 		break;
 	case SIM_DISK_FULL:

@@ -362,19 +362,26 @@ static void test_a_count_that_nobody_knows(void **state)
 	expect(JUDGE("bounded-effort"), DEVIATED);
 }
 
-/* A throttle is no failure, and what went on before it was not in a row with what comes after. */
-static void test_a_429_between_failures(void **state)
+/* A throttle or a refused key is no failure, and what went on before it was not in a row with what comes after. */
+static void test_a_4xx_between_failures(void **state)
 {
+	static const int32_t answers[] = {400, 401, 429, 499}, failures[] = {0, 500, 503};
 	struct fixture *f = *state;
 	struct story *s = &f->story;
+	size_t i;
 
 	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
 	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
 	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 429, .number = 0);
 	SAY(s, 0, CALL, FAIL, .actor = "claude", .status = 500);
-	expect(JUDGE("bounded-effort"), VACUOUS);
-	s->ops[2].status = 503;
-	assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
+	for (i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		s->ops[2].status = answers[i];
+		expect(JUDGE("bounded-effort"), VACUOUS);
+	}
+	for (i = 0; i < sizeof failures / sizeof failures[0]; i++) {
+		s->ops[2].status = failures[i];
+		assert_int_equal(JUDGE("bounded-effort").opportunities, 1);
+	}
 }
 
 /* In words, with what convinces: the attempt as it was first seen, the agent and the death that were one too many. */
@@ -504,7 +511,7 @@ int main(void)
 	    CASE(test_a_success_that_was_no_trial),
 	    CASE(test_a_failure_that_nobody_heard_of),
 	    CASE(test_a_count_that_nobody_knows),
-	    CASE(test_a_429_between_failures),
+	    CASE(test_a_4xx_between_failures),
 	    CASE(test_effort_is_told),
 	    CASE(test_an_open_breaker_is_told),
 	    CASE(test_many_trials),

@@ -169,14 +169,20 @@ static void note_failure(struct breaker *b, const struct op *op)
 	b->recent[b->recent_count++] = op->index;
 }
 
-/* Server errors, resets and silence count. A 429 is an answer, if no success: not broken, and of a trial it closes. A killed agent hangs up
- * on a healthy provider. Once it is open, only a trial says anything of it. */
+/* Who says 4xx is there: the request was wrong, or too early, and the provider is not broken. */
+static bool answers(const struct op *op)
+{
+	return op->type == OP_OK || (op->status >= 400 && op->status < 500);
+}
+
+/* Server errors, resets and silence count. A 4xx is an answer, if no success: of a trial it closes. A killed agent hangs up on a healthy
+ * provider. Once it is open, only a trial says anything of it. */
 static void judge_end(struct breaker *b, const struct op *op, uint64_t begun_us, const struct check_config *config,
     struct check_result *result)
 {
 	bool open = b->tripped_at != OP_NONE;
 
-	if (op->type == OP_OK || op->status == 429) {
+	if (answers(op)) {
 		well(b, op, begun_us);
 	} else if (strcmp(op->detail, OP_CLIENT_GONE) != 0 && begun_us >= b->doubt_until_us) {
 		note_failure(b, op);
