@@ -79,10 +79,14 @@ static void land(struct world *w, const struct core_effect *e)
 /* What the sink is told of a commit is what its trailers say. */
 static void notify(struct world *w, const struct core_effect *e)
 {
+	const struct sim_commit *commit = NULL;
+
 	is(w, e->op > 0, e, "a question without a number");
 	for (uint32_t i = 0; i < w->commit_count; i++)
 		if (strcmp(w->commits[i].id, e->digest) == 0)
-			is(w, w->commits[i].attempt == e->attempt, e, "the commit is another attempt's");
+			commit = &w->commits[i];
+	if (is(w, commit && commit->task == world_task(e->task), e, "no commit of it has that id"))
+		is(w, commit->attempt == e->attempt, e, "the commit is another attempt's");
 }
 
 static bool names_task(struct world *w, const struct core_effect *e)

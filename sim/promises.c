@@ -21,29 +21,41 @@ static bool felt(const struct world *w, enum sim_plugin plugin, uint32_t kind)
 	return false;
 }
 
-/* Nobody is heard in time without one of these. */
-static bool silenced(const struct world *w)
+/* By an agent of this task: what one agent suffers is no cause for another's end. */
+static bool felt_by(const struct world *w, uint32_t task, enum sim_plugin plugin, uint32_t kind)
 {
-	return felt(w, SIM_AGENT_PAUSE, SIM_ANY) || felt(w, SIM_AGENT_BABBLE, SIM_ANY) ||
+	for (uint32_t i = 0; i < w->plan->fault_count; i++)
+		if (w->faults[i].felt && w->plan->faults[i].plugin == plugin && w->faults[i].agent != NOBODY &&
+		    w->agents[w->faults[i].agent].task == task && (kind == SIM_ANY || w->plan->faults[i].kind == kind))
+			return true;
+	return false;
+}
+
+/* Nobody is heard in time without one of these. */
+static bool silenced(const struct world *w, uint32_t task)
+{
+	return felt_by(w, task, SIM_AGENT_PAUSE, SIM_ANY) || felt_by(w, task, SIM_AGENT_BABBLE, SIM_ANY) ||
 	       felt(w, SIM_ORCHESTRATOR_PAUSE, SIM_ANY);
 }
 
 /* ---- attempts ---- */
 
 /* Has anything happened that such an end may come of? */
-static bool has_cause(const struct world *w, enum core_class reason)
+static bool has_cause(const struct world *w, const struct record *r)
 {
-	switch (reason) {
+	uint32_t task = world_task(r->task);
+
+	switch (r->fault_class) {
 	case CORE_CLASS_NETWORK:
 		return felt(w, SIM_PROVIDER_ERROR, SIM_ANY);
 	case CORE_CLASS_VALIDATION:
 		return felt(w, SIM_PROVIDER_ERROR, ERROR_MALFORMED) || felt(w, SIM_PROVIDER_ERROR, ERROR_STATUS);
 	case CORE_CLASS_WORKTREE:
-		return felt(w, SIM_FILE_REMOVE, SIM_ANY);
+		return felt_by(w, task, SIM_FILE_REMOVE, SIM_ANY);
 	case CORE_CLASS_BUDGET:
 		return w->plan->policy.task_tokens_max > 0;
 	case CORE_CLASS_LOOP:
-		return felt(w, SIM_AGENT_BABBLE, BABBLE_LOOP);
+		return felt_by(w, task, SIM_AGENT_BABBLE, BABBLE_LOOP);
 	case CORE_CLASS_CONFLICT:
 		return felt(w, SIM_GIT_TROUBLE, GIT_CONFLICT);
 	case CORE_CLASS_SPAWN:
@@ -51,11 +63,11 @@ static bool has_cause(const struct world *w, enum core_class reason)
 	case CORE_CLASS_INTERRUPTED:
 		return w->deaths > 0 || felt(w, SIM_DISK_FULL, SIM_ANY);
 	case CORE_CLASS_DIED:
-		return felt(w, SIM_AGENT_KILL, SIM_ANY);
+		return felt_by(w, task, SIM_AGENT_KILL, SIM_ANY);
 	case CORE_CLASS_LEASE:
-		return silenced(w);
+		return silenced(w, task);
 	case CORE_CLASS_TIMEOUT:
-		return silenced(w) || felt(w, SIM_PROVIDER_ERROR, SIM_ANY) || felt(w, SIM_DISK_FULL, SIM_ANY);
+		return silenced(w, task) || felt(w, SIM_PROVIDER_ERROR, SIM_ANY) || felt(w, SIM_DISK_FULL, SIM_ANY);
 	case CORE_CLASS_DEPENDENCY:
 		return true;
 	case CORE_CLASS_NONE:
@@ -135,7 +147,7 @@ static void failed(struct world *w, const struct promised *t, const struct recor
 		world_broken(w,
 		    "task %s is to be tried again after %u attempts and %u ends of class %s, against its policy",
 		    r->task, t->attempts, t->fails[r->fault_class] + 1, core_class_name(r->fault_class));
-	if (!has_cause(w, r->fault_class))
+	if (!has_cause(w, r))
 		world_broken(w, "task %s: nothing was the cause of class %s", r->task, core_class_name(r->fault_class));
 }
 
@@ -145,7 +157,7 @@ static void given_up(struct world *w, const struct promised *t, const struct rec
 	if (!exhausted(w, t, r->fault_class))
 		world_broken(w, "task %s is given up with class %s after %u attempts, sooner than the policy says",
 		    r->task, core_class_name(r->fault_class), t->attempts);
-	if (!has_cause(w, r->fault_class))
+	if (!has_cause(w, r))
 		world_broken(w, "task %s: nothing was the cause of class %s", r->task, core_class_name(r->fault_class));
 }
 
@@ -285,7 +297,7 @@ static bool is_known(const struct world *w, const struct core_event *event)
 	uint32_t task = world_task(event->task);
 
 	return event->epoch == w->epoch && (task >= SIM_TASKS_MAX || event->attempt > w->promised[task].gone) &&
-	       !felt(w, SIM_AGENT_BABBLE, SIM_ANY);
+	       !felt_by(w, task, SIM_AGENT_BABBLE, SIM_ANY);
 }
 
 void promises_called(struct world *w, const struct core_event *event, bool heard)

@@ -57,6 +57,24 @@ static bool stalled(const struct world *w, uint64_t limit_us)
 	return w->now_us > w->active_us + limit_us && w->now_us > w->healed_us + limit_us;
 }
 
+/* The end of a run that does not settle. What is open then, or red, the checkers see; what was never taken they do not. */
+static bool give_up(struct world *w)
+{
+	uint32_t refused = 0;
+
+	for (uint32_t i = 0; i < w->handed_in; i++)
+		refused += !w->plan->tasks[i].left_out && !w->client[i].accepted;
+	if (refused || !w->live || !core_ready(w->core))
+		world_broken(w,
+		    "%u tasks were never accepted, %.1f s after all faults were undone; the orchestrator is %s",
+		    refused, (double)(w->now_us - w->healed_us) / 1e6,
+		    !w->live                 ? "not there"
+		    : !core_ready(w->core)   ? "not ready"
+		    : core_writable(w->core) ? "up"
+					     : "not writing");
+	return true;
+}
+
 bool settle_look(struct world *w)
 {
 	const struct policy *p = &w->plan->policy;
@@ -75,7 +93,7 @@ bool settle_look(struct world *w)
 	}
 	if (w->now_us > w->healed_us + limit_us ||
 	    (!finished && stalled(w, judge_progress_limit(w->plan) + SIM_SECOND)))
-		return true;
+		return give_up(w);
 	if (!finished) {
 		w->settled_us = 0;
 		return again(w);

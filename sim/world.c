@@ -322,6 +322,9 @@ static void run(struct world *w)
 	while (!w->cut && !next(w))
 		if (w->events > WORLD_EVENTS_MAX)
 			w->cut = true;
+	if (w->cut) /* what was not looked at is no green */
+		world_broken(
+		    w, "cut off after %llu events, at a bound of the simulation", (unsigned long long)w->events);
 	if (!w->healed_us)
 		inject_end_all(w);
 	ops_outcomes(w, true);

@@ -227,6 +227,27 @@ static void mended_mistakes_stay_mended(void **state)
 	}
 }
 
+/* Nothing is lost where nothing is taken, and nobody waits: that new work goes through is looked at all the same. And what was cut off at a
+ * bound of the simulation was not looked at. */
+static void nothing_is_green_unseen(void **state)
+{
+	struct fixture *f = *state;
+	const struct sim_verdict *contract = &f->result.verdicts[SIM_CHECKS - 1];
+
+	for (uint64_t s = 1; s <= 20; s++) {
+		plan_draw(&f->plan, s);
+		f->plan.policy.queue_max = 0;
+		sim_run(f->sim, &f->plan, &f->result, &f->coverage);
+		assert_true(f->result.deviated && contract->violations == 1);
+		assert_non_null(strstr(contract->text, "never accepted"));
+		plan_draw(&f->plan, s);
+		f->plan.policy.beat_ms = 0;
+		sim_run(f->sim, &f->plan, &f->result, &f->coverage);
+		assert_true(f->result.cut && f->result.deviated && contract->violations > 0);
+		assert_non_null(strstr(contract->text, "cut off"));
+	}
+}
+
 /* The invariants of safety need no look after each event: what a beginning of the history violates, all of it does. */
 static void a_violation_stays_one(void **state)
 {
@@ -317,6 +338,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(schedules_survive_their_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_not_real_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
+	    cmocka_unit_test_setup_teardown(nothing_is_green_unseen, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_violation_stays_one, setup, teardown),
 	    cmocka_unit_test(campaigns_do_not_depend_on_their_processes),
 	    cmocka_unit_test(campaigns_end_early),
