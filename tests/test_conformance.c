@@ -1,40 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every fault plugin has promised, for each one that was built: `test_conformance MODULE|DIRECTORY ...`. Through the real runner, at a
- * system of real parts (conformance_world). Also for plugins from elsewhere.
+ * What every fault plugin has promised, for each one that was built: `test_conformance MODULE|DIRECTORY ...`. Through the
+ * real runner, at a system of real parts (conformance_world). Also for plugins from elsewhere.
  */
-#include "conformance_world.h"
+#include "conformance_fault.h"
+#include "conformance_undo.h"
 #include "skip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "keeper/keeper.h"
 
-#define FAULT  "conformance-1"
 #define PARAMS 4
 #define KNOWN                                                                                                          \
 	(TRITONE_CAP_SIGNAL | TRITONE_CAP_FILES | TRITONE_CAP_GATEWAY | TRITONE_CAP_ERRNO | TRITONE_CAP_FAULTPOINT |   \
 	    TRITONE_CAP_NETWORK | TRITONE_CAP_INSTANT)
 #define EFFECTS (KNOWN & ~(unsigned)(TRITONE_CAP_NETWORK | TRITONE_CAP_INSTANT))
-
-extern char **environ;
 
 /* What else is to be felt, besides a fault as it is by default. */
 static const struct {
@@ -79,125 +71,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- helpers ---- */
-
-static void start(struct world *w, const char *const *params)
-{
-	struct runner_options options = {
-	    .plugin = w->plugin,
-	    .fault_id = FAULT,
-	    .params = params,
-	    .run_dir = w->run,
-	    .state_dir = w->state,
-	    .socket = w->socket,
-	    .seed = 7,
-	    .hook_timeout_ms = 60000,
-	    .interrupt_fd = -1,
-	};
-
-	while (params && params[options.param_count])
-		options.param_count++;
-	if (!w->undo && undo_open(&w->undo, w->run, &w->err) < 0)
-		fail_msg("%s", w->err.text);
-	options.undo = w->undo;
-	if (runner_start(&w->runner, &options, &w->err) < 0 || runner_check(w->runner, &w->err) < 0)
-		fail_msg("%s", w->err.text);
-}
-
-static void inject(struct world *w, const char *const *params)
-{
-	start(w, params);
-	if (runner_plan(w->runner, NULL, &w->err) < 0 || runner_inject(w->runner, &w->err) < 0)
-		fail_msg("%s", w->err.text);
-}
-
-static void copy_entry(void *arg, const struct undo_entry *entry)
-{
-	memcpy(arg, entry, sizeof *entry);
-}
-
-static int outstanding(struct world *w, struct undo_entry *ret_entry)
-{
-	void (*visit)(void *, const struct undo_entry *) = ret_entry ? copy_entry : NULL;
-	int n = w->undo ? undo_log_outstanding(w->undo, visit, ret_entry, &w->err)
-			: undo_outstanding(w->run, visit, ret_entry, &w->err);
-
-	if (n < 0)
-		fail_msg("%s", w->err.text);
-	return n;
-}
-
-/* The record of the fault at hand. */
-static struct undo_entry *entry_of(struct world *w)
-{
-	struct undo_entry *entry = calloc(1, sizeof *entry);
-
-	assert_non_null(entry);
-	assert_int_equal(outstanding(w, entry), 1);
-	return entry;
-}
-
-static void recover(struct world *w, const struct undo_entry *entry)
-{
-	if (runner_recover(w->run, w->undo, entry, &w->err) < 0)
-		fail_msg("%s", w->err.text);
-}
-
-static bool instant(const struct world *w)
-{
-	return w->info->capabilities & TRITONE_CAP_INSTANT;
-}
-
-/* A kill cannot be undone, all else must be as it was. */
-static void assert_undone(struct world *w, const char *tree_before)
-{
-	char *tree = world_tree(w, false), buf[256];
-
-	assert_string_equal(tree, tree_before);
-	free(tree);
-	world_processes(w, buf);
-	if (instant(w))
-		assert_null(strstr(buf, "stopped"));
-	else
-		assert_string_equal(buf, "orchestrator alive; a-1 alive; a-2 alive; ");
-	assert_int_equal(world_rules(w, NULL), 0);
-	assert_int_equal(outstanding(w, NULL), 0);
-}
-
-/* Our child, the runner of this fault. */
-static pid_t runner_pid(void)
-{
-	char path[64], text[512];
-	long pid, found = 0;
-	FILE *children;
-
-	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-	children = fopen(path, "re");
-	assert_non_null(children);
-	while (fscanf(children, "%ld", &pid) == 1) {
-		ssize_t n;
-		int fd;
-
-		snprintf(path, sizeof path, "/proc/%ld/cmdline", pid);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		n = fd >= 0 ? read(fd, text, sizeof text) : 0;
-		if (fd >= 0)
-			close(fd);
-		if (n > 0 && memmem(text, (size_t)n, "__runner", 8))
-			found = pid;
-	}
-	fclose(children);
-	assert_true(found > 0);
-	return (pid_t)found;
-}
-
 /* ---- the descriptor ---- */
-
-static void assert_line(const char *text, const char *what)
-{
-	if (!text || !*text || strchr(text, '\n') || isspace((unsigned char)*text))
-		fail_msg("%s: expected one line, found '%s'", what, text ? text : "nothing");
-}
 
 static void check_param(const struct plugin_info *info, uint32_t i)
 {
@@ -254,7 +128,7 @@ static void test_plan_has_no_effect(void **state)
 	struct tritone_undo undo;
 
 	world_processes(w, was);
-	start(w, NULL);
+	fault_start(w, NULL);
 	if (runner_plan(w->runner, &undo, &w->err) < 0)
 		fail_msg("%s", w->err.text);
 	assert_in_range(undo.size, 0, TRITONE_UNDO_SIZE_MAX);
@@ -273,14 +147,14 @@ static void test_plan_has_no_effect(void **state)
 	runner_destroy(w->runner);
 	w->runner = NULL;
 	assert_int_equal(undo_planned(w->undo, entry, &w->err), 0);
-	recover(w, entry);
+	fault_recover(w, entry);
 	free(entry);
 
 	after = world_tree(w, true);
 	assert_string_equal(after, before);
 	assert_string_equal(world_processes(w, is), was);
 	assert_int_equal(world_rules(w, NULL), 0);
-	assert_int_equal(outstanding(w, NULL), 0);
+	assert_int_equal(fault_outstanding(w, NULL), 0);
 	free(after);
 	free(before);
 }
@@ -314,7 +188,7 @@ static void feel(struct world *w, const char *const *params)
 	char *before = world_tree(w, false), *broken, *exercised, processes[256];
 	uint32_t used;
 
-	inject(w, params);
+	fault_inject(w, params);
 	broken = world_tree(w, false);
 	(void)world_rules(w, &used);
 	if (strcmp(broken, before) != 0)
@@ -356,181 +230,6 @@ static void test_felt(void **state)
 	}
 }
 
-/* ---- undoing ---- */
-
-static void test_revert_twice(void **state)
-{
-	struct world *w = *state;
-	char *before = world_tree(w, false);
-	struct undo_entry *entry;
-
-	inject(w, NULL);
-	entry = entry_of(w);
-	if (runner_revert(w->runner, &w->err) < 0)
-		fail_msg("%s", w->err.text);
-	assert_undone(w, before);
-	assert_int_equal(runner_revert(w->runner, &w->err), 0);
-	/* The runner knows that it has reverted; the plugin in a fresh process does not. */
-	runner_destroy(w->runner);
-	w->runner = NULL;
-	assert_int_equal(undo_planned(w->undo, entry, &w->err), 0);
-	recover(w, entry);
-	assert_undone(w, before);
-	free(entry);
-	free(before);
-}
-
-static void test_revert_elsewhere(void **state)
-{
-	struct world *w = *state;
-	char *before = world_tree(w, false);
-	struct undo_entry *entry;
-
-	inject(w, NULL);
-	runner_destroy(w->runner);
-	w->runner = NULL;
-	entry = entry_of(w);
-	recover(w, entry);
-	assert_undone(w, before);
-	free(entry);
-	free(before);
-}
-
-static void test_runner_killed(void **state)
-{
-	struct world *w = *state;
-	char *before = world_tree(w, false);
-
-	inject(w, NULL);
-	assert_int_equal(kill(runner_pid(), SIGKILL), 0);
-	if (runner_revert(w->runner, &w->err) < 0)
-		fail_msg("%s", w->err.text);
-	assert_undone(w, before);
-	free(before);
-}
-
-/* `test_conformance __host PLUGIN RUN STATE SOCKET`: injects, names its runner, and waits to be killed. */
-static int host(char **argv)
-{
-	struct world w = {.plugin = argv[0], .undo = NULL};
-	const struct runner_options base = {.plugin = argv[0],
-	    .fault_id = FAULT,
-	    .run_dir = argv[1],
-	    .state_dir = argv[2],
-	    .socket = argv[3],
-	    .seed = 7,
-	    .hook_timeout_ms = 60000,
-	    .interrupt_fd = -1};
-	struct runner_options options = base;
-
-	if (undo_open(&w.undo, argv[1], &w.err) < 0)
-		goto fail;
-	options.undo = w.undo;
-	if (runner_start(&w.runner, &options, &w.err) < 0 || runner_plan(w.runner, NULL, &w.err) < 0 ||
-	    runner_inject(w.runner, &w.err) < 0)
-		goto fail;
-	printf("%d\n", (int)runner_pid());
-	fflush(stdout);
-	for (;;)
-		pause();
-fail:
-	fprintf(stderr, "%s\n", w.err.text);
-	return 1;
-}
-
-static void test_host_killed(void **state)
-{
-	struct world *w = *state;
-	char *before = world_tree(w, false);
-	char self[] = "/proc/self/exe", name[] = "test_conformance", verb[] = "__host", plugin[PATH_MAX];
-	char *const argv[] = {name, verb, plugin, w->run, w->state, w->socket, NULL};
-	posix_spawn_file_actions_t actions;
-	int pipe_fds[2], runner = 0;
-	FILE *words;
-	pid_t pid;
-
-	snprintf(plugin, sizeof plugin, "%s", w->plugin);
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
-	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
-	assert_int_equal(posix_spawn(&pid, self, &actions, NULL, argv, environ), 0);
-	posix_spawn_file_actions_destroy(&actions);
-	close(pipe_fds[1]);
-	words = fdopen(pipe_fds[0], "r");
-	assert_non_null(words);
-	assert_int_equal(fscanf(words, "%d", &runner), 1);
-	fclose(words);
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	/* This process is a subreaper: the runner is ours now. */
-	assert_int_equal(waitpid(runner, NULL, 0), runner);
-	assert_undone(w, before);
-	free(before);
-}
-
-/* ---- damaged records ---- */
-
-static void damage(struct tritone_undo *undo, int how)
-{
-	uint32_t i;
-
-	switch (how) {
-	case 0:
-		undo->size = 0;
-		break;
-	case 1:
-		undo->size--;
-		break;
-	case 2:
-		undo->bytes[0] ^= 0x40; /* its version */
-		break;
-	case 3:
-		memset(undo->bytes, 0xff, sizeof undo->bytes);
-		break;
-	case 4:
-		memset(undo->bytes, 0x5a, sizeof undo->bytes);
-		undo->size = TRITONE_UNDO_SIZE_MAX;
-		break;
-	default: /* all but the version */
-		for (i = 4; i < sizeof undo->bytes; i++)
-			undo->bytes[i] = (uint8_t)(how == 5 ? 0xff : 0);
-	}
-}
-
-static void test_damaged_record(void **state)
-{
-	struct world *w = *state;
-	char *before = world_tree(w, false);
-	struct undo_entry *entry, *damaged = malloc(sizeof *damaged);
-	int how, r;
-
-	inject(w, NULL);
-	runner_destroy(w->runner);
-	w->runner = NULL;
-	entry = entry_of(w);
-	assert_non_null(damaged);
-	for (how = 0; how < 7; how++) {
-		memcpy(damaged, entry, sizeof *damaged);
-		damage(&damaged->undo, how);
-		if (!memcmp(&damaged->undo.bytes, &entry->undo.bytes, entry->undo.size) &&
-		    damaged->undo.size == entry->undo.size)
-			continue; /* it has nothing that could be damaged so */
-		memset(&w->err, 0, sizeof w->err);
-		r = runner_recover(w->run, w->undo, damaged, &w->err);
-		if (r == 0)
-			fail_msg("damaged in way %d, the record was taken for good", how);
-		assert_line(w->err.text, "error");
-		if (w->err.code != EINVAL)
-			fail_msg("damaged in way %d: expected a refusal, found: %s", how, w->err.text);
-		assert_int_equal(outstanding(w, NULL), 1);
-	}
-	recover(w, entry);
-	assert_undone(w, before);
-	free(damaged);
-	free(entry);
-	free(before);
-}
-
 /* ---- which ---- */
 
 #define TESTS       8
@@ -545,11 +244,11 @@ static void add(struct CMUnitTest *tests, size_t *count, const char *path)
 	    {"descriptor", test_descriptor},
 	    {"plan has no effect", test_plan_has_no_effect},
 	    {"felt, and undone", test_felt},
-	    {"revert twice", test_revert_twice},
-	    {"revert in another process", test_revert_elsewhere},
-	    {"runner killed", test_runner_killed},
-	    {"host killed", test_host_killed},
-	    {"damaged record", test_damaged_record},
+	    {"revert twice", conformance_revert_twice},
+	    {"revert in another process", conformance_revert_elsewhere},
+	    {"runner killed", conformance_runner_killed},
+	    {"host killed", conformance_host_killed},
+	    {"damaged record", conformance_damaged_record},
 	};
 	const char *base = strrchr(path, '/');
 	char *real = realpath(path, NULL), *name;
@@ -596,7 +295,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "__keeper"))
 		return keeper_main(argc - 1, argv + 1);
 	if (argc == 6 && !strcmp(argv[1], "__host"))
-		return host(argv + 2);
+		return conformance_host(argv + 2);
 	for (i = 1; i < argc; i++)
 		add_all(tests, &count, argv[i]);
 	if (!count) {
