@@ -2,7 +2,6 @@
 /* What the tests of host/runner share. */
 #include "runner_fixture.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <linux/landlock.h>
 #include <poll.h>
@@ -12,7 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 const char *const hooks[5] = {"check", "plan", "inject", "verify", "revert"};
@@ -179,13 +177,6 @@ pid_t only_child(void)
 	assert_int_equal(fscanf(file, "%ld", &pid), 1);
 	fclose(file);
 	return (pid_t)pid;
-}
-
-void wait_for_all(void)
-{
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-		;
-	assert_int_equal(errno, ECHILD);
 }
 
 int runner_fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "runner/runner.h"
+#include "runner_host.h"
 
 #define FAULT "f-1"
 
@@ -52,8 +53,6 @@ bool has_evidence(const struct fixture *f, const char *text);
 bool has_landlock(void);
 /* The runner of a fixture whose host is this process: its only child. */
 pid_t only_child(void);
-/* Until no descendant is left. */
-void wait_for_all(void);
 
 #define RUNNER_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 /* The main of a test program: it is also the runner, and a subreaper, so that the end of any descendant can be waited for. */

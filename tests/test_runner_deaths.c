@@ -191,34 +191,10 @@ static void test_host_killed_and_revert_never_works(void **state)
 static void test_host_of_two_faults_killed(void **state)
 {
 	struct fixture *f = *state;
-	struct runner *second;
-	int fds[2];
-	char byte;
-	pid_t pid;
+	const pid_t host = fork_host_of_two(&f->options, FAULT, "f-2");
 
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (undo_open(&f->undo, f->run, &f->err) < 0)
-			_exit(1);
-		f->options.undo = f->undo;
-		if (runner_start(&f->runner, &f->options, &f->err) < 0 || runner_plan(f->runner, NULL, &f->err) < 0 ||
-		    runner_inject(f->runner, &f->err) < 0)
-			_exit(1);
-		f->options.fault_id = "f-2";
-		if (runner_start(&second, &f->options, &f->err) < 0 || runner_plan(second, NULL, &f->err) < 0 ||
-		    runner_inject(second, &f->err) < 0 || write(fds[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(fds[1]);
-	assert_int_equal(read(fds[0], &byte, 1), 1);
-	close(fds[0]);
 	assert_int_equal(outstanding(f), 2);
-	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(kill(host, SIGKILL), 0);
 	wait_for_all();
 	assert_clean(f);
 }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "runner/runner.h"
+#include "runner_host.h"
 
 #define RUN_ID "run-1"
 
@@ -272,54 +273,21 @@ static bool is_there(const struct fixture *f, const char *id)
 	return access(path, F_OK) == 0;
 }
 
-static void inject(struct fixture *f, const char *id, const char *const *params, size_t count)
+/* A host with two active faults, "one" and "two", that waits to be killed. */
+static pid_t fork_host(const struct fixture *f, const char *const *params, size_t count)
 {
-	struct runner_options options = {
+	const struct runner_options options = {
 	    .plugin = f->plugin,
-	    .fault_id = id,
 	    .params = params,
 	    .param_count = count,
 	    .run_dir = f->run,
 	    .state_dir = f->state,
-	    .undo = f->log,
 	    .seed = 1,
 	    .hook_timeout_ms = f->hook_timeout_ms,
 	    .interrupt_fd = -1,
 	};
-	struct runner *runner;
 
-	if (runner_start(&runner, &options, &f->err) < 0 || runner_plan(runner, NULL, &f->err) < 0 ||
-	    runner_inject(runner, &f->err) < 0) {
-		fprintf(stderr, "%s\n", f->err.text);
-		_exit(1);
-	}
-}
-
-/* A host with two active faults, "one" and "two", that waits to be killed. */
-static pid_t fork_host(struct fixture *f, const char *const *params, size_t count)
-{
-	int fds[2];
-	char byte;
-	pid_t pid;
-
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive a test that was given up */
-		if (undo_open(&f->log, f->run, &f->err) < 0)
-			_exit(1);
-		inject(f, "one", params, count);
-		inject(f, "two", params, count);
-		if (write(fds[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(fds[1]);
-	assert_int_equal(read(fds[0], &byte, 1), 1);
-	close(fds[0]);
-	return pid;
+	return fork_host_of_two(&options, "one", "two");
 }
 
 static void kill_children_of(pid_t pid, int signal)
@@ -334,13 +302,6 @@ static void kill_children_of(pid_t pid, int signal)
 	while (fscanf(file, "%ld", &child) == 1)
 		assert_int_equal(kill((pid_t)child, signal), 0);
 	fclose(file);
-}
-
-static void wait_for_all(void)
-{
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-		;
-	assert_int_equal(errno, ECHILD);
 }
 
 static void test_status_and_recover(void **state)
