@@ -31,6 +31,7 @@ struct keep {
 	struct sock_fprog filter; /* made at its first use */
 	struct rules *rules;
 	struct notify *notify; /* started at its first use */
+	bool unreaped;         /* the dead are more than are reaped in one go */
 	bool stopping;
 	int64_t stop_ns;
 };

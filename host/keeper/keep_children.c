@@ -4,6 +4,7 @@
 #include "keeper/keep.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@
 
 #define EVENTS_SIZE_MAX (16u << 20)         /* bytes that wait for a slow host; beyond, orphans go unreported */
 #define GIVE_UP_NS      INT64_C(3000000000) /* nothing changes for so long where nobody left may be killed */
+#define REAP_MAX        512                 /* in one go: in a storm of forks they may be no fewer for ever */
+#define STRIKES         16                  /* at our own children, before each look at all */
 
 /* ---- events ---- */
 
@@ -110,7 +113,9 @@ static void describe(struct keep *keep, pid_t pid, struct keeper_event *event)
 
 bool keep_reap(struct keep *keep)
 {
-	for (;;) {
+	int i;
+
+	for (i = 0; i < REAP_MAX; i++) {
 		struct keeper_event event;
 		siginfo_t info = {0};
 
@@ -118,14 +123,17 @@ bool keep_reap(struct keep *keep)
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0) {
 			if (errno == EINTR)
 				continue;
+			keep->unreaped = false;
 			return false;
 		}
+		keep->unreaped = info.si_pid != 0;
 		if (!info.si_pid)
 			return true;
 		describe(keep, info.si_pid, &event);
 		if (waitpid(info.si_pid, &event.status, WNOHANG) == info.si_pid)
 			report(keep, &event);
 	}
+	return true;
 }
 
 void keep_drain_signals(struct keep *keep)
@@ -145,6 +153,43 @@ static void strike(const struct tree_node *node, int signal)
 		kill(-node->pgrp, signal);
 	else
 		kill(node->pid, signal);
+}
+
+/*
+ * Stops whoever is our child at this moment. Who forks and exits again and again has its heirs here, and none of them lives as long as
+ * a look at all processes takes; from this read to the signal are some microseconds. The youngest first: the others are mostly dead.
+ */
+static void stop_children(void)
+{
+	char path[64], text[16384], *from = text, *at;
+	ssize_t got;
+	size_t n = 0;
+	pid_t pid;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return; /* a kernel without it: the looks alone have to do */
+	while ((got = read(fd, text + n, sizeof text - 1 - n)) > 0) {
+		n += (size_t)got;
+		if (n <= sizeof text / 2)
+			continue;
+		memmove(text, text + n - sizeof text / 4, sizeof text / 4);
+		n = sizeof text / 4;
+		from = memchr(text, ' ', n); /* its first number may be half of one */
+	}
+	close(fd);
+	text[n] = '\0';
+	while (from && (at = strrchr(from, ' '))) {
+		*at = '\0';
+		at = strrchr(from, ' ');
+		pid = (pid_t)strtol(at ? at + 1 : from, NULL, 10);
+		if (pid > 1) {
+			kill(-pid, SIGSTOP);
+			kill(pid, SIGSTOP);
+		}
+	}
 }
 
 static bool known(const struct tree *before, const struct tree_node *node)
@@ -176,6 +221,8 @@ static void freeze(struct keep *keep, struct tree *now, struct tree *before)
 		bool fresh = false;
 		size_t i;
 
+		for (i = 0; i < STRIKES && keep_reap(keep); i++)
+			stop_children();
 		if (!keep_reap(keep) || tree_scan(now, getpid(), NULL) < 0)
 			return;
 		for (i = 0; i < now->count; i++) {
@@ -249,7 +296,7 @@ unsigned keep_kill_all(struct keep *keep, char ret_left[KEEP_LEFT_SIZE])
 		for (i = 0; i < keep->spawned_count; i++)
 			kill(keep->spawned[i].pid, SIGKILL);
 		/* Their death wakes us; the limit is for those that are reparented only after it. */
-		poll(&p, 1, 20);
+		poll(&p, 1, keep->unreaped ? 0 : 20);
 		keep_drain_signals(keep);
 	}
 	if (!keep_reap(keep))

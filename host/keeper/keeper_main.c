@@ -49,6 +49,8 @@ static int wait_ms(const struct keep *keep)
 {
 	int64_t left = (keep->stop_ns - keep_now_ns() + 999999) / 1000000;
 
+	if (keep->unreaped)
+		return 0;
 	if (!keep->stopping)
 		return -1;
 	return left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
