@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,11 +45,13 @@ static void __attribute__((noreturn)) daemonize(const char *fifo)
 }
 
 /* Never more than `heads` at a time, and never the same for long: each forks its successor, in a
- * session of its own, and exits. */
+ * session of its own, and exits. No look at the processes can tell that none is left: they share a lock, which the last one lets go. */
 static void __attribute__((noreturn)) hydra(const char *fifo, int heads)
 {
-	int i;
+	int fd = open(fifo, O_WRONLY | O_CLOEXEC), i;
 
+	if (fd < 0 || flock(fd, LOCK_SH) < 0)
+		_exit(9);
 	for (i = 0; i < heads; i++)
 		if (fork() == 0)
 			for (;;) {
@@ -57,6 +61,18 @@ static void __attribute__((noreturn)) hydra(const char *fifo, int heads)
 			}
 	tell(fifo);
 	stay();
+}
+
+/* A child that is dead, and not reaped. */
+static void leave_one_dead(void)
+{
+	siginfo_t info;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0 || waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0)
+		_exit(9);
 }
 
 static int hygiene(void)
@@ -102,16 +118,14 @@ int keeper_child(int argc, char **argv)
 		return atoi(fifo);
 	if (!strcmp(mode, "hygiene"))
 		return hygiene();
-	if (!strcmp(mode, "daemon"))
-		daemonize(fifo);
-	if (!strcmp(mode, "stubborn-daemon")) {
+	if (!strncmp(mode, "stubborn", 8))
 		signal(SIGTERM, SIG_IGN);
+	if (strstr(mode, "daemon"))
 		daemonize(fifo);
-	}
 	if (!strcmp(mode, "hydra"))
 		hydra(fifo, 6);
-	if (!strcmp(mode, "stubborn"))
-		signal(SIGTERM, SIG_IGN);
+	if (!strcmp(mode, "stubborn-parent"))
+		leave_one_dead();
 	if (!strcmp(mode, "rootly") && setresuid(0, 0, 0) != 0)
 		return 8;
 	if (!strcmp(mode, "tidy"))

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -49,6 +50,7 @@ static int setup(void **state)
 	if (mkfifo(f->fifo, 0600) < 0 || (f->fifo_fd = open(f->fifo, O_RDWR | O_CLOEXEC)) < 0)
 		return -1;
 	options.log_dir = f->dir;
+	options.request_ms = 3600000; /* how long it takes to answer is the machine's to choose */
 	if (keeper_start(&f->keeper, &options, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return -1;
@@ -334,13 +336,12 @@ static void test_stop_counts_the_stubborn(void **state)
 	assert_int_equal(WTERMSIG(next_event(f).status), SIGTERM);
 	assert_int_equal(WEXITSTATUS(next_event(f).status), 33);
 
-	start_child(f->keeper, "three", "stay", f->fifo);
-	stubborn = start_child(f->keeper, "four", "stubborn", f->fifo);
-	heard(f);
+	/* Who was dead by then does not count, be it reaped or not: its parent has left it. */
+	stubborn = start_child(f->keeper, "three", "stubborn-parent", f->fifo);
 	heard(f);
 	assert_int_equal(keeper_stop(f->keeper, 100, &killed, NULL), 0);
 	assert_int_equal(killed, 1);
-	assert_int_equal(WTERMSIG(next_event(f).status), SIGTERM);
+	assert_int_equal(WTERMSIG(next_event(f).status), SIGKILL);
 	assert_int_equal(look_for(f, stubborn).count, 0);
 	/* Nothing to stop is fine. */
 	assert_int_equal(keeper_stop(f->keeper, 0, &killed, NULL), 0);
@@ -359,6 +360,17 @@ static void test_a_stopped_process_is_let_go_to_end(void **state)
 	assert_int_equal(killed, 0);
 }
 
+/* By the lock that its heads share: each look at /proc may miss them all. */
+static bool storm_lives(struct fixture *f)
+{
+	int r = flock(f->fifo_fd, LOCK_EX | LOCK_NB);
+
+	assert_true(r == 0 || errno == EWOULDBLOCK);
+	if (r == 0)
+		flock(f->fifo_fd, LOCK_UN);
+	return r < 0;
+}
+
 static void test_a_fork_storm_is_ended(void **state)
 {
 	struct fixture *f = *state;
@@ -366,8 +378,10 @@ static void test_a_fork_storm_is_ended(void **state)
 
 	start_child(f->keeper, "storm", "hydra", f->fifo);
 	heard(f);
+	assert_true(storm_lives(f));
 	if (keeper_stop(f->keeper, 100, NULL, &err) < 0)
 		fail_msg("%s", err.text);
+	assert_false(storm_lives(f));
 	assert_int_equal(look_for(f, 0).count, 0);
 	/* It works on. */
 	start_child(f->keeper, "after", "stay", f->fifo);
@@ -539,12 +553,13 @@ static void test_nothing_outlives_a_killed_host(void **state)
 	close(out[0]);
 	for (i = 0; i < 4; i++)
 		fds[i] = hold(pids[i]);
+	assert_true(storm_lives(f));
 	kill(host, SIGKILL);
 	assert_int_equal(waitpid(host, NULL, 0), host);
 	/* The keeper exits only when nothing is left below it, the storm included. */
 	for (i = 0; i < 4; i++)
 		await_death(fds[i]);
-	assert_int_equal(look_for(f, 0).count, 0);
+	assert_false(storm_lives(f));
 }
 
 int main(int argc, char **argv)
