@@ -93,7 +93,8 @@ static void test_passes_all_on(void **state)
 	free(call);
 }
 
-static int client_of(struct world *world, const char *path, const char *body)
+/* `head`: more lines of it, as they are. */
+static int client_with(struct world *world, const char *path, const char *head, const char *body)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -101,10 +102,57 @@ static int client_of(struct world *world, const char *path, const char *body)
 
 	address.sin_port = htons((uint16_t)atoi(strrchr(gateway_url(world->gateway), ':') + 1));
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-	snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", path, strlen(body),
-	    body);
+	snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n%s\r\n%s", path,
+	    strlen(body), head, body);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 	return fd;
+}
+
+static int client_of(struct world *world, const char *path, const char *body)
+{
+	return client_with(world, path, "", body);
+}
+
+/* What the upstream might read as another header than the gateway has read, or as the end of the head. */
+static void test_heads_that_mislead(void **state)
+{
+	struct stage *stage = *state;
+	struct station *station = &stage->station;
+	struct reader reader = {.fd = client_with(&stage->front, OPUS,
+				    "Transfer-Encoding : chunked\r\nContent-Length\t: 3\r\n"
+				    "X-Alone: a\rTransfer-Encoding: chunked\r\nX-Tab: b\tc\r\n",
+				    CHAT)};
+
+	station_hear(station);
+	has_not(station->request, "chunked");
+	has_not(station->request, "Content-Length\t");
+	has(station->request, "\r\nX-Tab: b\tc\r\n");
+	assert_string_equal(strstr(station->request, "\r\n\r\n") + 4, CHAT);
+	station_answer(station, 200, JSON, ANSWER);
+	read_to(&reader, "hello");
+	close(reader.fd);
+}
+
+/* The key is for what is below the upstream's path: out of it nothing leads, and nobody is asked. */
+static void test_paths_that_lead_away(void **state)
+{
+	static const char *const paths[] = {
+	    "/claude/../../admin", "/claude/v1/%2e%2E/%2e./admin", "/claude/v1/.", "/claude/v1/..?x=y"};
+	struct stage *stage = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		struct reader reader = {.fd = client_of(&stage->front, paths[i], CHAT)};
+
+		read_to(&reader, "\r\n\r\n");
+		has(reader.text, "HTTP/1.1 404 ");
+		close(reader.fd);
+	}
+	stage_begin(stage, "/claude/v1/...", "", "");
+	station_hear(&stage->station);
+	has(stage->station.request, "GET /base/v1/... HTTP/1.1\r\n"); /* the first that it hears of */
+	station_answer(&stage->station, 200, JSON, "{}");
+	free(stage_end(stage, 0));
 }
 
 static void test_stream_as_it_comes(void **state)
@@ -271,6 +319,43 @@ static void test_dies_half_way(void **state)
 	assert_memory_equal(info.detail, "upstream: broke off after 10 bytes: ", 36);
 }
 
+/* How long an answer is, where its head says two things; and what is no answer. */
+static void test_answers_that_mislead(void **state)
+{
+	static const struct {
+		const char *text, *why; /* NULL: it is handed on */
+	} rows[] = {{"HTTP/1.1 200 OK\r\n" JSON
+		     "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}\r\n0\r\n\r\n",
+			NULL},
+	    {"HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\nHTTP/1.1 200 OK\r\n" JSON
+	     "Content-Length: 7\r\n\r\n{\"a\":1}",
+		NULL},
+	    {"HTTP/1.1 200 OK\r\n" JSON "Content-Length: 2\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
+		"its Content-Length is no number, or two of them"},
+	    {"HTTP/1.1 200 OK\r\n" JSON "Content-Length: 99999999999999999999\r\n\r\n{\"a\":1}",
+		"its Content-Length is no number, or two of them"},
+	    {"HTTP/1.1 999 Odd\r\n" JSON "Content-Length: 7\r\n\r\n{\"a\":1}",
+		"it answered 999, which is no status of HTTP"}};
+	struct stage *stage = *state;
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct call *call;
+
+		stage_begin(stage, OPUS, "", CHAT);
+		station_hear(&stage->station);
+		station_say(&stage->station, rows[i].text);
+		call = stage_end(stage, i);
+		assert_int_equal(call->code, CURLE_OK);
+		assert_int_equal(call->status, rows[i].why ? 502 : 200);
+		if (rows[i].why)
+			has(call->answer, rows[i].why);
+		else
+			assert_string_equal(call->answer, "{\"a\":1}");
+		free(call);
+	}
+}
+
 static void test_its_own_errors(void **state)
 {
 	static const struct {
@@ -360,6 +445,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_passes_on, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_passes_all_on, stage_setup, stage_teardown),
+	    cmocka_unit_test_setup_teardown(test_heads_that_mislead, stage_setup, stage_teardown),
+	    cmocka_unit_test_setup_teardown(test_paths_that_lead_away, stage_setup, stage_teardown),
+	    cmocka_unit_test_setup_teardown(test_answers_that_mislead, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_stream_as_it_comes, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_waits_for_its_reader, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_refused, stage_setup, stage_teardown),

@@ -227,6 +227,24 @@ static void test_goes_on(void **state)
 	free(call);
 }
 
+/* Two gateways write to one file, and the other one dies within a line. */
+static void test_beside_one_that_dies(void **state)
+{
+	struct stage *stage = *state;
+	struct gateway_options options = recording(stage, stage->station.url);
+	struct call *call;
+
+	stage_front(stage, &options);
+	say(stage, 0, 200, "{\"n\":1}");
+	append(stage, "{\"provider\": \"claude\", \"method\": \"PO");
+	say(stage, 1, 200, "{\"n\":2}");
+	replay(stage);
+	free(request(&stage->front, OPUS, "", CHAT));
+	call = request(&stage->front, OPUS, "", CHAT);
+	assert_string_equal(call->answer, "{\"n\":2}");
+	free(call);
+}
+
 /* An upstream that dies is no answer; one that is slow is one when it is whole. */
 static void test_only_what_is_whole(void **state)
 {
@@ -331,6 +349,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_not_in_it, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_no_key, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_goes_on, stage_setup, stage_teardown),
+	    cmocka_unit_test_setup_teardown(test_beside_one_that_dies, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_only_what_is_whole, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_files, stage_setup, stage_teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_options, stage_setup, stage_teardown),

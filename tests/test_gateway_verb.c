@@ -184,6 +184,22 @@ static void test_run(void **state)
 	service_close(client);
 }
 
+/* Whoever reads the lines has stopped reading: it still answers, and it still ends when it is told to. */
+static void test_nobody_reads(void **state)
+{
+	struct world *world = *state;
+	int room = fcntl(fileno(world->out), F_GETPIPE_SZ), i, status = -1;
+
+	for (i = 0; i < room / 100; i++) /* two lines each, of more than a hundred bytes */
+		assert_int_equal(post(world), 200);
+	kill(world->pid, SIGTERM);
+	assert_int_equal(waitpid(world->pid, &status, 0), world->pid);
+	world->pid = 0;
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(access(world->socket, F_OK), -1);
+}
+
 /* ---- a real upstream: three processes, one after the other killed ---- */
 
 struct started {
@@ -340,6 +356,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_nobody_reads, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_record_and_replay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	};

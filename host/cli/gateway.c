@@ -4,11 +4,15 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "cli/options.h"
 #include "cli/upstreams.h"
@@ -19,6 +23,7 @@
 
 #define BATCH_SIZE (64u << 10) /* bytes of lines that are written at once */
 #define KEEP       20000       /* operations that are remembered behind the last line */
+#define READER_MS  1000        /* for a reader that does not read, at the end */
 
 struct arguments {
 	struct gateway_options gateway;
@@ -279,37 +284,70 @@ static bool any(void *arg, const struct op *op)
 	return true;
 }
 
-/* Writes lines until the history is interrupted, and then what is left. Returns -1 when they cannot be written. */
-static int write_lines(struct history *history, FILE *out)
+/* Where lines go, and how long they are waited for. */
+struct log {
+	struct history *history;
+	int fd, ended; /* ended: an event, once a signal has come */
+};
+
+/* As much as its reader takes; once the signal has come, a reader that takes nothing any more is waited for no longer. */
+static int write_out(const struct log *log, const char *bytes, size_t size)
+{
+	while (size) {
+		struct pollfd fds[2] = {{.fd = log->fd, .events = POLLOUT}, {.fd = log->ended, .events = POLLIN}};
+		ssize_t n = 0;
+
+		if (poll(fds, 2, -1) > 0 && !fds[0].revents && poll(fds, 1, READER_MS) == 0) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		if (fds[0].revents) /* a pipe that has room has room for so much */
+			n = write(log->fd, bytes, size < PIPE_BUF ? size : PIPE_BUF);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -1;
+		bytes += n > 0 ? n : 0;
+		size -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/*
+ * Writes lines until the history is interrupted, and then what is left. The log's end (its reader has gone, its disk is full) is no reason to
+ * stop answering, nor to remember all that was not written.
+ */
+static int write_lines(const struct log *log)
 {
 	struct batch *batch = calloc(1, sizeof *batch);
+	bool more = true, lost = false;
 	uint64_t index;
-	bool more = true;
-	int r = 0;
 
 	if (!batch)
 		return -1;
-	while (r == 0 && more) {
-		more = history_wait(history, batch->next, any, NULL, -1, &index) == 1;
+	while (more) {
+		more = history_wait(log->history, batch->next, any, NULL, -1, &index) == 1;
 		do {
 			batch->used = 0;
-			history_scan(history, batch->next, add_line, batch);
-			if (fwrite(batch->bytes, 1, batch->used, out) != batch->used || fflush(out))
-				r = -1;
+			history_scan(log->history, batch->next, add_line, batch);
+			if (!lost && write_out(log, batch->bytes, batch->used) < 0) {
+				lost = true;
+				fprintf(stderr,
+				    "tritone gateway: the log cannot be written any more: %s; going on without\n",
+				    strerror(errno));
+			}
 			/* what is still waited for is among the last ones, or has waited for long */
 			if (batch->next > KEEP)
-				history_forget(history, batch->next - KEEP);
-		} while (batch->used && r == 0);
+				history_forget(log->history, batch->next - KEEP);
+		} while (batch->used);
 	}
 	free(batch);
-	return r;
+	return 0;
 }
 
 /* ---- the run ---- */
 
 static void *await_signal(void *arg)
 {
-	struct history *history = arg;
+	const struct log *log = arg;
 	sigset_t ends;
 	int number;
 
@@ -318,26 +356,35 @@ static void *await_signal(void *arg)
 	sigaddset(&ends, SIGTERM);
 	while (sigwait(&ends, &number) == EINTR)
 		;
-	if (history)
-		history_interrupt(history);
+	if (log) {
+		history_interrupt(log->history);
+		while (eventfd_write(log->ended, 1) < 0 && errno == EINTR)
+			;
+	}
 	return NULL;
 }
 
-/* Until a signal. The log's end (its reader has gone, its disk is full) is no reason to stop answering. */
+/* Until a signal. */
 static int serve(struct history *history, FILE *out)
 {
+	struct log log = {.history = history, .fd = fileno(out)};
 	pthread_t thread;
 
 	if (!history) {
 		await_signal(NULL);
 		return 0;
 	}
-	if (pthread_create(&thread, NULL, await_signal, history))
+	log.ended = eventfd(0, EFD_CLOEXEC);
+	if (log.ended < 0)
 		return -1;
-	if (write_lines(history, out) < 0)
-		fprintf(stderr, "tritone gateway: the log cannot be written any more: %s; going on without\n",
-		    strerror(errno));
+	if (pthread_create(&thread, NULL, await_signal, &log)) {
+		close(log.ended);
+		return -1;
+	}
+	if (write_lines(&log) < 0)
+		fprintf(stderr, "tritone gateway: no memory for the log; going on without\n");
 	pthread_join(thread, NULL);
+	close(log.ended);
 	return 0;
 }
 

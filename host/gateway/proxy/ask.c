@@ -68,10 +68,26 @@ static char *path_of(struct request *request, const char *rest, bool shown)
 	return text;
 }
 
+/* Has it a part that leads elsewhere than below the origin's own path, with the origin's key? */
+static bool leads_away(const char *path)
+{
+	size_t size;
+
+	for (; *path; path += size) {
+		path += *path == '/';
+		size = strcspn(path, "/");
+		if ((size == 1 && path[0] == '.') || (size == 2 && path[0] == '.' && path[1] == '.'))
+			return true;
+	}
+	return false;
+}
+
 int ask_route(struct request *request, const char *rest, const char *method)
 {
 	const size_t size = strlen(method);
 
+	if (leads_away(rest))
+		return 404;
 	if (size >= sizeof request->method || strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != size)
 		return 405;
 	memcpy(request->method, method, size + 1);
@@ -133,6 +149,22 @@ static void add_secret(FILE *secrets, const char *value)
 		fwrite(space + 1, 1, strlen(space + 1) + 1, secrets);
 }
 
+/*
+ * Could the upstream read another header than the server here has read, or the end of the head? A blank before the colon, a
+ * carriage return alone: it is left out.
+ */
+static bool misleads(const char *name, const char *value)
+{
+	static const char token[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	if (!*name || name[strspn(name, token)])
+		return true;
+	for (; *value; value++)
+		if (((unsigned char)*value < 0x20 && *value != '\t') || *value == 0x7f)
+			return true;
+	return false;
+}
+
 /* The length is curl's own, and what is compressed could not be looked into. */
 static enum MHD_Result gather(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
@@ -142,6 +174,8 @@ static enum MHD_Result gather(void *arg, enum MHD_ValueKind kind, const char *na
 	value = value ? value : "";
 	if (is_secret(name))
 		add_secret(gathered->secrets, value);
+	if (misleads(name, value))
+		return MHD_YES;
 	if (!strcasecmp(name, "Host") || !strcasecmp(name, "Content-Length") || !strcasecmp(name, "Expect") ||
 	    !strcasecmp(name, "Accept-Encoding") || header_is_hop(name, gathered->connection) ||
 	    (gathered->origin->key && is_secret(name)))

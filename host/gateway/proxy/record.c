@@ -140,12 +140,16 @@ static char *line_of(struct recorder *recorder, const struct exchange *exchange)
 static int write_pairs(struct recorder *recorder, const struct exchange *first)
 {
 	const struct exchange *exchange;
-	off_t before = -1;
+	off_t size, before = -1;
 	int r = 0;
 
 	if (lock_file(recorder->fd, LOCK_EX) < 0)
 		return errno;
-	before = lseek(recorder->fd, 0, SEEK_END);
+	/* Another one that writes to it may have died within a line since: ours would become its end. */
+	size = lseek(recorder->fd, 0, SEEK_END);
+	before = size < 0 ? -1 : whole_lines(recorder->fd, size);
+	if (before < 0 || (before < size && ftruncate(recorder->fd, before) < 0))
+		r = errno;
 	for (exchange = first; exchange && r == 0; exchange = exchange->next) {
 		char *line = line_of(recorder, exchange);
 

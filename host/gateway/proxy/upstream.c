@@ -107,25 +107,55 @@ static bool is_stream(const struct exchange *exchange)
 	return type && !strncasecmp(type, stream, sizeof stream - 1);
 }
 
-/* The head is whole. */
-static void begin_answer(struct exchange *exchange)
+/* What it says of its own length; -1: nothing, as with chunks, whatever it says beside them. False: two things, or no number. */
+static bool read_length(const struct header_list *headers, int64_t *ret_length)
 {
-	const char *length = header_list_get(&exchange->headers, "Content-Length");
+	const char *name, *value;
+	int64_t length = -1;
+	size_t at = 0;
+
+	while ((name = header_list_next(headers, &at, &value))) {
+		long long said;
+		char *end;
+
+		if (strcasecmp(name, "Content-Length") != 0)
+			continue;
+		errno = 0;
+		said = strtoll(value, &end, 10);
+		if (errno || end == value || *end || said < 0 || (length >= 0 && said != length))
+			return false;
+		length = said;
+	}
+	*ret_length = header_list_get(headers, "Transfer-Encoding") ? -1 : length;
+	return true;
+}
+
+/* The head is whole. False: it is none that can be handed on. */
+static bool begin_answer(struct exchange *exchange)
+{
 	long status = 0;
 
 	curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (status < 200) { /* the real one follows */
 		header_list_free(&exchange->headers);
-		return;
+		return true;
+	}
+	if (status > 599) {
+		snprintf(exchange->lost, sizeof exchange->lost, "it answered %ld, which is no status of HTTP", status);
+		return false;
+	}
+	if (!read_length(&exchange->headers, &exchange->length)) {
+		snprintf(exchange->lost, sizeof exchange->lost, "its Content-Length is no number, or two of them");
+		return false;
 	}
 	exchange->status = (int)status;
-	exchange->length = length ? strtoll(length, NULL, 10) : -1;
 	exchange->stream = is_stream(exchange);
 	/* The tokens are told of somewhere in it. */
 	if (!exchange->stream)
 		exchange->keep = true;
 	exchange->head = true;
 	changed(exchange);
+	return true;
 }
 
 static size_t on_header(char *bytes, size_t one, size_t size, void *arg)
@@ -142,7 +172,7 @@ static size_t on_header(char *bytes, size_t one, size_t size, void *arg)
 	if (exchange->head) {
 		; /* a trailer */
 	} else if (!left) {
-		begin_answer(exchange);
+		size = begin_answer(exchange) ? size : 0;
 	} else if (!strncmp(bytes, "HTTP/", 5)) {
 		header_list_free(&exchange->headers);
 	} else if (colon) {
