@@ -22,9 +22,9 @@
 
 struct worker {
 	pid_t pid;
-	uint64_t at;    /* the seed that is being run */
-	uint64_t begun; /* the rest of its chunk, when it died in the middle */
-	uint64_t end;
+	uint64_t at;      /* the seed that is being run */
+	uint64_t end;     /* of its chunk; another process takes the rest of it over when this one dies */
+	uint64_t counted; /* of its processor time, in shared->cpu_us */
 	struct campaign sum;
 };
 
@@ -119,19 +119,32 @@ static void take(
 
 /* ---- in a worker ---- */
 
-/* May another chunk be begun? The first may. *cpu_s: the processor time that was counted so far. */
-static bool goes_on(struct shared *shared, const struct campaign_options *options, double until_s, double *cpu_s)
+/* May more seeds be run? The first may. */
+static bool goes_on(struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s)
 {
-	double used_s = now_s(CLOCK_PROCESS_CPUTIME_ID);
-	uint64_t us = (uint64_t)((used_s - *cpu_s) * 1e6);
-	bool first = *cpu_s <= 0;
+	uint64_t used = (uint64_t)(now_s(CLOCK_PROCESS_CPUTIME_ID) * 1e6), more = used - me->counted;
+	uint64_t all = atomic_fetch_add(&shared->cpu_us, more) + more;
 
-	*cpu_s = used_s;
-	if (first)
+	me->counted = used;
+	if (me->sum.seeds == 0)
 		return true;
-	if (options->cpu_ms && atomic_fetch_add(&shared->cpu_us, us) + us > options->cpu_ms * 1000)
+	if (options->cpu_ms && all / 1000 >= options->cpu_ms)
 		return false;
 	return until_s <= 0 || now_s(CLOCK_MONOTONIC) <= until_s;
+}
+
+/* Ends with what has started it. */
+static void follow(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+		_exit(3);
+}
+
+static bool next_chunk(struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s)
+{
+	me->at = atomic_fetch_add(&shared->next, CHUNK);
+	me->end = me->at + CHUNK < options->count ? me->at + CHUNK : options->count;
+	return me->at < options->count && goes_on(shared, me, options, until_s);
 }
 
 static void work(struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s)
@@ -140,18 +153,19 @@ static void work(struct shared *shared, struct worker *me, const struct campaign
 	struct sim_result result;
 	struct sim *sim;
 	struct error err;
-	double cpu_s = 0;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (sim_create(&sim, options->bug, &err) != 0)
 		_exit(3);
 	me->sum.memory = sim_memory(sim);
+	if (me->at < me->end) { /* what another one has left when it died */
+		watch_time();
+		if (!goes_on(shared, me, options, until_s))
+			_exit(0);
+	}
 	for (;;) {
 		if (me->at >= me->end) {
-			me->at = atomic_fetch_add(&shared->next, CHUNK);
-			me->end = me->at + CHUNK < options->count ? me->at + CHUNK : options->count;
 			watch_time();
-			if (me->at >= options->count || !goes_on(shared, options, until_s, &cpu_s))
+			if (!next_chunk(shared, me, options, until_s))
 				break;
 		}
 		if (me->at > atomic_load(&shared->limit) || atomic_load(&shared->stop))
@@ -172,14 +186,17 @@ static void work(struct shared *shared, struct worker *me, const struct campaign
 static int begin_worker(
     struct shared *shared, struct worker *me, const struct campaign_options *options, double until_s, struct error *err)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid;
 
+	me->counted = 0;
+	pid = fork();
 	if (pid < 0)
 		return error_set(err, errno, "a process for the simulation: %s", strerror(errno));
 	if (pid > 0) {
 		me->pid = pid; /* in shared memory: only the parent writes it */
 		return 0;
 	}
+	follow(parent);
 	work(shared, me, options, until_s);
 	_exit(0);
 }
@@ -200,6 +217,12 @@ static void died(struct shared *shared, struct worker *w, const struct campaign_
 	w->at++;
 }
 
+static uint64_t used_us(const struct rusage *usage)
+{
+	return (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
+	       (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
+}
+
 static struct worker *worker_of(struct shared *shared, unsigned jobs, pid_t pid)
 {
 	for (unsigned i = 0; i < jobs; i++)
@@ -209,15 +232,22 @@ static struct worker *worker_of(struct shared *shared, unsigned jobs, pid_t pid)
 }
 
 static int ended(struct shared *shared, struct worker *w, const struct campaign_options *options, double until_s,
-    int status, struct error *err)
+    int status, const struct rusage *usage, struct error *err)
 {
+	uint64_t used = used_us(usage);
+
 	w->pid = 0;
+	if (used > w->counted)
+		atomic_fetch_add(&shared->cpu_us, used - w->counted);
 	if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
 		return error_set(err, ENOMEM, "no memory for a simulation");
 	if (!WIFSIGNALED(status))
 		return 0;
 	if (WTERMSIG(status) == SIGKILL)
 		return error_set(err, EINTR, "a process of the simulation was ended from outside");
+	if (w->at >= w->end)
+		return error_set(
+		    err, EIO, "a process of the simulation died before its first seed: signal %d", WTERMSIG(status));
 	died(shared, w, options, WTERMSIG(status));
 	return begin_worker(shared, w, options, until_s, err);
 }
@@ -226,13 +256,14 @@ static int ended(struct shared *shared, struct worker *w, const struct campaign_
 static int reap(struct shared *shared, const struct campaign_options *options, double until_s, struct error *err)
 {
 	unsigned running = 0;
+	struct rusage usage;
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
 		struct worker *w = worker_of(shared, options->jobs, pid);
 
-		if (w && ended(shared, w, options, until_s, status, err) != 0)
+		if (w && ended(shared, w, options, until_s, status, &usage, err) != 0)
 			return -1;
 	}
 	for (unsigned i = 0; i < options->jobs; i++)
@@ -289,8 +320,7 @@ static double children_cpu_s(void)
 	struct rusage usage;
 
 	getrusage(RUSAGE_CHILDREN, &usage);
-	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
-	       (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+	return (double)used_us(&usage) / 1e6;
 }
 
 int campaign_run(struct campaign *campaign, const struct campaign_options *options, struct error *err)
@@ -321,6 +351,10 @@ int campaign_run(struct campaign *campaign, const struct campaign_options *optio
 			waitpid(shared->workers[i].pid, NULL, 0);
 		merge(campaign, &shared->workers[i].sum);
 	}
+	if (options->aim >= 0 && campaign->deviated > 1) { /* others have found a later one meanwhile */
+		campaign->found_count = 1;
+		campaign->deviated = 1;
+	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	campaign->wall_s = now_s(CLOCK_MONOTONIC) - from_s;
 	campaign->cpu_s = children_cpu_s() - cpu_s;
@@ -340,7 +374,7 @@ int campaign_try(
 {
 	struct one *one = mmap(NULL, sizeof *one, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0, r = 0;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	if (one == MAP_FAILED)
 		return error_set(err, errno, "memory for the simulation: %s", strerror(errno));
@@ -351,6 +385,7 @@ int campaign_try(
 		struct sim_result result;
 		struct sim *sim;
 
+		follow(parent);
 		watch_time();
 		if (!freopen("/dev/null", "w", stderr) || sim_create(&sim, bug, NULL) != 0)
 			_exit(3);

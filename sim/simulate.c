@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "check/check.h"
 #include "fixtures/conductor/policy/bugs.h"
@@ -92,17 +93,21 @@ static int shrink_found(const struct sim_simulate *s, const struct campaign_foun
 	struct shrink_figures figures;
 	struct sim_plan plan;
 	struct error why;
+	struct timespec from, to;
 	char path[4096];
 	bool system;
 
 	if (sim_create(&aim.sim, s->bug, err) != 0)
 		return -1;
 	plan_draw(&plan, found->seed);
+	clock_gettime(CLOCK_MONOTONIC, &from);
 	shrink(&plan, violates, &aim, &figures);
+	clock_gettime(CLOCK_MONOTONIC, &to);
 	printf("seed %" PRIu64 " deviated %s; shrunk from %" PRIu64 " events, %u faults and %u tasks to %" PRIu64
-	       " events, %u faults and %u tasks in %u runs\n",
+	       " events, %u faults and %u tasks in %u runs, %.1f s\n",
 	    found->seed, check_name(aim.check), figures.events_before, figures.faults_before, figures.tasks_before,
-	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs);
+	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs,
+	    (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
 	tell(&aim, &plan);
 	snprintf(path, sizeof path, "%s%s%" PRIu64 ".min.json", s->output, *s->output ? "/" : "", found->seed);
 	if (schedule_write(&plan, s->bug, check_name(aim.check), path, &why) == 0)
@@ -113,6 +118,7 @@ static int shrink_found(const struct sim_simulate *s, const struct campaign_foun
 	if (schedule_is_real(path, &system, &why) == 0)
 		printf("on the real system: tritone run %s\n", path);
 	printf("reproduce all of it: tritone replay --seed %" PRIu64 "%s%s\n", found->seed, with, bug);
+	fflush(stdout);
 	sim_destroy(aim.sim);
 	return 0;
 }
@@ -149,7 +155,8 @@ static void report(const struct sim_simulate *s, const struct campaign *c)
 		if (c->by_check[i])
 			printf("  %s deviated in %" PRIu64 " seeds\n", check_name(i), c->by_check[i]);
 	if (c->others)
-		printf("%" PRIu64 " seeds before it deviated by other invariants only\n", c->others);
+		printf("%" PRIu64 " seeds deviated by other invariants only\n", c->others);
+	fflush(stdout); /* shrinking may take long, and may be interrupted */
 }
 
 int sim_simulate(const struct sim_simulate *s, struct error *err)

@@ -57,24 +57,34 @@ static int help(void)
 
 /* ---- the command line ---- */
 
+/* One of the numbers of A..B, which ends at `end`. */
+static int parse_number(const char *text, const char *end, uint64_t *ret)
+{
+	char *at;
+
+	errno = 0;
+	*ret = strtoull(text, &at, 0);
+	return isdigit((unsigned char)*text) && at == end && !errno ? 0 : -1;
+}
+
 /* "A..B", or a number or word for the first of `count`. */
 static int parse_seeds(struct sim_simulate *o, const char *text)
 {
-	const char *dots = strstr(text, "..");
-	uint64_t last;
-	char *end;
+	const char *dots = strstr(text, ".."), *wrong = NULL;
+	uint64_t last = 0;
 
-	if (!dots) {
+	if (*text && *text != '-' && !dots) {
 		o->first = cli_seed(text);
-		return *text ? 0 : -1;
+		return 0;
 	}
-	errno = 0;
-	o->first = strtoull(text, &end, 0);
-	if (!isdigit((unsigned char)text[0]) || end != dots)
-		return -1;
-	last = strtoull(dots + 2, &end, 0);
-	if (!isdigit((unsigned char)dots[2]) || *end || errno || last < o->first || last - o->first >= COUNT_MAX)
-		return -1;
+	if (!dots || parse_number(text, dots, &o->first) || parse_number(dots + 2, strchr(text, '\0'), &last))
+		wrong = "expected A..B, a number or a word";
+	else if (last < o->first)
+		wrong = "it ends before it begins";
+	else if (last - o->first >= COUNT_MAX)
+		wrong = "more than 2^40 seeds";
+	if (wrong)
+		return cli_usage("simulate", "--seeds %s: %s", text, wrong);
 	o->count = last - o->first + 1;
 	return 0;
 }
@@ -121,7 +131,7 @@ int verb_simulate(int argc, char **argv)
 			break;
 		case 'n':
 			if (cli_number(optarg, 1, COUNT_MAX, &counted))
-				return cli_usage("simulate", "--count %s: expected a whole number", optarg);
+				return cli_usage("simulate", "--count %s: expected a number from 1 to 2^40", optarg);
 			break;
 		case 't':
 			if (parse_time(optarg, &s.budget_ms))
@@ -133,7 +143,8 @@ int verb_simulate(int argc, char **argv)
 			break;
 		case 'j':
 			if (cli_number(optarg, 1, JOBS_MAX, &number))
-				return cli_usage("simulate", "--jobs %s: expected a number up to %u", optarg, JOBS_MAX);
+				return cli_usage(
+				    "simulate", "--jobs %s: expected a number from 1 to %u", optarg, JOBS_MAX);
 			s.jobs = (unsigned)number;
 			break;
 		case 'b':
@@ -160,8 +171,8 @@ int verb_simulate(int argc, char **argv)
 		s.count = COUNT_MAX;
 	if (counted)
 		s.count = counted;
-	if (seeds && parse_seeds(&s, seeds))
-		return cli_usage("simulate", "--seeds %s: expected A..B, a number or a word", seeds);
+	if (seeds && parse_seeds(&s, seeds) != 0)
+		return 2;
 	if (!seeds)
 		s.first = cli_seed(NULL);
 	if (counted && seeds && strstr(seeds, ".."))
