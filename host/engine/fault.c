@@ -254,9 +254,17 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 {
 	struct run *run = fault->run;
 	int64_t proof_ms = fault->spec->proof_ms ? fault->spec->proof_ms : fault->info->proof_ms;
+	bool down = system_restarting(run->system), planned;
 	struct error err;
 
 	system_event_task(run->system, fault->event_task);
+	planned = runner_plan(fault->runner, NULL, &err) == 0;
+	if (!planned && err.code == ESRCH && (down || system_restarting(run->system))) {
+		/* There is nobody to be hit, because of a fault before this one: its moment is when somebody is back. */
+		snprintf(fault->result->proof, sizeof fault->result->proof, "%s", err.text);
+		fault->due_us = now_us + ASK_GAP_US;
+		return;
+	}
 	fault->invoke = history_append(run->history, &(struct op){.kind = OP_FAULT,
 							 .type = OP_INVOKE,
 							 .pair = OP_NONE,
@@ -265,7 +273,7 @@ static void inject(struct run_fault *fault, uint64_t now_us)
 							 .task = fault->event_task,
 							 .number = (double)fault->spec->duration_ms / 1e3});
 	fault->state = FAULT_ACTIVE;
-	if (runner_plan(fault->runner, NULL, &err) || runner_inject(fault->runner, &err)) {
+	if (!planned || runner_inject(fault->runner, &err)) {
 		say(fault, OP_FAIL, err.text);
 		if (err.code == ENOTSUP)
 			run_fail(run, VERDICT_UNAVAILABLE, "fault %s: %s", fault->spec->name, err.text);
@@ -361,6 +369,8 @@ uint64_t fault_advance(struct run_fault *fault, uint64_t now_us)
 		if (now_us < fault->due_us)
 			return fault->due_us;
 		inject(fault, now_us);
+		if (fault->state == FAULT_DUE)
+			return fault->due_us;
 		now_us = history_now_us(fault->run->history);
 	}
 	if (fault->state != FAULT_ACTIVE)

@@ -411,6 +411,18 @@ bool processes_lost(struct processes *processes, size_t index, char *ret_how, si
 	return lost;
 }
 
+bool processes_restarting(struct processes *processes)
+{
+	bool found = false;
+	size_t i;
+
+	pthread_mutex_lock(&processes->lock);
+	for (i = 0; i < processes->count && !processes->no_more; i++)
+		found |= processes->items[i].pid == 0 && !processes->items[i].lost;
+	pthread_mutex_unlock(&processes->lock);
+	return found;
+}
+
 static int early_end(struct process *process, struct error *err)
 {
 	char words[192], how[96];

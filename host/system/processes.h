@@ -50,6 +50,8 @@ void processes_no_more(struct processes *processes);
 
 /* Is the process of that number in the manifest dead, and nobody starts it again? How it ended, for people, and why it was the last time. */
 bool processes_lost(struct processes *processes, size_t index, char *ret_how, size_t size);
+/* Is one of them down, to be started again? */
+bool processes_restarting(struct processes *processes);
 
 /* The process of that name: its pid and start time, false while there is none. */
 bool processes_find(struct processes *processes, const char *name, pid_t *ret_pid, uint64_t *ret_start_time);

@@ -372,6 +372,11 @@ bool system_lost(struct system *system, const char *process, char *ret_how, size
 	return system->processes && i < m->process_count && processes_lost(system->processes, i, ret_how, size);
 }
 
+bool system_restarting(struct system *system)
+{
+	return system->processes && processes_restarting(system->processes);
+}
+
 struct speech {
 	const char *name;
 	void (*visit)(void *arg, const char *name, const char *line);

@@ -81,6 +81,8 @@ int system_signal(struct system *system, const char *process, int signal, struct
 #define SYSTEM_DAEMON_HINT "; does it go into the background? It must stay"
 /* Is the process of that name (NULL: the first one) dead, and nobody starts it again? How it ended, for people: "it exited with 3". */
 bool system_lost(struct system *system, const char *process, char *ret_how, size_t size);
+/* Is a process of the manifest down, to be started again? */
+bool system_restarting(struct system *system);
 /* The last lines of what the processes and the commands before them have said: visit gets the name and the line. */
 void system_last_words(
     struct system *system, size_t lines, void (*visit)(void *arg, const char *name, const char *line), void *arg);

@@ -29,8 +29,8 @@ static const char spooler[] =
     "  sleep 0.05\n"
     "done\n";
 
-/* {MORE} is what differs. */
-static const char *spool_manifest(struct world *world, const char *submit, const char *outcome)
+static const char *spool_manifest_slow(
+    struct world *world, const char *submit, const char *outcome, const char *restart_delay)
 {
 	world_write(world, "spooler.sh", "%s", spooler);
 	return world_write(world, "spool.yaml",
@@ -39,13 +39,18 @@ static const char *spool_manifest(struct world *world, const char *submit, const
 	    "  - name: spooler\n"
 	    "    command: [sh, \"${manifest}/spooler.sh\", \"${state}\"]\n"
 	    "    ready: {output: \"started\\n\"}\n"
-	    "restart: {on-crash: true, delay: 10ms}\n"
+	    "restart: {on-crash: true, delay: %s}\n"
 	    "submit: %s\n"
 	    "outcome: %s\n"
 	    "commits: {file: \"${state}/ledger\", pattern: '^commit task=(?<task>\\S+) attempt=(?<attempt>\\d+) "
 	    "id=(?<id>\\S+)$'}\n"
 	    "contract: {commits: at-least-once}\n",
-	    submit, outcome);
+	    restart_delay, submit, outcome);
+}
+
+static const char *spool_manifest(struct world *world, const char *submit, const char *outcome)
+{
+	return spool_manifest_slow(world, submit, outcome, "10ms");
 }
 
 static void all_is_well(struct world *world, const char *file)
@@ -364,6 +369,28 @@ static void test_held_calls(void **state)
 	world_clean(world);
 }
 
+/* The moment of the second is when the first has just killed it: it waits for the one that is started in its place. */
+static void test_a_fault_waits_for_who_is_started_again(void **state)
+{
+	struct world *world = *state;
+	struct ran *ran = tritone(world, "test", "-v", "--system",
+	    spool_manifest_slow(world, SPOOL, "{done-file: \"${state}/out/${task}\"}", "300ms"),
+	    world_write(world, "x.yaml",
+		"title: x\nworkload: {tasks: 6, tail: 0}\n"
+		"faults:\n"
+		"  - {name: first, plugin: process-kill, when: {event: commit, nth: 2}}\n"
+		"  - {name: second, plugin: process-kill, arguments: {process: spoo*}, when: {event: fault, of: "
+		"first}}\n"
+		"invariants: [no-duplicate-commit, no-lost-task]\n"),
+	    NULL);
+
+	ran_status(ran, 0);
+	ran_has(ran, "fault first: felt: spooler (pid ");
+	ran_has(ran, "fault second: felt: spooler (pid ");
+	ran_has(ran, "6 tasks, 6 commits, 0 duplicates");
+	world_quiet(world);
+}
+
 /* A moment that never comes is no fault that was felt, and its repetitions are none at all. */
 static void test_a_moment_that_never_comes(void **state)
 {
@@ -546,6 +573,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_helpers_and_readiness, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_faults_on_events, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_held_calls, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_fault_waits_for_who_is_started_again, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_moment_that_never_comes, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_sink_as_ledger, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_install_once, world_create, world_destroy),
