@@ -12,6 +12,7 @@
 #define SUBMIT_US      (3 * SIM_MS) /* a submission, its answer, the next one */
 #define STEPS          4u           /* of the gateway's built-in plan: read, write, check, done */
 #define TOKENS_OF_CALL 400u
+#define SYSTEM         "conductor" /* by its manifest */
 
 /* As seen on the real system, two processors, with the gateway's latency for the calls. */
 static void take_times(struct sim_plan *plan, int64_t latency_ms)
@@ -143,8 +144,11 @@ int fleet_read(struct sim_plan *plan, const struct spec_experiment *x, struct er
 		return -1;
 	policy_init(&plan->policy);
 	check_config_init(&plan->limits);
-	if (take_policy(&plan->policy, &manifest->processes[0].command, err) == 0 &&
-	    spec_check_config(manifest, x, &plan->limits, err) == 0)
+	if (strcmp(manifest->name, SYSTEM) != 0)
+		error_set(err, ENOTSUP, "%s: its system is %s; the simulation has the reference orchestrator (%s) only",
+		    x->file, manifest->name, SYSTEM);
+	else if (take_policy(&plan->policy, &manifest->processes[0].command, err) == 0 &&
+		 spec_check_config(manifest, x, &plan->limits, err) == 0)
 		r = take_tasks(plan, x, err);
 	/* The strings are the manifest's: the judge puts its own there, in the same order. */
 	plan->limits.provider_count = plan->limits.cascade_count = 0;

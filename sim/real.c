@@ -62,7 +62,7 @@ int schedule_is_real(const char *path, bool *ret_system, struct error *err)
 		return -1;
 	for (size_t i = 0; r == 0 && i < x->fault_count; i++)
 		r = check_fault(x, &x->faults[i], err);
-	*ret_system = x->system && !x->system_problem;
+	*ret_system = x->system != NULL;
 	spec_experiment_free(x);
 	return r;
 }

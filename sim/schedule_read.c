@@ -81,16 +81,56 @@ static int is_of_orchestrator(const struct spec_fault *from, const char *key, co
 	return strcmp(key, "which") == 0 || (strcmp(key, "signal") == 0 && strcmp(value, "KILL") == 0);
 }
 
+/* As each plugin has them, and what schedule.c writes; between blanks. */
+static bool has_parameter(enum sim_plugin plugin, const char *key)
+{
+	static const char *const parameters[SIM_PLUGINS] = {[SIM_AGENT_KILL] = " signal ",
+	    [SIM_AGENT_PAUSE] = "",
+	    [SIM_RATE_LIMIT] = " provider retry-after header ",
+	    [SIM_PROVIDER_ERROR] = " provider kind status delay ",
+	    [SIM_FILE_REMOVE] = " pattern ",
+	    [SIM_DISK_FULL] = " path mode error ",
+	    [SIM_SWALLOWED_EXCEPTION] = " status swallow ",
+	    [SIM_ORCHESTRATOR_KILL] = " point nth ",
+	    [SIM_POWER_LOSS] = "",
+	    [SIM_ORCHESTRATOR_PAUSE] = "",
+	    [SIM_CLOCK_JUMP] = " number ",
+	    [SIM_AGENT_BABBLE] = " kind ",
+	    [SIM_GIT_TROUBLE] = " kind delay ",
+	    [SIM_SINK_ERROR] = " kind status delay ",
+	    [SIM_PROVIDER_LIE] = " kind provider "};
+	char word[32];
+
+	return snprintf(word, sizeof word, " %s ", key) < (int)sizeof word && strstr(parameters[plugin], word);
+}
+
+static int read_number(const struct spec_pair *pair, const struct spec_experiment *x, int64_t min, int64_t max,
+    int64_t *ret, struct error *err)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoll(pair->value, &end, 10);
+	if (end == pair->value || *end || errno || *ret < min || *ret > max)
+		return error_set(err, EINVAL, "%s:%u:%u: %s must be a number from %lld to %lld, found '%s'", x->file,
+		    pair->line, pair->column, pair->name, (long long)min, (long long)max, pair->value);
+	return 0;
+}
+
 static int read_argument(struct sim_fault *f, const struct spec_pair *pair, const struct spec_fault *from,
     const struct spec_experiment *x, struct error *err)
 {
 	const char *key = pair->name, *value = pair->value;
+	int64_t number;
 	int choice;
 
 	if (strcmp(from->plugin, KEY_ROTATION) == 0 && strcmp(key, "key") == 0)
 		return 0; /* the conductor's agents have none */
 	if (is_of_orchestrator(from, key, value))
 		return 0;
+	if (!has_parameter(f->plugin, key))
+		return error_set(err, EINVAL, "%s:%u:%u: the simulation has no '%s' of %s", x->file, pair->line,
+		    pair->column, key, from->plugin);
 	if (strcmp(key, "signal") == 0 || strcmp(key, "mode") == 0 || strcmp(key, "kind") == 0) {
 		choice = sim_kind_parse(f->plugin, value);
 		f->kind = (uint32_t)choice;
@@ -103,10 +143,14 @@ static int read_argument(struct sim_fault *f, const struct spec_pair *pair, cons
 	} else if (strcmp(key, "provider") == 0) {
 		return provider_of(value, &f->target, from, x->file, err);
 	} else if (strcmp(key, "nth") == 0) {
-		f->nth = (uint32_t)strtoul(value, NULL, 10);
+		if (read_number(pair, x, 1, INT32_MAX, &number, err) != 0)
+			return -1;
+		f->nth = (uint32_t)number;
 		return 0;
 	} else if (strcmp(key, "retry-after") == 0 || strcmp(key, "delay") == 0) {
-		return spec_duration(value, &f->number, err);
+		if (spec_duration(value, &f->number, err) != 0)
+			return error_context(err, "%s:%u:%u", x->file, pair->line, pair->column);
+		return 0;
 	} else if (strcmp(key, "swallow") == 0 && f->plugin == SIM_SWALLOWED_EXCEPTION) {
 		f->kind = strcmp(value, "false") == 0 ? EXCEPTION_SEEN : EXCEPTION_SWALLOWED;
 		return 0;
@@ -117,16 +161,14 @@ static int read_argument(struct sim_fault *f, const struct spec_pair *pair, cons
 	} else if (strcmp(key, "header") == 0) {
 		f->number = strcmp(value, "false") == 0 ? -1 : f->number;
 		return 0;
-	} else if (strcmp(key, "status") == 0 || strcmp(key, "number") == 0) {
-		f->number = strtoll(value, NULL, 10);
-		return 0;
-	} else {
-		return error_set(err, EINVAL, "%s:%u: the simulation has no '%s' of %s", x->file, pair->line, key,
-		    sim_plugin_name(f->plugin));
+	} else if (strcmp(key, "status") == 0) {
+		return read_number(pair, x, 100, 599, &f->number, err);
+	} else { /* of a clock, in milliseconds */
+		return read_number(pair, x, -INT32_MAX, INT32_MAX, &f->number, err);
 	}
 	if (choice < 0)
-		return error_set(err, EINVAL, "%s:%u: the simulation has no %s '%s' of %s", x->file, pair->line, key,
-		    value, sim_plugin_name(f->plugin));
+		return error_set(err, EINVAL, "%s:%u:%u: the simulation has no %s '%s' of %s", x->file, pair->line,
+		    pair->column, key, value, sim_plugin_name(f->plugin));
 	return 0;
 }
 
@@ -154,8 +196,9 @@ static int read_fault(
 	int plugin = plugin_of(from->plugin);
 
 	if (plugin < 0)
-		return error_set(
-		    err, EINVAL, "%s:%u: the simulation has no fault '%s'", x->file, from->line, from->plugin);
+		return error_set(err, EINVAL,
+		    "%s:%u:%u: the simulation has no fault '%s'; tritone-schedule(5) lists them", x->file, from->line,
+		    from->column, from->plugin);
 	if (plan->fault_count == SIM_FAULTS_MAX)
 		return error_set(err, E2BIG, "%s: more than %u faults", x->file, SIM_FAULTS_MAX);
 	memset(f, 0, sizeof *f);
@@ -204,12 +247,22 @@ static int take(struct sim_plan *plan, const uint64_t *seed, const struct spec_e
 {
 	const char *text = x->simulation.seed ? x->simulation.seed : configured(x, "sim-seed");
 
+	uint64_t own = 1;
+	char *end;
+
+	if (!seed && text) {
+		errno = 0;
+		own = strtoull(text, &end, 10);
+		if (errno || *text < '0' || *text > '9' || *end)
+			return error_set(
+			    err, EINVAL, "%s: the simulation's seed must be a number, found '%s'", x->file, text);
+	}
 	if (!seed && !text && !x->system)
 		return error_set(err, EINVAL,
 		    "%s: it names no system and no seed of the simulation; expected 'system', or 'simulation' with "
 		    "'seed'",
 		    x->file);
-	plan_draw(plan, seed ? *seed : text ? strtoull(text, NULL, 10) : 1);
+	plan_draw(plan, seed ? *seed : own);
 	if (x->system && fleet_read(plan, x, err) != 0)
 		return -1;
 	if (fleet_graph(plan, x, err) != 0 || fleet_arguments(plan, x, err) != 0)

@@ -43,7 +43,7 @@ int sim_replay(const struct sim_replay *options, struct error *err);
 /* The plugins that both worlds have, one after the other, then NULL. */
 const char *schedule_real_plugin(unsigned i);
 /* Is each of its faults one that there is for real? ENOTSUP names the first that only the simulation has. *ret_system: it names a
- * system that is there. */
+ * system. */
 int schedule_is_real(const char *path, bool *ret_system, struct error *err);
 
 struct sim;
@@ -74,6 +74,8 @@ size_t sim_memory(const struct sim *sim);
 
 /* Runs a seed by its plan. What happens in it allocates nothing; the checkers take a few blocks to judge it. */
 void sim_run(struct sim *sim, const struct sim_plan *plan, struct sim_result *result, struct coverage *coverage);
+/* Was that fault of its plan felt in the last run? */
+bool sim_felt(const struct sim *sim, uint32_t fault);
 /* One operation of the last run, as a line. */
 void sim_operation(const struct sim *sim, uint64_t index, char *buf, size_t size);
 /* Prints the story of the last run: each operation that an observer outside saw. */

@@ -432,6 +432,11 @@ void sim_run(struct sim *sim, const struct sim_plan *plan, struct sim_result *re
 	run(&sim->world);
 }
 
+bool sim_felt(const struct sim *sim, uint32_t fault)
+{
+	return sim->world.faults[fault].felt;
+}
+
 void sim_operation(const struct sim *sim, uint64_t index, char *buf, size_t size)
 {
 	*buf = '\0';

@@ -10,6 +10,7 @@
 
 #include <signal.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,10 @@
 #include "sim/sim.h"
 
 #define SEEDS 300u
+
+/* Schedules that once deviated, each for a mistake that was mended: argv gives them. */
+static char **schedules;
+static int schedule_count;
 
 struct fixture {
 	struct sim *sim;
@@ -206,9 +211,106 @@ static void what_is_not_real_is_refused(void **state)
 	unlink(path);
 }
 
-/* Schedules that once deviated, each for a mistake that was mended: argv gives them. */
-static char **schedules;
-static int schedule_count;
+static void write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* With the place, as the real system would refuse it. */
+static void nonsense_is_refused(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} cases[] = {
+	    {"simulation: {seed: deadbeef}\n", "must be a number, found 'deadbeef'"},
+	    {"simulation: {seed: '-1'}\n", "must be a number, found '-1'"},
+	    {"simulation: {seed: 1}\nfaults: [{plugin: agent-kil}]\n",
+		":3:10: the simulation has no fault 'agent-kil'"},
+	    {"simulation: {seed: 1}\nfaults: [{plugin: agent-kill, arguments: {status: 500}}]\n",
+		":3:51: the simulation has no 'status' of agent-kill"},
+	    {"simulation: {seed: 1}\nfaults: [{plugin: swallowed-exception, arguments: {point: effect}}]\n",
+		":3:59: the simulation has no 'point' of swallowed-exception"},
+	    {"simulation: {seed: 1}\nfaults: [{plugin: provider-error, arguments: {status: 5oo}}]\n",
+		":3:55: status must be a number from 100 to 599, found '5oo'"},
+	    {"simulation: {seed: 1}\nfaults: [{plugin: orchestrator-kill, arguments: {point: effect, nth: 0}}]\n",
+		":3:70: nth must be a number from 1 "},
+	    {"simulation: {seed: 1}\nfaults: [{plugin: rate-limit, arguments: {retry-after: soon}}]\n", ":3:56: "},
+	};
+	struct fixture *f = *state;
+	char path[] = "/tmp/test-sim-XXXXXX", text[256];
+	int fd = mkstemp(path);
+	struct error err;
+
+	assert_true(fd >= 0);
+	close(fd);
+	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		snprintf(text, sizeof text, "title: nonsense\n%s", cases[i].text);
+		write_file(path, text);
+		if (schedule_read(&f->plan, NULL, path, &err) == 0)
+			fail_msg("taken: %s", cases[i].text);
+		if (!strstr(err.text, cases[i].said))
+			fail_msg("%s: not: %s", err.text, cases[i].said);
+	}
+	unlink(path);
+}
+
+static int replay_quietly(const char *path)
+{
+	const struct sim_replay options = {.schedule = path, .quiet = true};
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC), before, r;
+	struct error err;
+
+	fflush(stdout);
+	before = dup(STDOUT_FILENO);
+	assert_true(null >= 0 && before >= 0 && dup2(null, STDOUT_FILENO) >= 0);
+	r = sim_replay(&options, &err);
+	fflush(stdout);
+	assert_true(dup2(before, STDOUT_FILENO) >= 0);
+	close(before);
+	close(null);
+	return r;
+}
+
+/* What would be judged is the reference orchestrator, and called theirs. */
+static void other_systems_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	const char *slash = strrchr(schedules[0], '/');
+	char path[] = "/tmp/test-sim-XXXXXX", text[4200];
+	int fd = mkstemp(path);
+	struct error err;
+
+	assert_true(fd >= 0 && slash != NULL);
+	close(fd);
+	snprintf(text, sizeof text, "title: other\nsystem: %.*s/../../fixtures/systems/langgraph.yaml\n",
+	    (int)(slash - schedules[0]), schedules[0]);
+	write_file(path, text);
+	assert_int_equal(schedule_read(&f->plan, NULL, path, &err), -1);
+	assert_non_null(strstr(err.text, "its system is langgraph"));
+	unlink(path);
+}
+
+/* As on the real system: not-injected is no pass. */
+static void what_is_not_felt_is_no_pass(void **state)
+{
+	char path[] = "/tmp/test-sim-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	write_file(
+	    path, "title: felt\nsimulation: {seed: 1}\nfaults: [{plugin: orchestrator-kill, when: {at: 10ms}}]\n");
+	assert_int_equal(replay_quietly(path), SIM_HELD);
+	write_file(
+	    path, "title: not felt\nsimulation: {seed: 1}\nfaults: [{plugin: orchestrator-kill, when: {at: 1h}}]\n");
+	assert_int_equal(replay_quietly(path), SIM_VACUOUS);
+	unlink(path);
+}
 
 static void mended_mistakes_stay_mended(void **state)
 {
@@ -337,6 +439,9 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(what_is_not_broken_holds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(schedules_survive_their_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_not_real_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(other_systems_are_refused, setup, teardown),
+	    cmocka_unit_test(what_is_not_felt_is_no_pass),
 	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(nothing_is_green_unseen, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_violation_stays_one, setup, teardown),

@@ -27,7 +27,7 @@ static int help(void)
 	      "  --schedule FILE   this work and these faults; without --seed, with the file's own seed\n"
 	      "  -q, --quiet       only the verdicts and the hash of the trace\n\n"
 	      "Ends with 0 when all held, 1 when something deviated, 2 when it could not be run, 4 when nothing was "
-	      "exercised.\n",
+	      "exercised, or a\nfault of the schedule was not felt.\n",
 	    stdout);
 	return 0;
 }

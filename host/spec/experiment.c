@@ -391,8 +391,8 @@ static const struct node_field experiment_fields[] = {
     {.key = "system",
 	.type = NODE_TEXT,
 	IN(system),
-	.help = "The manifest: a path relative to this file, or a name in _systems/_ beside or above it. "
-		"When not given, the suite or *--system* says it."},
+	.help = "The manifest: a path relative to this file, or a name in _systems/_ beside or above it, in the "
+		"working directory, or in its _fixtures/_. When not given, the suite or *--system* says it."},
     {.key = "arguments",
 	.type = NODE_STRINGS,
 	IN(arguments),

@@ -84,7 +84,8 @@ static int no_system(
 
 int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, char **ret_problem)
 {
-	static const char *const places[] = {"systems", "../systems", "../../systems", NULL};
+	static const char *const places[] = {
+	    "systems", "../systems", "../../systems", "./systems", "./fixtures/systems", NULL};
 	const char *slash = strrchr(file->path, '/');
 	int length = slash ? (int)(slash - file->path) + 1 : 0;
 	bool is_path = strchr(*system, '/') || ends_with(*system, ".yaml") || ends_with(*system, ".yml") ||
@@ -103,7 +104,10 @@ int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, c
 		return 0;
 	}
 	for (i = 0; places[i]; i++) {
-		path = arena_format(file->arena, "%.*s%s/%s.yaml", length, file->path, places[i], *system);
+		bool here =
+		    strncmp(places[i], "./", 2) == 0; /* where tritone was called, as `tritone up` looks for it */
+
+		path = arena_format(file->arena, "%.*s%s/%s.yaml", here ? 0 : length, file->path, places[i], *system);
 		if (!path)
 			return node_no_memory(file);
 		if (access(path, R_OK) == 0) {
@@ -111,6 +115,6 @@ int spec_find_system(struct node_file *file, yaml_node_t *node, char **system, c
 			return 0;
 		}
 	}
-	return no_system(
-	    file, node, ret_problem, "there is no manifest '", *system, "' in systems/ beside or above this file");
+	return no_system(file, node, ret_problem, "there is no manifest '", *system,
+	    "' in systems/ beside or above this file, nor here");
 }

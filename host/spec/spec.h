@@ -249,7 +249,7 @@ struct spec_experiment {
 	struct spec_strings tags;
 	struct spec_pairs configuration, secrets; /* variables; values may be {type: env, key: NAME, default: ...} */
 	char *system;                  /* the manifest's path, resolved (in the file: relative to it, or a name in
-					  systems/ beside or above it); NULL: given elsewhere */
+					  systems/ beside or above it, or where tritone was called); NULL: given elsewhere */
 	char *system_problem;          /* why that is not to be found; NULL: it is */
 	struct spec_strings arguments; /* added to the first process's command (the seeded bugs: --bug NAME) */
 	bool syscall_filter;           /* derived or forced: `syscall-filter: true` */
