@@ -66,6 +66,8 @@ static void test_manifest_arguments(void **state)
 	spec_manifest_free(m);
 }
 
+#define NAME_RULE "1 to 63 bytes, none of them a '/' or a control character, and does not begin with a dot"
+
 static void test_manifest_mistakes(void **state)
 {
 	static const struct {
@@ -74,6 +76,20 @@ static void test_manifest_mistakes(void **state)
 	    {"name: n\n", "1:1: the key 'processes' is missing"},
 	    {"name: n\nprocesses: []\nsubmit: {url: u, body: b}\n",
 		"2:12: 'processes' is empty; expected at least one item"},
+	    {"name: ../../n\nprocesses: [{name: p, command: [c]}]\nsubmit: {url: u, body: b}\n",
+		"1:7: the name of a system has " NAME_RULE},
+	    {"name: .n\nprocesses: [{name: p, command: [c]}]\nsubmit: {url: u, body: b}\n",
+		"1:7: the name of a system has " NAME_RULE},
+	    {"name: n\nprocesses: [{name: \"a\\nb\", command: [c]}]\nsubmit: {url: u, body: b}\n",
+		"2:20: the name of a process has " NAME_RULE},
+	    {"name: n\nprocesses: [{name: \"\", command: [c]}]\nsubmit: {url: u, body: b}\n",
+		"2:20: the name of a process has " NAME_RULE},
+	    {"name: n\nprocesses: [{name: submit, command: [c]}]\nsubmit: {url: u, body: b}\n",
+		"2:20: a process may not be called 'submit': what a command of the manifest writes is kept by that "
+		"name"},
+	    {"name: n\nprocesses: [{name: prepare-1, command: [c]}]\nsubmit: {url: u, body: b}\n",
+		"2:20: a process may not be called 'prepare-1': what a command of the manifest writes is kept by that "
+		"name"},
 	    {LEAST "policy: {attempt-max: 3}\n", "4:23: unknown parameter 'attempt-max'; did you mean 'attempts-max'?"},
 	    {LEAST "policy: {attempts-max: many}\n", "4:24: 'attempts-max': expected a whole number"},
 	    {LEAST "policy: {slo-notification: 1.5}\n",

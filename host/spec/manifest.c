@@ -206,6 +206,54 @@ static int arguments_finish(struct node_file *file, struct spec_manifest *manife
 	return more->count && manifest->wal.recover.count ? append(file, &manifest->wal.recover, more) : 0;
 }
 
+#define NAME_SIZE_MAX 63u /* bytes */
+
+/* Files are called after it: it may not lead elsewhere. */
+static int name_finish(struct node_file *file, const yaml_node_t *node, const char *what, const char *name)
+{
+	const char *c;
+
+	for (c = name; *c && *c != '/' && (unsigned char)*c >= 0x20 && *c != 0x7f; c++)
+		;
+	if (*c || !*name || *name == '.' || strlen(name) > NAME_SIZE_MAX)
+		return node_fail(file, node,
+		    "the name of a %s has 1 to %u bytes, none of them a '/' or a control character, and does not begin "
+		    "with a dot",
+		    what, NAME_SIZE_MAX);
+	return 0;
+}
+
+/* What the system's commands write has the same place as what its processes write, by these names. */
+static int process_name_finish(struct node_file *file, const yaml_node_t *node, const char *name)
+{
+	static const char *const names[] = {
+	    "keeper", "ready", "submit", "outcome", "slo", "prepare-", "replay-", "recover-", NULL};
+	size_t i, size;
+
+	for (i = 0; names[i]; i++) {
+		size = strlen(names[i]);
+		if (!strncmp(name, names[i], size) && (names[i][size - 1] == '-' || !name[size]))
+			return node_fail(file, node,
+			    "a process may not be called '%.40s': what %s writes is kept by that name", name,
+			    i ? "a command of the manifest" : "the keeper of all processes");
+	}
+	return name_finish(file, node, "process", name);
+}
+
+static int names_finish(struct node_file *file, yaml_node_t *node, const struct spec_manifest *manifest)
+{
+	yaml_node_t *list = node_get(file, node, "processes");
+	size_t i;
+
+	if (name_finish(file, node_get(file, node, "name"), "system", manifest->name) != 0)
+		return -1;
+	for (i = 0; i < manifest->process_count; i++)
+		if (process_name_finish(
+			file, node_get(file, node_at(file, list, i), "name"), manifest->processes[i].name) != 0)
+			return -1;
+	return 0;
+}
+
 static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 {
 	struct spec_manifest *manifest = out;
@@ -213,6 +261,8 @@ static int manifest_finish(struct node_file *file, yaml_node_t *node, void *out)
 	yaml_node_t *at;
 	size_t i, j;
 
+	if (names_finish(file, node, manifest) != 0)
+		return -1;
 	while (manifest->main_process < manifest->process_count && manifest->processes[manifest->main_process].helper)
 		manifest->main_process++;
 	if (manifest->main_process == manifest->process_count)
