@@ -2,13 +2,18 @@
 /* host/system against a small real orchestrator (fake_system.c): its life, and what is seen of it. */
 #include "system_fixture.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "system/ready.h"
 
 static void test_starts_takes_tasks_and_stops(void **state)
 {
@@ -218,6 +223,42 @@ static void test_a_daemon_that_has_strayed_is_ended(void **state)
 	assert_int_equal(system_stop(fixture->system, 100, &err), 1); /* it ignores SIGTERM */
 }
 
+static int connect_to(const struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_true(fd >= 0);
+	assert_true(connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EINPROGRESS);
+	return fd;
+}
+
+/* Whoever listens and takes nobody does not hold up who asks, and has the port all the same. */
+static void test_a_port_that_takes_nobody(void **state)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[4], taken;
+	socklen_t size = sizeof address;
+	uint16_t port;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+	port = ntohs(address.sin_port);
+	assert_int_equal(ready_port(port), READY_PORT_FREE);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(ready_port(port), READY_PORT_OPEN);
+	taken = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(taken >= 0);
+	for (i = 0; i < sizeof waiting / sizeof waiting[0]; i++)
+		waiting[i] = connect_to(&address);
+	assert_int_equal(ready_port(port), READY_PORT_BUSY);
+	for (i = 0; i < sizeof waiting / sizeof waiting[0]; i++)
+		close(waiting[i]);
+	close(taken);
+	close(listener);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +271,7 @@ int main(int argc, char **argv)
 	    SYSTEM_TEST(test_claims_are_recorded_once_each),
 	    SYSTEM_TEST(test_agents_are_targets_until_they_die),
 	    SYSTEM_TEST(test_a_daemon_that_has_strayed_is_ended),
+	    cmocka_unit_test(test_a_port_that_takes_nobody),
 	};
 
 	return system_fixture_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

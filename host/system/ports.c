@@ -37,7 +37,7 @@ static int check(struct system *system, const char *text, const char *what, stru
 		return -1;
 	port = port_of(expanded);
 	free(expanded);
-	if (port < 1 || port > 65535 || !ready_port_open((uint16_t)port))
+	if (port < 1 || port > 65535 || ready_port((uint16_t)port) == READY_PORT_FREE)
 		return 0;
 	return error_set(err, EADDRINUSE,
 	    "port %ld (%s) is taken already, by something that is not this system; end that, or use ${port.NAME}", port,

@@ -24,6 +24,7 @@
 
 #define HTTP_TRY_MS    2000 /* how long one answer may take */
 #define COMMAND_TRY_MS 10000
+#define PORT_TRY_MS    50
 #define OUTPUT_PIECE   65536u
 #define ASK_EVERY_MS   5
 
@@ -94,19 +95,25 @@ void ready_begin(struct ready *ready)
 	ready->from = stat(ready->log, &st) == 0 ? st.st_size : 0;
 }
 
-bool ready_port_open(uint16_t port)
+enum ready_port ready_port(uint16_t port)
 {
 	struct sockaddr_in address = {
 	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
+	struct pollfd wait = {.fd = fd, .events = POLLOUT};
+	int code = 0;
+	socklen_t size = sizeof code;
 
 	if (fd < 0)
-		return false;
-	do
-		rc = connect(fd, (const struct sockaddr *)&address, sizeof address);
-	while (rc != 0 && errno == EINTR);
+		return READY_PORT_FREE;
+	rc = connect(fd, (const struct sockaddr *)&address, sizeof address);
+	/* On this machine it is at once, unless those who wait there already are as many as may wait. */
+	if (rc != 0 && (errno == EINPROGRESS || errno == EINTR)) {
+		rc = poll(&wait, 1, PORT_TRY_MS) > 0 ? getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) : 1;
+		rc = code ? -1 : rc;
+	}
 	close(fd);
-	return rc == 0;
+	return rc == 0 ? READY_PORT_OPEN : rc > 0 ? READY_PORT_BUSY : READY_PORT_FREE;
 }
 
 /* Is the text in what was written since the start? What cannot be the beginning of it is not read again. */
@@ -181,7 +188,7 @@ static bool holds(struct ready *ready, enum condition condition, int64_t left_ms
 	case BY_FILE:
 		return access(ready->file, F_OK) == 0;
 	case BY_PORT:
-		return ready_port_open((uint16_t)strtol(ready->port, NULL, 10));
+		return ready_port((uint16_t)strtol(ready->port, NULL, 10)) == READY_PORT_OPEN;
 	case BY_OUTPUT:
 		return said(ready);
 	case BY_HTTP:

@@ -36,7 +36,8 @@ void ready_begin(struct ready *ready);
  * its time, with what is lacking; or interrupted. */
 int ready_await(struct ready *ready, int wake, bool (*alive)(void *arg), void *arg, struct error *err);
 
-/* Does anybody take connections at 127.0.0.1? */
-bool ready_port_open(uint16_t port);
+/* Does anybody take connections at 127.0.0.1? BUSY: somebody listens, and does not take any now. */
+enum ready_port { READY_PORT_FREE = 1, READY_PORT_BUSY, READY_PORT_OPEN };
+enum ready_port ready_port(uint16_t port);
 
 #endif
