@@ -110,11 +110,26 @@ static void watch(struct job *job, pid_t *pids)
 			close(ends[i].fd);
 }
 
+static int wait_for_job(pid_t pid, const struct share *share, struct error *err)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return error_set(
+			    err, errno, "a job of the exploration cannot be waited for: %s", strerror(errno));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	if (share->failed.code)
+		return error_set(err, share->failed.code, "%s", share->failed.text);
+	return error_set(err, ECHILD, "a job of the exploration ended with status 0x%x", (unsigned)status);
+}
+
 static int run_jobs(struct job *job, struct model *model, struct error *err)
 {
 	pid_t pids[EXPLORE_JOBS_MAX];
 	unsigned i, started;
-	int status, rc = 0;
+	int rc = 0;
 
 	for (started = 0; started < job->jobs; started++) {
 		job->index = started;
@@ -131,16 +146,9 @@ static int run_jobs(struct job *job, struct model *model, struct error *err)
 		job->jobs = started;
 	watch(job, pids);
 	for (i = 0; i < started; i++) {
-		while (waitpid(pids[i], &status, 0) < 0 && errno == EINTR)
-			;
-		if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status))) {
-			if (job->shared->jobs[i].failed.code)
-				*err = job->shared->jobs[i].failed;
-			else
-				error_set(
-				    err, ECHILD, "a job of the exploration ended with status 0x%x", (unsigned)status);
-			rc = -1;
-		}
+		const int one = wait_for_job(pids[i], &job->shared->jobs[i], rc == 0 ? err : NULL);
+
+		rc = one < 0 ? -1 : rc;
 	}
 	if (rc == 0 && job->options->interrupted && *job->options->interrupted)
 		return error_set(err, EINTR, "interrupted");
@@ -178,10 +186,13 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 	struct explore_result result = {0};
 	struct model *model = NULL;
 	struct model_count count;
+	struct error unread = {0};
 	double begin = explore_now_s();
 	unsigned i;
 	int rc = -1;
 
+	if (!err)
+		err = job.err = &unread; /* the jobs tell each other by it */
 	if (job.jobs > EXPLORE_JOBS_MAX)
 		job.jobs = EXPLORE_JOBS_MAX;
 	if (options->only)

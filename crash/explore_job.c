@@ -166,9 +166,12 @@ static int wait_for_child(struct job *job, pid_t pid, bool *ret_hung)
 	int status = 0;
 
 	*ret_hung = false;
-	while (end.fd >= 0 && poll(&end, 1, LOOK_MS) == 0) {
+	while (end.fd >= 0) {
+		const int ended = poll(&end, 1, LOOK_MS);
 		const uint64_t current = job->share->current;
 
+		if (ended > 0 || (ended < 0 && errno != EINTR))
+			break;
 		if (current != last || job->share->progress != judged || current == NONE) {
 			last = current;
 			judged = job->share->progress;

@@ -4,6 +4,7 @@
 #include "explore_room.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -120,6 +121,18 @@ static int judge_or_hang(
 	return judge_value(context, state, verdict, err);
 }
 
+/* Hangs, and its walker is never left alone: a signal is no reason to wait without an end. */
+static int judge_or_disturb(
+    void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
+{
+	if (read_value(state->dir) == 2 && state->acked == 2)
+		for (;;) {
+			kill(getppid(), SIGUSR1);
+			poll(NULL, 0, 10);
+		}
+	return judge_value(context, state, verdict, err);
+}
+
 static int judge_with_error(
     void *context, const struct crash_case *state, struct crash_verdict *verdict, struct error *err)
 {
@@ -161,6 +174,27 @@ static void test_judge_hangs(void **state)
 	assert_non_null(strstr(room->result.first[CRASH_FAILED].reason, "did not end"));
 }
 
+static void nothing(int number)
+{
+	(void)number;
+}
+
+static void test_judge_hangs_and_disturbs(void **state)
+{
+	static const struct crash_judge disturbs = {.name = "disturbs", .judge = judge_or_disturb};
+	const struct sigaction action = {.sa_handler = nothing};
+	struct room *room = *state;
+	struct sigaction before;
+
+	record_writer(room, NO_MISTAKE);
+	room->options.timeout_ms = 100;
+	assert_int_equal(sigaction(SIGUSR1, &action, &before), 0); /* the walkers have it from us */
+	explore_it(room, &disturbs);
+	assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
+	assert_true(room->result.outcomes[CRASH_FAILED] > 0);
+	assert_non_null(strstr(room->result.first[CRASH_FAILED].reason, "did not end"));
+}
+
 static void test_judge_gives_up(void **state)
 {
 	static const struct crash_judge gives_up = {.name = "gives up", .judge = judge_with_error};
@@ -183,6 +217,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_smallest, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_dies, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_hangs, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_judge_hangs_and_disturbs, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_judge_gives_up, setup, teardown),
 	};
 
