@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,53 @@ static void test_function(void **state)
 	assert_int_equal(room->trace->marks[0].op, room->trace->begin);
 }
 
+/* Another file system's sync makes nothing here durable. */
+static int sync_elsewhere(void *arg)
+{
+	int elsewhere = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), dir = -1, rc;
+
+	rc = elsewhere < 0 || chdir(arg) < 0 || syncfs(elsewhere) < 0;
+	if (rc == 0)
+		dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return rc || dir < 0 || syncfs(dir) < 0;
+}
+
+static void test_sync_of_a_file_system(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	struct record_options options = {0};
+	char dir[64];
+
+	in_dir(room, "dir", dir);
+	options.dir = dir;
+	if (record_function(&options, sync_elsewhere, dir, &room->trace, &room->status, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(room->status, 0);
+	assert_int_equal(room->trace->count - room->trace->begin, 1);
+	assert_int_equal(room->trace->ops[room->trace->begin].kind, TRACE_SYNC_ALL);
+}
+
+/* Whoever lets the kernel reap his children is told, and does not wait for good. */
+static void test_children_that_nobody_waits_for(void **state)
+{
+	const struct sigaction ignored = {.sa_handler = SIG_IGN};
+	struct room *room = *state;
+	struct error err = {0};
+	struct record_options options = {0};
+	struct sigaction before;
+	char dir[64];
+	int rc;
+
+	in_dir(room, "dir", dir);
+	options.dir = dir;
+	assert_int_equal(sigaction(SIGCHLD, &ignored, &before), 0);
+	rc = record_function(&options, write_and_say, dir, &room->trace, &room->status, &err);
+	assert_int_equal(sigaction(SIGCHLD, &before, NULL), 0);
+	assert_int_equal(rc, -1);
+	assert_int_equal(err.code, ECHILD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +338,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_from_outside, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_static, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_function, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sync_of_a_file_system, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_children_that_nobody_waits_for, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,8 +192,12 @@ static long do_fallocate(struct record_control *control, const struct trap_args 
 static long do_sync_all(struct record_control *control, const struct trap_args *args)
 {
 	const struct trace_op op = {.kind = TRACE_SYNC_ALL};
+	struct stat status;
 	long rc;
 
+	if (args->number == SYS_syncfs &&
+	    (call_stat_fd((int)args->a[0], &status) < 0 || status.st_dev != control->root_dev))
+		return call_as_is(args); /* of another file system */
 	emit_lock(control);
 	rc = call_as_is(args);
 	if (rc == 0)

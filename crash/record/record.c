@@ -152,9 +152,12 @@ static int follow(struct recording *recording, pid_t pid, int *ret_status, struc
 		if (ends[0].revents && read(recording->output[0], bytes, sizeof bytes) <= 0)
 			ends[0].fd = -1;
 	}
-	while (waitpid(pid, ret_status, 0) < 0)
-		if (errno != EINTR)
-			rc = error_set(err, errno, "the command cannot be waited for: %s", strerror(errno));
+	while (waitpid(pid, ret_status, 0) < 0) {
+		if (errno == EINTR)
+			continue;
+		rc = error_set(err, errno, "the command cannot be waited for: %s", strerror(errno));
+		break;
+	}
 	emit_stop(recording->control);
 	close_one(&pid_fd);
 	return rc;
