@@ -89,6 +89,33 @@ static void map(const char *name)
 	say("mapped\n");
 }
 
+/* Of four syncs only the last one makes the file durable; opened so, it is cut, though nobody may write to it. */
+static void sync_and_cut(void)
+{
+	static const char pages[8192];
+	int fd = open("data", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char *shared, *copy;
+
+	MUST(fd >= 0 && write(fd, pages, sizeof pages) == (ssize_t)sizeof pages);
+	shared = mmap(NULL, sizeof pages, PROT_READ, MAP_SHARED, fd, 0);
+	copy = mmap(NULL, sizeof pages, PROT_READ, MAP_PRIVATE, fd, 0);
+	MUST(shared != MAP_FAILED && copy != MAP_FAILED);
+	MUST(msync(shared, sizeof pages, MS_ASYNC) == 0);
+	MUST(msync(copy, sizeof pages, MS_SYNC) == 0);
+	MUST(msync(shared, sizeof pages / 2, MS_SYNC) == 0);
+	say("not yet\n");
+	MUST(msync(shared, sizeof pages, MS_SYNC) == 0);
+	say("durable\n");
+	MUST(open("data", O_RDONLY | O_TRUNC | O_CLOEXEC) >= 0);
+}
+
+/* Nothing is replaced there. */
+static void move_out(const char *there)
+{
+	MUST(mknod("one", S_IFREG | 0600, 0) == 0);
+	MUST(renameat2(AT_FDCWD, "one", AT_FDCWD, there, RENAME_NOREPLACE) < 0 && errno == EEXIST);
+}
+
 static void *append(void *arg)
 {
 	int fd = *(int *)arg, i;
@@ -128,6 +155,10 @@ int main(int argc, char **argv)
 		nothing_of_ours(argv[3]);
 	else if (argc == 4 && !strcmp(argv[2], "move-in") && chdir(argv[1]) == 0)
 		return rename(argv[3], "moved") == 0;
+	else if (argc == 4 && !strcmp(argv[2], "move-out") && chdir(argv[1]) == 0)
+		move_out(argv[3]);
+	else if (argc == 3 && !strcmp(argv[2], "sync-and-cut") && chdir(argv[1]) == 0)
+		sync_and_cut();
 	else if (argc == 3 && !strcmp(argv[2], "many"))
 		many();
 	else

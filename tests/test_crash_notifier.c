@@ -184,6 +184,7 @@ static void test_shared_mapping(void **state)
 		assert_int_equal(err.code, ENOTSUP);
 		assert_non_null(strstr(err.text, "data is mapped shared"));
 		assert_true(WIFSIGNALED(status)); /* it was ended for it */
+		assert_int_equal(record(room, which, dir, "map", "data", volatiles, &trace, &status, NULL), -1);
 		assert_int_equal(record(room, which, dir, "map", "lock.mdb", volatiles, &trace, &status, &err), 0);
 		assert_int_equal(status, 0);
 		assert_int_equal(trace->ops[trace->count - 2].kind, TRACE_VOLATILE);
@@ -208,6 +209,48 @@ static void test_from_outside(void **state)
 	assert_int_equal(record(room, 1, dir, "move-in", other, NULL, &trace, &status, &err), -1);
 	assert_non_null(strstr(err.text, "from outside"));
 	assert_int_equal(access(other, F_OK), 0);
+}
+
+/* Moved out without replacing what is there, it stays. */
+static void test_to_outside(void **state)
+{
+	struct room *room = *state;
+	struct trace *trace = NULL;
+	struct error err = {0};
+	char dir[64], other[80];
+	int status = -1, fd;
+
+	in_dir(room, "dir", dir);
+	snprintf(other, sizeof other, "%s-other", dir);
+	fd = open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	if (record(room, 0, dir, "move-out", other, NULL, &trace, &status, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(status, 0);
+	assert_int_equal(trace->count - trace->begin, 1); /* it was made, and no more */
+	trace_destroy(trace);
+}
+
+/* What the kernel does not sync is not taken for durable, and a cut is seen. */
+static void test_sync_of_a_mapping(void **state)
+{
+	static const uint32_t kinds[] = {TRACE_CREATE, TRACE_WRITE, TRACE_ACK, TRACE_MSYNC, TRACE_ACK, TRACE_TRUNCATE};
+	struct room *room = *state;
+	struct trace *trace = NULL;
+	struct error err = {0};
+	int status = -1;
+	char dir[64];
+	size_t i;
+
+	in_dir(room, "dir", dir);
+	if (record(room, 0, dir, "sync-and-cut", NULL, NULL, &trace, &status, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(status, 0);
+	for (i = 0; i < sizeof kinds / sizeof *kinds && trace->begin + i < trace->count; i++)
+		assert_int_equal(trace->ops[trace->begin + i].kind, kinds[i]);
+	assert_int_equal(trace->count - trace->begin, sizeof kinds / sizeof *kinds);
+	trace_destroy(trace);
 }
 
 /* Three writers at once: every write is there, each where the one before it ended. */
@@ -259,6 +302,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_shared_mapping, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_from_outside, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_to_outside, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sync_of_a_mapping, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_total_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_no_such_program, setup, teardown),
 	};

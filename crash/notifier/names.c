@@ -118,7 +118,7 @@ static struct result open_file(
 	if (!place.file)
 		add(recording, asked,
 		    (struct trace_op){.kind = TRACE_CREATE, .dir = place.dir, .name = place.name, .file = st.st_ino});
-	else if (flags & O_TRUNC && place.size && (flags & O_ACCMODE) != O_RDONLY)
+	else if (flags & O_TRUNC && place.size) /* also one that is opened to be read only */
 		add(recording, asked, (struct trace_op){.kind = TRACE_TRUNCATE, .file = st.st_ino});
 	result = give(recording, asked, fd, flags);
 out:
@@ -240,13 +240,19 @@ static struct result make_link(
 	    (struct trace_op){.kind = TRACE_LINK, .dir = place.dir, .name = place.name, .file = place.file});
 }
 
-static struct result move_out(struct recording *recording, const struct asked *asked, const struct place *from)
+static struct result move_out(
+    struct recording *recording, const struct asked *asked, const struct place *from, unsigned int flags)
 {
+	if (flags & RENAME_EXCHANGE) { /* what comes in for it was never seen */
+		recording_refuse(
+		    recording, "%s was exchanged for what is not below %s", recording->from, recording->root);
+		return RESULT_FAILED(EXDEV);
+	}
 	if (S_ISDIR(from->mode)) {
 		recording_refuse(recording, "the directory %s was moved out of %s", recording->from, recording->root);
 		return RESULT_FAILED(EXDEV);
 	}
-	if (rename(recording->from, recording->path) < 0)
+	if (renameat2(AT_FDCWD, recording->from, AT_FDCWD, recording->path, flags) < 0)
 		return RESULT_FAILED(errno);
 	return add(recording, asked,
 	    (struct trace_op){.kind = TRACE_UNLINK, .dir = from->dir, .name = from->name, .file = from->file});
@@ -270,7 +276,7 @@ static struct result move_name(struct recording *recording, const struct asked *
 	if (!recording_valid(recording, asked))
 		return (struct result){.done = ANSWERED};
 	if (!below)
-		return move_out(recording, asked, &from);
+		return move_out(recording, asked, &from, flags);
 	if (renameat2(AT_FDCWD, recording->from, AT_FDCWD, recording->path, flags) < 0)
 		return RESULT_FAILED(errno);
 	if (from.file == to.file) /* two names of one file: nothing happens */

@@ -262,7 +262,7 @@ static int run(
 		(void)notified_sync_wake_up(recording->listener);
 		follow(recording, &command);
 		if (recording->failure.code)
-			*err = recording->failure;
+			error_set(err, recording->failure.code, "%s", recording->failure.text);
 		else if (recv(hear, &code, sizeof code, MSG_DONTWAIT) == (ssize_t)sizeof code)
 			error_set(err, code, "%s: %s", recording->options->argv[0], strerror(code));
 		else
