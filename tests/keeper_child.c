@@ -32,6 +32,14 @@ static void __attribute__((noreturn)) stay(void)
 		pause();
 }
 
+/* With a child in its group. */
+static void __attribute__((noreturn)) pair(const char *fifo)
+{
+	if (fork() == 0)
+		tell(fifo);
+	stay();
+}
+
 static void __attribute__((noreturn)) daemonize(const char *fifo)
 {
 	if (fork() > 0)
@@ -116,6 +124,8 @@ int keeper_child(int argc, char **argv)
 
 	if (!strcmp(mode, "exit"))
 		return atoi(fifo);
+	if (!strcmp(mode, "pair"))
+		pair(fifo);
 	if (!strcmp(mode, "hygiene"))
 		return hygiene();
 	if (!strncmp(mode, "stubborn", 8))

@@ -304,6 +304,25 @@ static void test_a_daemon_is_found_and_ended(void **state)
 	assert_int_equal(look_for(f, 0).count, 0);
 }
 
+/* With what it has started: a command whose time is over leaves nobody behind. */
+static void test_a_group_is_killed(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+	pid_t top = start_child(f->keeper, "p", "pair", f->fifo), child = heard(f);
+	int pidfd = hold(child);
+
+	assert_int_equal(keeper_kill(f->keeper, child, &err), -1); /* not started by the keeper */
+	assert_int_equal(err.code, ESRCH);
+	assert_int_equal(keeper_kill(f->keeper, top, &err), 0);
+	await_death(pidfd);
+	while (next_event(f).pid != top)
+		;
+	assert_int_equal(look_for(f, 0).count, 0);
+	assert_int_equal(keeper_kill(f->keeper, top, &err), -1);
+	assert_int_equal(err.code, ESRCH);
+}
+
 /* Who started it was killed, and can tell it nothing: that is not its fault. */
 static void test_an_orphan_is_asked_to_end(void **state)
 {
@@ -572,6 +591,7 @@ int main(int argc, char **argv)
 	    T(test_separate_error_output),
 	    T(test_signals_reach_only_the_system),
 	    T(test_a_daemon_is_found_and_ended),
+	    T(test_a_group_is_killed),
 	    T(test_an_orphan_is_asked_to_end),
 	    T(test_stop_counts_the_stubborn),
 	    T(test_a_stopped_process_is_let_go_to_end),

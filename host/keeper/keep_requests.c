@@ -191,6 +191,18 @@ static int on_signal(struct keep *keep, const msgpack_object *request)
 	return r;
 }
 
+static int on_kill(struct keep *keep, const msgpack_object *request)
+{
+	int64_t pid = 0;
+
+	/* Our child and not reaped: the number is surely its, and its group's. */
+	if (!frame_get_int(request, "pid", &pid) || pid < 2 || !keep_spawned(keep, (pid_t)pid))
+		return keep_reply(keep, ESRCH, "no living process was started with this pid", NULL, 0);
+	kill(-(pid_t)pid, SIGKILL); /* it may have left its group, or made another */
+	kill((pid_t)pid, SIGKILL);
+	return keep_reply(keep, 0, "", NULL, 0);
+}
+
 /* Our child and not reaped: the number is surely its. Who is stopped hears nothing. */
 static void ask_to_end(pid_t child)
 {
@@ -292,6 +304,7 @@ static const struct {
 } requests[] = {
     {"spawn", on_spawn},
     {"signal", on_signal},
+    {"kill", on_kill},
     {"stop", on_stop},
     {"rule", on_rule},
     {"clear", on_clear},

@@ -304,6 +304,15 @@ int keeper_signal(struct keeper *keeper, pid_t pid, int signal, struct error *er
 	return request_simply(keeper, &request, err);
 }
 
+int keeper_kill(struct keeper *keeper, pid_t pid, struct error *err)
+{
+	struct request request;
+
+	request_begin(&request, "kill", 1);
+	frame_put_int(&request.pk, "pid", pid);
+	return request_simply(keeper, &request, err);
+}
+
 int keeper_stop(struct keeper *keeper, int64_t grace_ms, unsigned *ret_killed, struct error *err)
 {
 	struct request request;

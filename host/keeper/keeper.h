@@ -61,6 +61,9 @@ int keeper_spawn(struct keeper *keeper, const struct keeper_process *process, pi
 /* By pidfd, and only below the keeper: ESRCH when there is no such process, or it is not the system's. */
 int keeper_signal(struct keeper *keeper, pid_t pid, int signal, struct error *err);
 
+/* SIGKILL to a spawned process and to all that are still in its group. ESRCH: it has ended, or was not spawned. */
+int keeper_kill(struct keeper *keeper, pid_t pid, struct error *err);
+
 struct keeper_event {
 	pid_t pid;
 	int status;               /* as from waitpid */

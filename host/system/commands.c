@@ -38,7 +38,7 @@ int command_kill(struct keeper *keeper, const struct command *command, pid_t pid
 {
 	struct error error;
 
-	if (keeper_signal(keeper, pid, SIGKILL, &error) != 0 && error.code != ESRCH)
+	if (keeper_kill(keeper, pid, &error) != 0 && error.code != ESRCH)
 		return error_set(err, error.code, "%s: %s", command->name, error.text);
 	return 0;
 }
