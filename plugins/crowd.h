@@ -11,7 +11,7 @@
 
 #include "plugins/process.h"
 
-#define CROWD_MAX     60u
+#define CROWD_MAX     60u /* and one less may be chosen: a full one may lack somebody */
 #define CROWD_VERSION 1u
 
 enum crowd_scope { CROWD_PROCESS = 1, CROWD_GROUP = 2, CROWD_TREE = 3 };
@@ -176,6 +176,13 @@ static inline int crowd_plan(const struct tritone_call *call, struct tritone_und
 	if (u.count == 0)
 		return fail(error, ESRCH, "the system has no orchestrator at the moment");
 	crowd_grow(&u, crowd_scope(call));
+	/* Those that are not in the record would go on, and the fault would be called felt. */
+	if (u.count == CROWD_MAX)
+		return fail(error, E2BIG,
+		    "%s and what belongs to it are %u processes or more: more than can be recorded; narrow 'process' "
+		    "or "
+		    "'scope'",
+		    u.members[0].name, CROWD_MAX);
 	for (i = 0; i < u.count; i++)
 		if (u.members[i].root)
 			evidence(call, "target", "%s (pid %d)", u.members[i].name, u.members[i].pid);

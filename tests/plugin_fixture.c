@@ -338,7 +338,7 @@ static void __attribute__((noreturn)) live(int in, int out)
 	_exit(0);
 }
 
-static uint64_t start_time(pid_t pid)
+uint64_t start_time_of(pid_t pid)
 {
 	char path[64], text[1024], *p;
 	FILE *stat;
@@ -374,7 +374,7 @@ struct agent *agent_start(struct plugin *plugin, bool deaf)
 	close(from[1]);
 	agent->to = to[1];
 	agent->from = from[0];
-	agent->start_time = start_time(agent->pid);
+	agent->start_time = start_time_of(agent->pid);
 	agent_say(agent, deaf ? 'd' : 'h');
 	return agent;
 }

@@ -87,6 +87,7 @@ void assert_has(const char *text, const char *part);
 struct agent *agent_start(struct plugin *plugin, bool deaf); /* deaf: it ignores SIGTERM from the start */
 /* 'd': be deaf from now on; 'x': exit; anything else is only answered. It must answer. */
 void agent_say(struct agent *agent, char what);
+uint64_t start_time_of(pid_t pid); /* in clock ticks since boot; 0: there is none */
 void agent_as_target(const struct agent *agent, struct tritone_target *target);
 
 #endif

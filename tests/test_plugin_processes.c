@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* The one agent of most tests. */
 static struct agent *agent_of(struct plugin *p, bool deaf)
@@ -439,6 +440,43 @@ static void test_many_are_stopped_and_killed(void **state)
 	plugin_revert(p);
 }
 
+/* More than the record holds: refused, and not done to a part of them. */
+static void test_a_crowd_that_is_too_great(void **state)
+{
+	struct plugin *p = *state;
+	struct tritone_target *t = plugin_target(p, TRITONE_TARGET_PROCESS, "many");
+	int pipe_fds[2], i;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		setpgid(0, 0);
+		for (i = 0; i < 60; i++)
+			if (fork() == 0)
+				for (;;)
+					pause();
+		if (write(pipe_fds[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	t->pid = pid;
+	t->start_time = start_time_of(pid);
+	plugin_use(p, "process-kill", "process=many", "scope=tree", NULL);
+	i = p->fault->plan(&p->call, p->undo, &p->error);
+	plugin_use(p, "process-kill", "process=many", NULL);
+	plugin_plan(p); /* it alone */
+	kill(-pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(i, -1);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
@@ -457,6 +495,7 @@ int main(int argc, char **argv)
 	    T(test_a_death_while_one_looks),
 	    T(test_the_dead_among_many_are_passed_over),
 	    T(test_many_are_stopped_and_killed),
+	    T(test_a_crowd_that_is_too_great),
 	};
 
 	return plugin_fixture_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

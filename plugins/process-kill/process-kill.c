@@ -24,6 +24,8 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	for (from = u.count; number == SIGKILL && crowd_grow(&u, crowd_scope(call)) > 0; from = u.count)
 		if (crowd_signal(&u, from, SIGKILL, error) < 0)
 			return -1;
+	if (u.count == CROWD_MAX)
+		return fail(error, E2BIG, "so many processes came beside those that were chosen that some may live on");
 	return 0;
 }
 
