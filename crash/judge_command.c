@@ -66,20 +66,10 @@ static int prepare(const void *config, const struct trace *trace, void **ret_con
 /* The lines, for the check: written anew only when they are others. */
 static int list_acks(struct command_judge *judge, const struct crash_case *state, const char *path, struct error *err)
 {
-	FILE *out;
-	size_t i;
-
 	if (judge->listed == state->acked + 1)
 		return 0;
-	out = fopen(path, "we");
-	if (!out)
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	for (i = 0; i < state->acked; i++) {
-		fwrite(state->trace->acks[i].text, 1, state->trace->acks[i].size, out);
-		fputc('\n', out);
-	}
-	if (fclose(out))
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
+	if (trace_save_acks(state->trace, state->acked, path, err) < 0)
+		return -1;
 	judge->listed = state->acked + 1;
 	return 0;
 }

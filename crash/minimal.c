@@ -127,8 +127,7 @@ static int make_parents(const char *dir, struct error *err)
 	char path[PATH_MAX];
 	char *at;
 
-	if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
-		return error_set(err, ENAMETOOLONG, "%s: too long", dir);
+	snprintf(path, sizeof path, "%s", dir);
 	for (at = path + 1; *at; at++) {
 		if (*at != '/')
 			continue;
@@ -151,7 +150,6 @@ static int write_state(void *arg, const struct model_state *state, struct error 
 	struct printing printing = {.all = true};
 	struct state_dir *made;
 	char path[PATH_MAX];
-	size_t i;
 	int rc;
 
 	snprintf(path, sizeof path, "%s/state", dir);
@@ -169,13 +167,8 @@ static int write_state(void *arg, const struct model_state *state, struct error 
 	if (fclose(printing.out) || rc < 0)
 		return error_set(err, EIO, "%s: cannot be written", path);
 	snprintf(path, sizeof path, "%s/acknowledged", dir);
-	printing.out = fopen(path, "we");
-	if (!printing.out)
-		return error_set(err, errno, "%s: %s", path, strerror(errno));
-	for (i = 0; i < state->acked; i++)
-		fprintf(printing.out, "%s\n", trace->acks[i].text);
-	if (fclose(printing.out))
-		return error_set(err, EIO, "%s: cannot be written", path);
+	if (trace_save_acks(trace, state->acked, path, err) < 0)
+		return -1;
 	snprintf(path, sizeof path, "%s/trace", dir);
 	return trace_save(trace, path, err);
 }
@@ -183,8 +176,9 @@ static int write_state(void *arg, const struct model_state *state, struct error 
 int minimal_write(const struct trace *trace, const struct explore_options *options,
     const struct explore_finding *finding, const char *dir, struct error *err)
 {
-	char copy[PATH_MAX];
+	char copy[PATH_MAX - sizeof "/acknowledged"];
 
-	snprintf(copy, sizeof copy, "%s", dir);
+	if (snprintf(copy, sizeof copy, "%s", dir) >= (int)sizeof copy)
+		return error_set(err, ENAMETOOLONG, "%.100s...: too long", dir);
 	return walk_to(trace, options, finding->ordinal, write_state, copy, err);
 }

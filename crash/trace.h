@@ -177,6 +177,8 @@ static inline struct trace_record trace_record_of(const struct trace_op *op)
 /* Adds the operations of `size` bytes of records, which are 8-aligned. */
 int trace_add_records(struct trace *trace, const uint8_t *bytes, size_t size, struct error *err);
 int trace_save(const struct trace *trace, const char *path, struct error *err);
+/* The first `count` lines that were acknowledged, as they were printed, become the file `path`. */
+int trace_save_acks(const struct trace *trace, size_t count, const char *path, struct error *err);
 int trace_load(struct trace **ret_trace, const char *path, struct error *err);
 
 #endif

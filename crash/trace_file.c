@@ -62,6 +62,22 @@ out:
 	return 0;
 }
 
+int trace_save_acks(const struct trace *trace, size_t count, const char *path, struct error *err)
+{
+	FILE *out = fopen(path, "we");
+	int rc = 0;
+	size_t i;
+
+	if (!out)
+		return error_set(err, errno, "%s: %s", path, strerror(errno));
+	for (i = 0; rc == 0 && i < count; i++)
+		if (put(out, trace->acks[i].text, trace->acks[i].size) < 0 || put(out, "\n", 1) < 0)
+			rc = -1;
+	if (fclose(out) || rc < 0)
+		return error_set(err, errno ? errno : EIO, "%s: cannot be written: %s", path, strerror(errno));
+	return 0;
+}
+
 /* One record at `at`; its names are copied to `names` because they end with a NUL there. */
 static int load_record(struct trace *trace, const uint8_t *at, size_t room, char names[2][TRACE_NAME_MAX + 1],
     size_t *ret_size, struct error *err)

@@ -174,6 +174,30 @@ static void test_round_trip(void **state)
 }
 
 /* A file that is none, one that is cut anywhere: an error, never an overrun. */
+/* A line may hold anything but its end; and a file that has no room for it is not taken for written. */
+static void test_lines_in_a_file(void **state)
+{
+	static const uint8_t bytes[] = "a\0b\n\nlast\nnot whole";
+	const struct trace_op output = {.kind = TRACE_OUTPUT, .data = bytes, .data_size = sizeof bytes - 1};
+	struct room *room = *state;
+	struct error err = {0};
+	char text[64];
+	FILE *file;
+
+	add(room->trace, output);
+	if (trace_save_acks(room->trace, 2, room->path, &err) < 0)
+		fail_msg("%s", err.text);
+	file = fopen(room->path, "re");
+	assert_non_null(file);
+	assert_int_equal(fread(text, 1, sizeof text, file), 5);
+	fclose(file);
+	assert_memory_equal(text, "a\0b\n\n", 5);
+	assert_int_equal(trace_save_acks(room->trace, 3, "/dev/full", &err), -1);
+	assert_int_equal(err.code, ENOSPC);
+	assert_int_equal(trace_save_acks(room->trace, 3, "/no/such/directory", &err), -1);
+	assert_int_equal(err.code, ENOENT);
+}
+
 static void test_bad_files(void **state)
 {
 	struct room *room = *state;
@@ -231,6 +255,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_unknown_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_lines_in_a_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_files, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_tree, setup, teardown),
 	};
