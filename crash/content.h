@@ -10,24 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "crash/digest.h"
+#include "crash/slab.h"
+
 #define PAGE_BYTES 4096u
-
-/* Memory that is given back all at once. */
-struct slab {
-	struct slab_block *first, *current;
-};
-void *slab_take(struct slab *slab, size_t size); /* 16-aligned; NULL: no memory */
-void slab_reset(struct slab *slab);              /* keeps the blocks for the next use */
-void slab_finish(struct slab *slab);
-
-/* Sums of hashes: of a set, in any order. */
-struct digest {
-	uint64_t low, high;
-};
-void digest_add(struct digest *to, struct digest what);
-void digest_remove(struct digest *from, struct digest what);
-struct digest digest_of(const void *bytes, size_t size, uint64_t seed);
-bool digest_equal(struct digest a, struct digest b);
 
 struct page {
 	uint64_t index;
@@ -61,7 +47,7 @@ void variant_finish(struct variant *variant);
 
 /* The page as it is then; NULL: zeros. */
 const uint8_t *variant_page(const struct variant *variant, uint64_t index);
-/* What is below becomes what the variant says. Its pages must be in an slab that lasts. 0 or -1. */
+/* What is below becomes what the variant says. Its pages must be in a slab that lasts. 0 or -1. */
 int content_take(struct content *content, const struct variant *variant);
 
 /* Visits the pages that are no holes, in order. */

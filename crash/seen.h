@@ -3,7 +3,7 @@
 #ifndef TRITONE_CRASH_SEEN_H
 #define TRITONE_CRASH_SEEN_H
 
-#include "crash/content.h"
+#include "crash/digest.h"
 
 struct seen_entry {
 	struct digest digest;

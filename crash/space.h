@@ -3,7 +3,8 @@
 #ifndef TRITONE_CRASH_SPACE_H
 #define TRITONE_CRASH_SPACE_H
 
-#include "crash/content.h"
+#include "crash/digest.h"
+#include "crash/slab.h"
 #include "crash/trace.h"
 #include "wal/error.h"
 
