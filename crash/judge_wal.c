@@ -42,14 +42,6 @@ struct reading {
 	bool full;
 };
 
-const char *crash_outcome_name(enum crash_outcome outcome)
-{
-	static const char *const outcome_names[CRASH_OUTCOMES] = {
-	    "recovered", "refused", "lost acknowledged data", "corrupt", "recovery failed"};
-
-	return outcome_names[outcome];
-}
-
 uint64_t judge_wal_hash(const struct wal_record *record)
 {
 	return XXH3_64bits_withSeed(record->payload, record->size, record->kind) | 1;

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "crash/record/record.h"
 #include "crash/subjects/subject.h"
@@ -83,15 +82,6 @@ static const struct self_entry table[] = {
 	.states_max = 20000},
 };
 
-static int print_number(void *arg, uint32_t transaction)
-{
-	char line[16];
-	const int size = snprintf(line, sizeof line, "%u\n", transaction);
-
-	(void)arg;
-	return write(STDOUT_FILENO, line, (size_t)size) == size ? 0 : -1;
-}
-
 struct call {
 	const struct subject *subject;
 	const char *dir;
@@ -103,7 +93,7 @@ static int call(void *arg)
 	const struct call *call = arg;
 	struct error err;
 
-	if (call->subject->write(call->dir, call->transactions, print_number, NULL, &err) == 0)
+	if (call->subject->write(call->dir, call->transactions, subject_print, NULL, &err) == 0)
 		return 0;
 	fprintf(stderr, "%s: %s\n", call->subject->name, err.text);
 	return 1;

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crash/subjects/content.h"
+#include "crash/subjects/rows.h"
 #include "crash/subjects/subject.h"
 
 #define COUNT 24u

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "crash/subjects/content.h"
+#include "crash/subjects/rows.h"
 
 #define MAP_SIZE ((size_t)8 << 20)
 #define COUNTER  0u /* the key that holds the number of transactions */
@@ -59,8 +59,8 @@ static int put(MDB_txn *txn, MDB_dbi dbi, uint32_t key, void *value, size_t size
 
 static int one_transaction(MDB_env *env, uint32_t transaction)
 {
-	struct content_step steps[CONTENT_STEPS_MAX];
-	size_t count = content_steps(transaction, steps), i;
+	struct rows_step steps[ROWS_STEPS_MAX];
+	size_t count = rows_steps(transaction, steps), i;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	int rc = mdb_txn_begin(env, NULL, 0, &txn);
@@ -178,7 +178,7 @@ static int read_counter(MDB_txn *txn, MDB_dbi dbi, uint32_t *ret_counter, const 
 	return 0;
 }
 
-static int read_rows(MDB_txn *txn, MDB_dbi dbi, struct content_check *content, bool *ret_right)
+static int read_rows(MDB_txn *txn, MDB_dbi dbi, struct rows_check *rows, bool *ret_right)
 {
 	MDB_cursor *cursor;
 	MDB_val key, value;
@@ -193,20 +193,20 @@ static int read_rows(MDB_txn *txn, MDB_dbi dbi, struct content_check *content, b
 		if (key.mv_size == sizeof number)
 			memcpy(&number, key.mv_data, sizeof number);
 		if (number != COUNTER)
-			*ret_right = content_check_row(content, number, value.mv_data, value.mv_size);
+			*ret_right = rows_check_one(rows, number, value.mv_data, value.mv_size);
 	}
 	mdb_cursor_close(cursor);
 	if (rc && rc != MDB_NOTFOUND)
 		return rc;
 	if (*ret_right)
-		*ret_right = content_check_end(content);
+		*ret_right = rows_check_end(rows);
 	return 0;
 }
 
 static int read_all(MDB_txn *txn, uint32_t acked, uint32_t attempted, enum subject_verdict *ret_verdict, char *message,
     size_t message_size)
 {
-	struct content_check content;
+	struct rows_check rows;
 	const char *why = NULL;
 	uint32_t counter;
 	MDB_dbi dbi;
@@ -222,17 +222,17 @@ static int read_all(MDB_txn *txn, uint32_t acked, uint32_t attempted, enum subje
 		snprintf(message, message_size, "%s", why);
 		return 0;
 	}
-	content_check_begin(&content, counter, message, message_size);
-	rc = read_rows(txn, dbi, &content, &right);
+	rows_check_begin(&rows, counter, message, message_size);
+	rc = read_rows(txn, dbi, &rows, &right);
 	if (rc == 0 && right)
-		*ret_verdict = content_judge(counter, acked, attempted, message, message_size);
+		*ret_verdict = rows_judge(counter, acked, attempted, message, message_size);
 	return rc;
 }
 
 /* What is there may be written on: a tree that reads well and whose list of free pages does not. */
 static int write_more(MDB_env *env)
 {
-	static uint8_t filler[CONTENT_VALUE_MAX];
+	static uint8_t filler[ROWS_VALUE_MAX];
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	uint32_t key;

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "crash/subjects/content.h"
+#include "crash/subjects/rows.h"
 
 #define EXIT_USAGE 64
 
@@ -20,15 +19,6 @@ static const char usage[] =
     "check: 0 recovered, 1 lost what was acknowledged, 2 corrupt, 3 refused by the library; 64 wrong usage.\n"
     "Names:\n";
 
-static int print_number(void *arg, uint32_t transaction)
-{
-	char line[16];
-	int size = snprintf(line, sizeof line, "%u\n", transaction);
-
-	(void)arg;
-	return write(STDOUT_FILENO, line, (size_t)size) == size ? 0 : -1;
-}
-
 static int read_number(const char *text, uint32_t *ret_number)
 {
 	char *end;
@@ -36,7 +26,7 @@ static int read_number(const char *text, uint32_t *ret_number)
 
 	errno = 0;
 	number = strtoul(text, &end, 10);
-	if (errno || end == text || (*end && *end != '\n') || number > CONTENT_COUNT_MAX)
+	if (errno || end == text || (*end && *end != '\n') || number > ROWS_COUNT_MAX)
 		return -1;
 	*ret_number = (uint32_t)number;
 	return 0;
@@ -72,7 +62,7 @@ static int check(const struct subject *subject, const char *dir, const char *ack
 	uint32_t acked;
 
 	if (read_acked(acked_path, &acked) < 0) {
-		fprintf(stderr, "crash-subject: %s: no list of numbers up to %u\n", acked_path, CONTENT_COUNT_MAX);
+		fprintf(stderr, "crash-subject: %s: no list of numbers up to %u\n", acked_path, ROWS_COUNT_MAX);
 		return EXIT_USAGE;
 	}
 	verdict = subject->check(dir, acked, acked + 1, message, sizeof message);
@@ -88,7 +78,7 @@ int main(int argc, char **argv)
 	size_t i;
 
 	if (subject && argc == 5 && !strcmp(argv[2], "write") && read_number(argv[3], &count) == 0)
-		return subject->write(argv[4], count, print_number, NULL, &err) < 0 ? failed(subject, &err) : 0;
+		return subject->write(argv[4], count, subject_print, NULL, &err) < 0 ? failed(subject, &err) : 0;
 	if (subject && argc == 4 && !strcmp(argv[2], "recover"))
 		return subject->recover(argv[3], &err) < 0 ? failed(subject, &err) : 0;
 	if (subject && argc == 5 && !strcmp(argv[2], "check"))

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crash/subjects/content.h"
+#include "crash/subjects/rows.h"
 
 #define FILE_NAME "data.sqlite"
 
@@ -41,7 +41,7 @@ static int run(sqlite3 *db, const char *sql, struct error *err)
 
 /* ---- write ---- */
 
-static int run_step(sqlite3 *db, const struct content_step *step)
+static int run_step(sqlite3 *db, const struct rows_step *step)
 {
 	sqlite3_stmt *statement = NULL;
 	int rc;
@@ -61,8 +61,8 @@ static int run_step(sqlite3 *db, const struct content_step *step)
 
 static int one_transaction(sqlite3 *db, uint32_t transaction, struct error *err)
 {
-	struct content_step steps[CONTENT_STEPS_MAX];
-	size_t count = content_steps(transaction, steps), i;
+	struct rows_step steps[ROWS_STEPS_MAX];
+	size_t count = rows_steps(transaction, steps), i;
 	char sql[64];
 
 	if (run(db, "BEGIN IMMEDIATE", err) < 0)
@@ -162,7 +162,7 @@ static int read_number(sqlite3 *db, const char *sql, int64_t *ret_number)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : -1;
 }
 
-static int read_rows(sqlite3 *db, struct content_check *content, bool *ret_right)
+static int read_rows(sqlite3 *db, struct rows_check *rows, bool *ret_right)
 {
 	sqlite3_stmt *statement = NULL;
 	int rc = sqlite3_prepare_v2(db, "SELECT key, value FROM rows", -1, &statement, NULL);
@@ -173,7 +173,7 @@ static int read_rows(sqlite3 *db, struct content_check *content, bool *ret_right
 		if (rc == SQLITE_ROW) {
 			const void *value = sqlite3_column_blob(statement, 1);
 
-			*ret_right = content_check_row(content, (uint64_t)sqlite3_column_int64(statement, 0),
+			*ret_right = rows_check_one(rows, (uint64_t)sqlite3_column_int64(statement, 0),
 			    value ? value : "", (size_t)sqlite3_column_bytes(statement, 1));
 			if (!*ret_right)
 				rc = SQLITE_DONE;
@@ -181,7 +181,7 @@ static int read_rows(sqlite3 *db, struct content_check *content, bool *ret_right
 	}
 	sqlite3_finalize(statement);
 	if (rc == SQLITE_DONE && *ret_right)
-		*ret_right = content_check_end(content);
+		*ret_right = rows_check_end(rows);
 	return rc == SQLITE_DONE ? 0 : -1;
 }
 
@@ -189,7 +189,7 @@ static int read_rows(sqlite3 *db, struct content_check *content, bool *ret_right
 static int read_all(sqlite3 *db, uint32_t acked, uint32_t attempted, enum subject_verdict *ret_verdict, char *message,
     size_t message_size)
 {
-	struct content_check content;
+	struct rows_check rows;
 	char integrity[128] = "";
 	int64_t tables, counter = 0;
 	bool right;
@@ -204,21 +204,21 @@ static int read_all(sqlite3 *db, uint32_t acked, uint32_t attempted, enum subjec
 	if (read_number(db, "SELECT count(*) FROM sqlite_schema", &tables) < 0)
 		return -1;
 	if (tables == 0) { /* of a time before the first transaction */
-		*ret_verdict = content_judge(0, acked, attempted, message, message_size);
+		*ret_verdict = rows_judge(0, acked, attempted, message, message_size);
 		return 0;
 	}
 	if (read_number(db, "SELECT number FROM counter", &counter) < 0)
 		return -1;
 	*ret_verdict = SUBJECT_CORRUPT;
-	if (counter < 0 || counter > CONTENT_COUNT_MAX) {
+	if (counter < 0 || counter > ROWS_COUNT_MAX) {
 		snprintf(message, message_size, "the counter is %lld", (long long)counter);
 		return 0;
 	}
-	content_check_begin(&content, (uint32_t)counter, message, message_size);
-	if (read_rows(db, &content, &right) < 0)
+	rows_check_begin(&rows, (uint32_t)counter, message, message_size);
+	if (read_rows(db, &rows, &right) < 0)
 		return -1;
 	if (right)
-		*ret_verdict = content_judge((uint32_t)counter, acked, attempted, message, message_size);
+		*ret_verdict = rows_judge((uint32_t)counter, acked, attempted, message, message_size);
 	return 0;
 }
 

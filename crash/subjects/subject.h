@@ -22,6 +22,8 @@ enum subject_verdict {
 
 /* Told after each transaction that the library calls durable. */
 typedef int (*subject_acked_fn)(void *arg, uint32_t transaction);
+/* One that prints its number: a line on standard output. 0 or -1. */
+int subject_print(void *arg, uint32_t transaction);
 
 struct subject {
 	const char *name, *summary;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The work of every subject, and its comparison with what is found. No I/O. */
-#include "crash/subjects/content.h"
+#include "crash/subjects/rows.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static uint64_t next(uint64_t *state)
 }
 
 /* The value of `key` as transaction `version` wrote it; every fifth is larger than a page. */
-static size_t value_of(uint32_t key, uint32_t version, uint8_t value[CONTENT_VALUE_MAX])
+static size_t value_of(uint32_t key, uint32_t version, uint8_t value[ROWS_VALUE_MAX])
 {
 	uint64_t state = (uint64_t)key << 32 | version, bits;
 	size_t size = 16 + next(&state) % 600, at;
@@ -41,7 +41,7 @@ static uint32_t removed(uint32_t transaction)
 	return transaction % 4 == 0 ? transaction / 2 : 0;
 }
 
-size_t content_steps(uint32_t transaction, struct content_step steps[CONTENT_STEPS_MAX])
+size_t rows_steps(uint32_t transaction, struct rows_step steps[ROWS_STEPS_MAX])
 {
 	size_t count = 0;
 
@@ -64,15 +64,15 @@ size_t content_steps(uint32_t transaction, struct content_step steps[CONTENT_STE
 	return count;
 }
 
-void content_check_begin(struct content_check *check, uint32_t transaction, char *message, size_t message_size)
+void rows_check_begin(struct rows_check *check, uint32_t transaction, char *message, size_t message_size)
 {
 	uint32_t i;
 
 	memset(check, 0, sizeof *check);
 	check->message = message;
 	check->message_size = message_size;
-	if (transaction > CONTENT_COUNT_MAX)
-		transaction = CONTENT_COUNT_MAX;
+	if (transaction > ROWS_COUNT_MAX)
+		transaction = ROWS_COUNT_MAX;
 	check->transaction = transaction;
 	for (i = 1; i <= transaction; i++) {
 		check->version[i] = i;
@@ -83,9 +83,9 @@ void content_check_begin(struct content_check *check, uint32_t transaction, char
 		check->expected += check->version[i] != 0;
 }
 
-bool content_check_row(struct content_check *check, uint64_t key, const void *value, size_t size)
+bool rows_check_one(struct rows_check *check, uint64_t key, const void *value, size_t size)
 {
-	uint8_t expected[CONTENT_VALUE_MAX];
+	uint8_t expected[ROWS_VALUE_MAX];
 
 	check->rows++;
 	if (key == 0 || key > check->transaction || check->version[key] == 0) {
@@ -101,7 +101,7 @@ bool content_check_row(struct content_check *check, uint64_t key, const void *va
 	return true;
 }
 
-bool content_check_end(struct content_check *check)
+bool rows_check_end(struct rows_check *check)
 {
 	if (check->rows == check->expected)
 		return true;
@@ -110,8 +110,7 @@ bool content_check_end(struct content_check *check)
 	return false;
 }
 
-enum subject_verdict content_judge(
-    uint32_t found, uint32_t acked, uint32_t attempted, char *message, size_t message_size)
+enum subject_verdict rows_judge(uint32_t found, uint32_t acked, uint32_t attempted, char *message, size_t message_size)
 {
 	if (found < acked) {
 		snprintf(message, message_size, "transaction %u was acknowledged, %u is the last that is there", acked,

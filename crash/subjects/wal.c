@@ -5,15 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crash/subjects/content.h"
+#include "crash/subjects/rows.h"
 #include "wal/wal.h"
 
 enum { KIND_PUT = 1, KIND_REMOVE, KIND_END };
 
 static int one_transaction(struct wal *wal, uint32_t transaction, struct error *err)
 {
-	struct content_step steps[CONTENT_STEPS_MAX];
-	size_t count = content_steps(transaction, steps), i;
+	struct rows_step steps[ROWS_STEPS_MAX];
+	size_t count = rows_steps(transaction, steps), i;
 
 	for (i = 0; i < count; i++)
 		if (wal_append(
@@ -54,7 +54,7 @@ static int recover(const char *dir, struct error *err)
 /* ---- check ---- */
 
 struct reading {
-	struct content_step steps[CONTENT_STEPS_MAX]; /* of the transaction that is being read */
+	struct rows_step steps[ROWS_STEPS_MAX]; /* of the transaction that is being read */
 	size_t count, next;
 	uint32_t transaction; /* the last whole one */
 	bool wrong;
@@ -66,9 +66,9 @@ static int on_record(void *arg, const struct wal_record *record)
 	uint32_t number = 0;
 
 	if (reading->next == 0)
-		reading->count = content_steps(reading->transaction + 1, reading->steps);
+		reading->count = rows_steps(reading->transaction + 1, reading->steps);
 	if (reading->next < reading->count) {
-		const struct content_step *step = &reading->steps[reading->next++];
+		const struct rows_step *step = &reading->steps[reading->next++];
 
 		reading->wrong = record->kind != (step->remove ? KIND_REMOVE : KIND_PUT) ||
 				 record->size != step->size ||
@@ -108,7 +108,7 @@ static enum subject_verdict check(
 		    r > 0 ? "not what was written" : "not whole");
 		return SUBJECT_CORRUPT;
 	}
-	return content_judge(reading.transaction, acked, attempted, message, message_size);
+	return rows_judge(reading.transaction, acked, attempted, message, message_size);
 }
 
 const struct subject subject_wal = {
