@@ -35,9 +35,9 @@ struct crash_case {
 	const struct trace *trace;
 	size_t acked;  /* trace->acks[0 ... acked-1] were printed before the power failed: all must be there */
 	size_t marked; /* the same of trace->marks */
-	/* Asked after a recovery that went well, if at all: is it to be recovered a second time, which must change nothing? Not
-	 * if this one has changed nothing, or one before has left the same behind, after as many acknowledgements: then it is known what
-	 * the second does. */
+	/* Asked after a recovery that went well, if at all: is it to be recovered a second time, which must change nothing?
+	 * Not if this one has changed nothing, or one before has left the same behind, after as many acknowledgements: then
+	 * it is known what the second does. */
 	bool (*again)(void *arg); /* NULL: no */
 	void *again_arg;
 };

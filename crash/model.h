@@ -83,7 +83,7 @@ struct model_file model_file(const struct model_state *state, size_t index);
 
 /* Which operations of the trace reached the disk in this state, for the reader. */
 enum model_fate { MODEL_DURABLE, MODEL_PRESENT, MODEL_MISSING, MODEL_TORN, MODEL_LATER, MODEL_NEUTRAL };
-/* Of the operation's piece at `offset` (a write is as many pieces as it touches pages). */
+/* Of the operation's piece of that number (a write has as many pieces as it touches pages). */
 enum model_fate model_fate(const struct model_state *state, size_t op, size_t piece, char *note, size_t note_size);
 size_t model_pieces(const struct model *model, size_t op);
 

@@ -28,7 +28,7 @@ static bool is_chosen(const struct model *model, size_t unit)
 	return model->mask[low / 64] >> (low % 64) & 1;
 }
 
-bool model_unit_is_there(const struct model *model, size_t index)
+static bool unit_is_there(const struct model *model, size_t index)
 {
 	const struct unit *unit = &model->units[index];
 
@@ -36,7 +36,7 @@ bool model_unit_is_there(const struct model *model, size_t index)
 		return true;
 	if (unit->is_size)
 		return unit->meta < model->cut;
-	if (unit->needs != NEVER && !model_unit_is_there(model, unit->needs))
+	if (unit->needs != NEVER && !unit_is_there(model, unit->needs))
 		return false;
 	return is_chosen(model, index);
 }
@@ -80,7 +80,7 @@ static int build_file(struct model *model, struct file_state *file)
 
 		if (unit == model->torn)
 			apply_torn(model, &file->variant, &model->units[unit]);
-		else if (model_unit_is_there(model, unit))
+		else if (unit_is_there(model, unit))
 			apply_unit(&file->variant, &model->units[unit]);
 	}
 	return variant_end(&file->variant);
@@ -97,7 +97,7 @@ static struct digest entry_digest(const struct model *model, const struct space_
 	return digest_of(words, sizeof words, 1);
 }
 
-struct snapshot *model_snapshot(struct model *model, size_t cut)
+static struct snapshot *take_snapshot(struct model *model, size_t cut)
 {
 	struct snapshot *snapshot = &model->snapshots[cut - model->low];
 	const struct space *space = &snapshot->space;
@@ -123,7 +123,7 @@ struct snapshot *model_snapshot(struct model *model, size_t cut)
 
 int model_build(struct model *model)
 {
-	const struct snapshot *snapshot = model_snapshot(model, model->cut);
+	const struct snapshot *snapshot = take_snapshot(model, model->cut);
 	struct digest digest;
 	size_t i;
 
@@ -203,7 +203,7 @@ static enum model_fate unit_fate(const struct model *model, size_t unit, char *n
 	}
 	if (unit_is_durable(model, &model->units[unit]))
 		return MODEL_DURABLE;
-	return model_unit_is_there(model, unit) ? MODEL_PRESENT : MODEL_MISSING;
+	return unit_is_there(model, unit) ? MODEL_PRESENT : MODEL_MISSING;
 }
 
 enum model_fate model_fate(const struct model_state *state, size_t op, size_t piece, char *note, size_t note_size)

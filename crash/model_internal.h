@@ -108,12 +108,10 @@ int model_end_op(struct model *model, size_t index);
 void model_finish_snapshot(struct snapshot *snapshot);
 
 /* model_build.c */
-bool model_unit_is_there(const struct model *model, size_t unit);
 /* Builds the state that mask, cut and tear say. -1: no memory. */
 int model_build(struct model *model);
 /* What is durable and has nothing uncovered before it becomes the base of its file. */
 int model_fold(struct model *model, uint64_t file);
-struct snapshot *model_snapshot(struct model *model, size_t cut);
 
 /* model_units.c */
 int model_find_units(struct model *model, struct error *err);

@@ -4,8 +4,8 @@
 
 #include "crash/model_internal.h"
 
-#define DURABLE_UNITS_MAX 8u /* sectors of a page */
-#define MANY              (UINT64_MAX / 4)
+#define SECTORS_MAX 8u /* of a page */
+#define MANY        (UINT64_MAX / 4)
 
 static uint64_t states_of(size_t cuts, size_t bits)
 {
@@ -23,7 +23,7 @@ static uint64_t tears_of(const struct model *model, enum model_kind kind, size_t
 		return 0;
 	if (kind == MODEL_BYTE)
 		return 2 * (unit->size - 1);
-	return sectors > DURABLE_UNITS_MAX ? 0 : (1ull << sectors) - 2;
+	return sectors > SECTORS_MAX ? 0 : (1ull << sectors) - 2;
 }
 
 static int torn_places(struct model *model, size_t op, enum model_kind kind, place_fn visit, void *arg)

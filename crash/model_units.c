@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From operations to units: what is there as a whole or not, what makes it durable, what it cannot be without. */
 #include <errno.h>
-#include <fnmatch.h>
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +14,6 @@ struct finding {
 	size_t *shrunk;  /* the unit that last made it shorter */
 };
 
-static bool matches(const char *const *patterns, const char *name)
-{
-	for (; patterns && *patterns; patterns++)
-		if (fnmatch(*patterns, name, 0) == 0)
-			return true;
-	return false;
-}
-
 static void find_volatiles(struct model *model)
 {
 	size_t i;
@@ -31,7 +22,7 @@ static void find_volatiles(struct model *model)
 		const struct trace_op *op = &model->trace->ops[i];
 
 		if (op->kind == TRACE_VOLATILE ||
-		    (op->kind == TRACE_CREATE && matches(model->options.volatiles, op->name)))
+		    (op->kind == TRACE_CREATE && trace_matches(model->options.volatiles, op->name)))
 			model->files[op->file].is_volatile = true;
 	}
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files are kept open and mapped; each is compared page by page with what it is to hold, and only then written. */
-
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,6 @@
 /* What a directory holds, as a digest. A page of zeros counts as a hole. */
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,16 +102,6 @@ static int add_file(const struct walk *walk, const char *path, const struct stat
 	return rc;
 }
 
-static bool is_volatile(const struct walk *walk, const char *name)
-{
-	size_t i;
-
-	for (i = 0; walk->volatiles && walk->volatiles[i]; i++)
-		if (fnmatch(walk->volatiles[i], name, 0) == 0)
-			return true;
-	return false;
-}
-
 static int add_dir(struct walk *walk, const char *path, int depth);
 
 static int add_entry(struct walk *walk, const char *path, int depth)
@@ -153,7 +142,8 @@ static int add_stream(struct walk *walk, DIR *stream, const char *path, int dept
 	int rc = 0;
 
 	while (rc == 0 && (entry = readdir(stream))) {
-		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") || is_volatile(walk, entry->d_name))
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		    trace_matches(walk->volatiles, entry->d_name))
 			continue;
 		snprintf(below, sizeof below, "%s%s%s", path, *path ? "/" : "", entry->d_name);
 		rc = add_entry(walk, below, depth);

@@ -3,6 +3,7 @@
 #include "crash/trace.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,6 +135,14 @@ static uint64_t number_of(const struct trace *trace, uint64_t inode)
 		if (trace->memory->files[number - 1].inode == inode)
 			return number;
 	return 0;
+}
+
+bool trace_matches(const char *const *patterns, const char *name)
+{
+	for (; patterns && *patterns; patterns++)
+		if (fnmatch(*patterns, name, 0) == 0)
+			return true;
+	return false;
 }
 
 bool trace_knows(const struct trace *trace, uint64_t inode)

@@ -27,6 +27,9 @@
 #define TRACE_ROOT     1u                  /* the directory itself, as trace_add numbers it */
 #define TRACE_NAME_MAX 255u
 
+/* A write to this descriptor, which nobody has, is a mark: see include/tritone/faultpoint.h. */
+#define TRACE_MARK_FD (-0x7472)
+
 enum trace_kind {
 	TRACE_BEGIN = 1, /* what came before was there when the command started */
 
@@ -116,6 +119,9 @@ bool trace_knows(const struct trace *trace, uint64_t inode);
 /* How many operations `trace` begins with that are those of `other`, whoever did them: what a disk may hold at any of
  * them is the same in both. */
 size_t trace_begins_as(const struct trace *trace, const struct trace *other);
+
+/* Does one of the patterns, as in fnmatch(3), match the file's name? They end with NULL; NULL: none do. */
+bool trace_matches(const char *const *patterns, const char *name);
 
 /* How many acknowledgements (marks) come before operation `op`. */
 size_t trace_acks_before(const struct trace *trace, size_t op);

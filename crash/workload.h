@@ -14,9 +14,9 @@
  * c  a checkpoint of all that is durable, then one small record
  * t  the same, and all before it is trimmed
  */
-#define WORKLOAD_MAP_BYTES (256u << 10) /* with which the log is opened: small, so that it has to grow */
-
 #define WORKLOAD_SHAPES "sSmlLMbrct"
+
+#define WORKLOAD_MAP_BYTES (256u << 10) /* with which the log is opened: small, so that it has to grow */
 
 /* In `dir`, which is the log. Lines on standard output. 0, or -1 with a line on standard error. */
 int workload_write(const char *dir, const char *shapes);

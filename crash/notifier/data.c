@@ -208,7 +208,7 @@ struct result data_call(struct recording *recording, const struct asked *asked)
 	struct stat st;
 	int fd;
 
-	if (number == NOTIFIER_MARK_FD && is_write(asked->nr))
+	if (number == TRACE_MARK_FD && is_write(asked->nr))
 		return put_mark(recording, asked);
 	fd = target_take_fd(asked->tid, number);
 	if (fd < 0 || fstat(fd, &st) < 0)

@@ -12,7 +12,6 @@
 
 #define NOTIFIER_VECTORS_MAX 1024u
 #define NOTIFIER_DATA_MAX    ((size_t)64 << 20) /* of one call; more is a short write */
-#define NOTIFIER_MARK_FD     (-0x7472)          /* a write to it is a mark: see include/tritone/faultpoint.h */
 
 struct recording {
 	const struct notifier_options *options;

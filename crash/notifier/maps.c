@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shared writable mappings: stores through them cannot be seen. Those of volatile files are noted, others refused. */
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,17 +11,6 @@
 #include "crash/notifier/internal.h"
 #include "notified/target.h"
 
-static bool is_volatile(const struct recording *recording, const char *path)
-{
-	const char *const *pattern = recording->options->volatiles;
-	const char *name = strrchr(path, '/') + 1;
-
-	for (; pattern && *pattern; pattern++)
-		if (fnmatch(*pattern, name, 0) == 0)
-			return true;
-	return false;
-}
-
 static void mapped(struct recording *recording, const struct asked *asked, const char *path)
 {
 	struct trace_op op = {.kind = TRACE_VOLATILE};
@@ -30,7 +18,7 @@ static void mapped(struct recording *recording, const struct asked *asked, const
 
 	if (!recording_below(recording, path))
 		return;
-	if (!is_volatile(recording, path)) {
+	if (!trace_matches(recording->options->volatiles, strrchr(path, '/') + 1)) {
 		recording_refuse(recording,
 		    "%s is mapped shared and writable: what is stored there cannot be followed (if it means nothing "
 		    "after "

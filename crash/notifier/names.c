@@ -19,13 +19,12 @@ struct place {
 	off_t size;
 };
 
-static int find_place(struct recording *recording, const char *path, struct place *ret_place)
+static int find_place(const char *path, struct place *ret_place)
 {
 	const char *slash = strrchr(path, '/');
 	char parent[PATH_MAX];
 	struct stat st;
 
-	(void)recording;
 	*ret_place = (struct place){.path = path, .name = slash + 1};
 	snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
 	if (stat(parent[0] ? parent : "/", &st) < 0)
@@ -101,7 +100,7 @@ static struct result open_file(
 		return RESULT_CONTINUE;
 	if ((flags & O_TMPFILE) == O_TMPFILE)
 		return RESULT_FAILED(EOPNOTSUPP);
-	if (find_place(recording, recording->path, &place) < 0 || (place.file && !S_ISREG(place.mode)))
+	if (find_place(recording->path, &place) < 0 || (place.file && !S_ISREG(place.mode)))
 		return RESULT_CONTINUE; /* an error, or a pipe, which might hold us up */
 	if (!recording_valid(recording, asked))
 		return (struct result){.done = ANSWERED};
@@ -136,7 +135,7 @@ static struct result make_node(
 	int r, code;
 
 	if (load_path(recording, asked, dir, index, false, recording->path) < 0 ||
-	    !recording_below(recording, recording->path) || find_place(recording, recording->path, &place) < 0)
+	    !recording_below(recording, recording->path) || find_place(recording->path, &place) < 0)
 		return RESULT_CONTINUE;
 	if (!directory && (mode & S_IFMT) && !S_ISREG(mode))
 		return RESULT_CONTINUE; /* pipes and the like hold nothing */
@@ -148,7 +147,9 @@ static struct result make_node(
 	umask(before);
 	if (r < 0)
 		return RESULT_FAILED(code);
-	find_place(recording, recording->path, &place);
+	r = find_place(recording->path, &place);
+	if (r < 0)
+		return RESULT_FAILED(-r);
 	return add(recording, asked,
 	    (struct trace_op){.kind = directory ? TRACE_MKDIR : TRACE_CREATE,
 		.dir = place.dir,
@@ -162,7 +163,7 @@ static struct result remove_name(
 	struct place place;
 
 	if (load_path(recording, asked, dir, index, false, recording->path) < 0 ||
-	    !recording_below(recording, recording->path) || find_place(recording, recording->path, &place) < 0)
+	    !recording_below(recording, recording->path) || find_place(recording->path, &place) < 0)
 		return RESULT_CONTINUE;
 	if (!recording_valid(recording, asked))
 		return (struct result){.done = ANSWERED};
@@ -192,7 +193,7 @@ static struct result make_symlink(struct recording *recording, const struct aske
 		return (struct result){.done = ANSWERED};
 	if (symlink(recording->from, recording->path) < 0)
 		return RESULT_FAILED(errno);
-	r = find_place(recording, recording->path, &place);
+	r = find_place(recording->path, &place);
 	if (r < 0)
 		return RESULT_FAILED(-r);
 	return add(recording, asked,
@@ -219,6 +220,7 @@ static struct result make_link(
     struct recording *recording, const struct asked *asked, int from_dir, int from, int dir, int index, int flags)
 {
 	struct place place;
+	int r;
 
 	if (load_path(recording, asked, dir, index, false, recording->path) < 0 ||
 	    load_path(recording, asked, from_dir, from, flags & AT_SYMLINK_FOLLOW, recording->from) < 0)
@@ -235,7 +237,9 @@ static struct result make_link(
 		return (struct result){.done = ANSWERED};
 	if (link(recording->from, recording->path) < 0)
 		return RESULT_FAILED(errno);
-	find_place(recording, recording->path, &place);
+	r = find_place(recording->path, &place);
+	if (r < 0)
+		return RESULT_FAILED(-r);
 	return add(recording, asked,
 	    (struct trace_op){.kind = TRACE_LINK, .dir = place.dir, .name = place.name, .file = place.file});
 }
@@ -270,8 +274,8 @@ static struct result move_name(struct recording *recording, const struct asked *
 	below = both_below(recording, "moved");
 	if (below < 0)
 		return RESULT_FAILED(EXDEV);
-	if ((!below && !recording_below(recording, recording->from)) ||
-	    find_place(recording, recording->from, &from) < 0 || find_place(recording, recording->path, &to) < 0)
+	if ((!below && !recording_below(recording, recording->from)) || find_place(recording->from, &from) < 0 ||
+	    find_place(recording->path, &to) < 0)
 		return RESULT_CONTINUE;
 	if (!recording_valid(recording, asked))
 		return (struct result){.done = ANSWERED};

@@ -27,9 +27,10 @@ struct notifier_options {
 };
 
 /*
- * Runs the command to its end; what it leaves running in its process group is killed then, and who left that is waited for. Standard output is the acknowledgements and
- * never reaches a terminal; standard input and error are ours. *ret_status is as of waitpid. -1 with ENOTSUP: it did what
- * cannot be followed, or this machine has no user notification; the text says what to do.
+ * Runs the command to its end; what it leaves running in its process group is killed then, and who left that is waited
+ * for. Standard output is the acknowledgements and never reaches a terminal; standard input and error are ours.
+ * *ret_status is as of waitpid. -1 with ENOTSUP: it did what cannot be followed, or this machine has no user
+ * notification; the text says what to do.
  * The calling process must be single-threaded as far as its umask goes.
  */
 int notifier_record(

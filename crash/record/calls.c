@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each trapped call does to the files below the directory; those on names and mappings are in files of their own.
- * Nothing is remembered from call to call: what a
- * descriptor is, the kernel is asked each time, so that dup, fork, exec and passing descriptors need no care.
+ * Nothing is remembered from call to call: what a descriptor is, the kernel is asked each time, so that dup, fork, exec
+ * and passing descriptors need no care.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +90,7 @@ static long do_write(struct record_control *control, const struct trap_args *arg
 	struct stat status;
 	long rc, how;
 
-	if (fd == RECORD_MARK_FD) {
+	if (fd == TRACE_MARK_FD) {
 		emit_lock(control);
 		op = (struct trace_op){.kind = TRACE_MARK, .data_size = count ? pieces[0].iov_len : 0};
 		emit(control, &op, pieces, count ? 1 : 0);

@@ -51,7 +51,7 @@ static void find_place(struct record_control *control, int dir_fd, const char *p
 	trap_call(SYS_close, fd, 0, 0, 0, 0, 0);
 }
 
-/* After an open that may have created: `existed` and `old_size` are from before. */
+/* After an open that may have created, or cut what `existed`. */
 static void note_opened(struct record_control *control, int fd, bool existed, bool truncated, mode_t mode)
 {
 	struct trace_op op = {.kind = TRACE_TRUNCATE};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the recorder's processes share: one file in memory, mapped by all of them. The control block, then the trace as
- * trace_parse reads it. Nothing but this header is common to the preloaded library and the program that starts it.
+ * trace_add_records reads it. Nothing but this header is common to the preloaded library and the program that starts it.
  */
 #ifndef TRITONE_CRASH_RECORD_CONTROL_H
 #define TRITONE_CRASH_RECORD_CONTROL_H
@@ -16,9 +16,6 @@
 #define RECORD_TRACE_AT 16384u
 #define RECORD_SIZE     ((size_t)4 << 30) /* of the file: sparse */
 #define RECORD_PATH_MAX 4096u
-
-/* A write to this descriptor, which nobody has, is a mark: see include/tritone/faultpoint.h. */
-#define RECORD_MARK_FD (-0x7472)
 
 struct record_control {
 	uint64_t magic;

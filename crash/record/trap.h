@@ -31,7 +31,8 @@ long trap_call(long number, long a, long b, long c, long d, long e, long f);
 
 #define TRAP_CALL3(number, a, b, c) trap_call(number, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 
-/* Is [address, address + size) a shared mapping of a file of ours that is now to become writable? Then it is refused. */
+/* calls_maps.c: is [address, address + size) a shared mapping of a file of ours that is now to become writable? Then it is
+ * refused. */
 void trap_look_at_mprotect(struct record_control *control, const void *address, size_t size);
 
 /* Between the files of this room. */
@@ -39,6 +40,7 @@ struct trap_args {
 	long number;
 	long a[6];
 };
+/* calls.c: carries it out, and writes it down. */
 long trap_dispatch(struct record_control *control, const struct trap_args *args);
 
 #endif
