@@ -64,13 +64,18 @@ static void say(struct world *w, struct sim_agent *a, enum core_event_kind kind,
 	uint64_t place = ((uint64_t)a->task << 32) | a->attempt;
 	unsigned copies = 1;
 
-	if (babbles(a, BABBLE_LATE) && world_draw(w, 400, PLACE_BABBLE, place, a->draws))
+	if (babbles(a, BABBLE_LATE) && world_draw(w, 400, PLACE_BABBLE, place, a->draws)) {
+		inject_babbled(w, a, BABBLE_LATE);
 		at += 100 * SIM_MS + rng_at(w->plan->seed, PLACE_BABBLE, place, a->draws + 1000) % (900 * SIM_MS);
-	if (babbles(a, BABBLE_TWICE) && world_draw(w, 500, PLACE_BABBLE, place, a->draws))
+	}
+	if (babbles(a, BABBLE_TWICE) && world_draw(w, 500, PLACE_BABBLE, place, a->draws)) {
+		inject_babbled(w, a, BABBLE_TWICE);
 		copies = 2;
-	if (babbles(a, BABBLE_REORDER) && world_draw(w, 500, PLACE_BABBLE, place, a->draws))
+	}
+	if (babbles(a, BABBLE_REORDER) && world_draw(w, 500, PLACE_BABBLE, place, a->draws)) {
+		inject_babbled(w, a, BABBLE_REORDER);
 		at += 5 * SIM_MS;
-	else
+	} else
 		at = a->said_us = at > a->said_us ? at : a->said_us;
 	while (copies-- > 0) {
 		struct happening *h = say_at(w, a, at + copies * 3 * SIM_MS, kind);
@@ -89,6 +94,7 @@ static void say(struct world *w, struct sim_agent *a, enum core_event_kind kind,
 	if (babbles(a, BABBLE_STALE) && kind == CORE_STEPPED) {
 		struct happening *h = say_at(w, a, at + SIM_MS, CORE_RESULT);
 
+		inject_babbled(w, a, BABBLE_STALE);
 		h->attempt = a->attempt > 1 ? a->attempt - 1 : a->attempt + 7;
 		h->epoch = a->epoch - 1;
 		h->tree = (uint64_t)a->task << 48 | (uint64_t)h->attempt << 24 | 0xff00 | 1;
@@ -266,8 +272,10 @@ void agent_term(struct world *w, uint32_t index)
 {
 	struct sim_agent *a = &w->agents[index];
 
-	if (a->deaf)
+	if (a->deaf) {
+		inject_babbled(w, a, BABBLE_DEAF);
 		return;
+	}
 	if (a->paused)
 		a->term_pending = true;
 	else
@@ -375,6 +383,7 @@ static bool goes_in_circles(struct world *w, struct sim_agent *a)
 {
 	if (!a->loops || (a->task % 2 && a->step % 2))
 		return false;
+	inject_babbled(w, a, BABBLE_LOOP);
 	if (++a->same > w->plan->policy.loop_max + 1 && a->babble == 1u << BABBLE_LOOP)
 		world_broken(w, "the agent of task %s did the same thing %u times", w->names[a->task], a->same);
 	return true;

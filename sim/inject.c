@@ -47,6 +47,18 @@ void inject_felt(struct world *w, uint32_t index, const char *proof)
 	inject_happens(w, SIM_ON_FAULT, f->name, NOBODY);
 }
 
+void inject_babbled(struct world *w, const struct sim_agent *agent, uint32_t kind)
+{
+	for (uint32_t i = 0; i < w->plan->fault_count; i++) {
+		const struct sim_fault *f = &w->plan->faults[i];
+		const struct active_fault *a = &w->faults[i];
+
+		if (a->state == FAULT_ACTIVE && f->plugin == SIM_AGENT_BABBLE && f->kind == kind &&
+		    a->agent != NOBODY && &w->agents[a->agent] == agent)
+			inject_felt(w, i, w->names[agent->task]);
+	}
+}
+
 /* ---- doing it ---- */
 
 static uint32_t choose_agent(struct world *w, uint32_t index)
@@ -88,6 +100,16 @@ static void remove_file(struct world *w, uint32_t index, struct sim_agent *agent
 		       .detail = w->names[agent->task]});
 }
 
+static void in_vain(struct world *w, uint32_t index, const char *why)
+{
+	struct active_fault *a = &w->faults[index];
+
+	ops_complete(w, a->invoke, (struct op){.kind = OP_FAULT, .type = OP_FAIL, .detail = why});
+	a->felt = true; /* it has an end already */
+	inject_end(w, index);
+	a->felt = false;
+}
+
 static void do_to_agent(struct world *w, uint32_t index, const struct sim_fault *f)
 {
 	struct active_fault *a = &w->faults[index];
@@ -95,14 +117,21 @@ static void do_to_agent(struct world *w, uint32_t index, const struct sim_fault 
 
 	a->agent = choose_agent(w, index);
 	if (a->agent == NOBODY) {
-		ops_complete(
-		    w, a->invoke, (struct op){.kind = OP_FAULT, .type = OP_FAIL, .detail = "no agent is alive"});
-		a->felt = true; /* it has an end already */
-		inject_end(w, index);
-		a->felt = false;
+		in_vain(w, index, "no agent is alive");
 		return;
 	}
 	agent = &w->agents[a->agent];
+	if (f->plugin == SIM_AGENT_BABBLE) {
+		babble(agent, f->kind);
+		if (f->kind == BABBLE_SILENT) /* for good: it may be missed when the fault is over */
+			inject_felt(w, index, w->names[agent->task]);
+		return; /* the others are felt when it does so */
+	}
+	if (f->plugin == SIM_AGENT_KILL && f->kind == KILL_TERM && agent->deaf) {
+		agent_term(w, a->agent);
+		in_vain(w, index, "it does not listen");
+		return;
+	}
 	inject_felt(w, index, w->names[agent->task]);
 	if (f->plugin == SIM_AGENT_KILL && f->kind == KILL_KILL)
 		agent_die(w, a->agent, 137);
@@ -110,10 +139,8 @@ static void do_to_agent(struct world *w, uint32_t index, const struct sim_fault 
 		agent_term(w, a->agent);
 	else if (f->plugin == SIM_AGENT_PAUSE)
 		agent->paused = true;
-	else if (f->plugin == SIM_FILE_REMOVE)
-		remove_file(w, index, agent);
 	else
-		babble(agent, f->kind);
+		remove_file(w, index, agent);
 }
 
 static void do_to_process(struct world *w, uint32_t index, const struct sim_fault *f)

@@ -21,15 +21,24 @@ static uint64_t refusal_us(const struct world *w, const struct answer *answer)
 	return w->plan->refusal_us ? w->plan->refusal_us : answer->after_us;
 }
 
+/* Who is throttled hears nothing else. */
 static void disturb(struct world *w, uint32_t provider, struct answer *answer)
 {
 	const struct sim_fault *f;
 	uint32_t index;
 
-	f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
-	if (f && f->kind == LIE_TOKENS) {
-		answer->tokens *= 50;
-		inject_felt(w, index, "tokens");
+	f = inject_active(w, SIM_RATE_LIMIT, provider, &index);
+	if (f) {
+		inject_felt(w, index, "429");
+		*answer = (struct answer){
+		    .status = 429, .retry_after_ms = f->number, .after_us = refusal_us(w, answer), .held_by = NOBODY};
+		f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
+		if (!f || f->kind == LIE_TOKENS)
+			return;
+		if (answer->retry_after_ms >= 0 || f->kind == LIE_LONG_HEADER)
+			inject_felt(w, index, "header");
+		answer->retry_after_ms = f->kind == LIE_LONG_HEADER ? 86400000 : -1;
+		return;
 	}
 	f = inject_active(w, SIM_PROVIDER_ERROR, provider, &index);
 	if (f) {
@@ -47,19 +56,15 @@ static void disturb(struct world *w, uint32_t provider, struct answer *answer)
 			answer->fault_class = CORE_CLASS_VALIDATION;
 		}
 	}
-	f = inject_active(w, SIM_RATE_LIMIT, provider, &index);
-	if (f) {
-		inject_felt(w, index, "429");
-		*answer = (struct answer){
-		    .status = 429, .retry_after_ms = f->number, .after_us = refusal_us(w, answer), .held_by = NOBODY};
-		f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
-		if (f && f->kind != LIE_TOKENS) {
-			answer->retry_after_ms = f->kind == LIE_LONG_HEADER ? 86400000 : -1;
-			inject_felt(w, index, "header");
-		}
-	}
-	if (answer->status != 200)
+	if (answer->status != 200) {
 		answer->tokens = 0;
+		return;
+	}
+	f = inject_active(w, SIM_PROVIDER_LIE, provider, &index);
+	if (f && f->kind == LIE_TOKENS) {
+		answer->tokens *= 50;
+		inject_felt(w, index, "tokens");
+	}
 }
 
 static void answer_later(struct world *w, const struct happening *like, uint64_t after_us)

@@ -41,12 +41,6 @@ void sink_arrived(struct world *w, const struct happening *h)
 	    w, (struct op){
 		   .kind = OP_NOTIFY, .type = OP_INVOKE, .task = w->names[h->task], .key = key, .actor = "notify"});
 	inject_happens(w, SIM_ON_NOTIFY, SIM_ANY, NOBODY);
-	f = inject_active(w, SIM_SWALLOWED_EXCEPTION, SIM_ANY, &index);
-	if (f) {
-		status = (int32_t)f->number;
-		swallowed = f->kind == EXCEPTION_SWALLOWED;
-		inject_felt(w, index, "refused");
-	}
 	f = inject_active(w, SIM_SINK_ERROR, SIM_ANY, &index);
 	if (f) {
 		inject_felt(w, index, sim_kind_name(f->plugin, f->kind));
@@ -56,6 +50,12 @@ void sink_arrived(struct world *w, const struct happening *h)
 		lost = f->kind == SINK_LOST_REPLY;
 		if (f->kind == SINK_SLOW)
 			after += (uint64_t)f->number * SIM_MS;
+	}
+	f = !f || f->kind == SINK_SLOW ? inject_active(w, SIM_SWALLOWED_EXCEPTION, SIM_ANY, &index) : NULL;
+	if (f) { /* an answer that nothing else decides */
+		status = (int32_t)f->number;
+		swallowed = f->kind == EXCEPTION_SWALLOWED;
+		inject_felt(w, index, "refused");
 	}
 	if (h->life != w->life || !w->alive) /* it took it, but nobody is there any more to be told */
 		ops_complete(w, invoke, (struct op){.kind = OP_NOTIFY, .type = OP_INFO, .detail = OP_CLIENT_GONE});

@@ -355,6 +355,7 @@ void inject_due(struct world *w, uint32_t index);
 void inject_end(struct world *w, uint32_t index);
 void inject_end_all(struct world *w);
 void inject_felt(struct world *w, uint32_t index, const char *proof);
+void inject_babbled(struct world *w, const struct sim_agent *agent, uint32_t kind); /* it has just done so */
 /* The first active fault of that plugin whose target is this one or any, or NULL; *ret_index its number. */
 const struct sim_fault *inject_active(
     const struct world *w, enum sim_plugin plugin, uint32_t target, uint32_t *ret_index);

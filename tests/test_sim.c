@@ -294,6 +294,43 @@ static void other_systems_are_refused(void **state)
 	unlink(path);
 }
 
+/* A fault that another one keeps from having any effect was not felt. */
+static void felt_is_what_had_an_effect(void **state)
+{
+	static const struct sim_when request = {.event = SIM_ON_REQUEST, .nth = 2, .of = SIM_ANY};
+	static const struct sim_fault deaf[] = {{.plugin = SIM_AGENT_BABBLE, .kind = BABBLE_DEAF, .when = request},
+	    {.plugin = SIM_AGENT_KILL, .kind = KILL_TERM, .name = 1, .when = request},
+	    {.plugin = SIM_AGENT_BABBLE, .kind = BABBLE_LOOP, .name = 2, .duration_us = 1, .when = request}};
+	static const struct sim_fault refused[] = {
+	    {.plugin = SIM_RATE_LIMIT, .target = SIM_ANY, .number = 50, .duration_us = SIM_SECOND, .when = request},
+	    {.plugin = SIM_PROVIDER_ERROR,
+		.target = SIM_ANY,
+		.number = 500,
+		.name = 1,
+		.duration_us = SIM_SECOND,
+		.when = request},
+	    {.plugin = SIM_PROVIDER_LIE,
+		.target = SIM_ANY,
+		.kind = LIE_TOKENS,
+		.name = 2,
+		.duration_us = SIM_SECOND,
+		.when = request}};
+	struct fixture *f = *state;
+
+	for (uint64_t s = 1; s <= 20; s++) {
+		for (unsigned i = 0; i < 2; i++) {
+			plan_draw(&f->plan, s);
+			memcpy(f->plan.faults, i ? refused : deaf, sizeof deaf);
+			f->plan.fault_count = 3;
+			sim_run(f->sim, &f->plan, &f->result, &f->coverage);
+			assert_true(sim_felt(f->sim, 0));
+			assert_false(sim_felt(f->sim, 1));
+			assert_false(sim_felt(f->sim, 2));
+			assert_int_equal(f->result.faults_felt, 1);
+		}
+	}
+}
+
 /* As on the real system: not-injected is no pass. */
 static void what_is_not_felt_is_no_pass(void **state)
 {
@@ -441,6 +478,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup_teardown(what_is_not_real_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(other_systems_are_refused, setup, teardown),
+	    cmocka_unit_test_setup_teardown(felt_is_what_had_an_effect, setup, teardown),
 	    cmocka_unit_test(what_is_not_felt_is_no_pass),
 	    cmocka_unit_test_setup_teardown(mended_mistakes_stay_mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(nothing_is_green_unseen, setup, teardown),
