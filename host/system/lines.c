@@ -236,6 +236,29 @@ int lines_look(struct lines *lines, struct error *err)
 	return result;
 }
 
+int lines_verify(struct lines *lines, struct error *err)
+{
+	char *piece;
+	bool same;
+	int fd;
+
+	if (lines_look(lines, err) != 0)
+		return -1;
+	if (!lines->from)
+		return 0;
+	fd = open(lines->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return error_set(err, errno, "the ledger %s: what had landed is not in it any more: %s", lines->file,
+		    strerror(errno));
+	piece = malloc(PIECE_SIZE);
+	same = piece && same_beginning(lines, fd, piece);
+	close(fd);
+	if (!piece)
+		return error_set(err, ENOMEM, "no memory for the ledger");
+	free(piece);
+	return same ? 0 : spoiled(lines, EPROTO, "what had landed is not in it any more", err);
+}
+
 /* A failed look is tried again at the next event and at the end, where it is reported. */
 static void on_event(void *arg, const char *path, uint32_t mask)
 {

@@ -30,6 +30,8 @@ int lines_watch(struct lines *lines, struct watch *watch, struct error *err);
  * error stays.
  */
 int lines_look(struct lines *lines, struct error *err);
+/* The same, and all that was read is read again: it may have been written over, or the file be gone. */
+int lines_verify(struct lines *lines, struct error *err);
 /* How many lines were commits, and how many were not. */
 void lines_count(const struct lines *lines, uint64_t *ret_commits, uint64_t *ret_others);
 

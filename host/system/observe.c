@@ -83,7 +83,7 @@ static void serve(struct observer *observer, uint64_t drawn)
 
 	if (observer->parts.ledger && ledger_look(observer->parts.ledger, &error) != 0)
 		fail(observer, &error);
-	if (observer->parts.lines && lines_look(observer->parts.lines, &error) != 0)
+	if (observer->parts.lines && lines_verify(observer->parts.lines, &error) != 0)
 		fail(observer, &error);
 	pthread_mutex_lock(&observer->lock);
 	observer->done = drawn;
