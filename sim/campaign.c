@@ -19,6 +19,7 @@
 
 #define CHUNK      8u  /* seeds taken at a time */
 #define SEED_CPU_S 60u /* one seed that takes longer hangs */
+#define TRY_CPU_S  2u  /* and when many are tried, of one of which that is known; most take a millisecond */
 
 struct worker {
 	pid_t pid;
@@ -96,9 +97,9 @@ static void add(struct campaign *sum, const struct sim_result *r)
 	sum->trace += r->trace;
 }
 
-static void watch_time(void)
+static void watch_time(unsigned cpu_s)
 {
-	const struct itimerval limit = {.it_value = {.tv_sec = SEED_CPU_S}};
+	const struct itimerval limit = {.it_value = {.tv_sec = cpu_s}};
 
 	setitimer(ITIMER_PROF, &limit, NULL);
 }
@@ -158,13 +159,13 @@ static void work(struct shared *shared, struct worker *me, const struct campaign
 		_exit(3);
 	me->sum.memory = sim_memory(sim);
 	if (me->at < me->end) { /* what another one has left when it died */
-		watch_time();
+		watch_time(SEED_CPU_S);
 		if (!goes_on(shared, me, options, until_s))
 			_exit(0);
 	}
 	for (;;) {
 		if (me->at >= me->end) {
-			watch_time();
+			watch_time(SEED_CPU_S);
 			if (!next_chunk(shared, me, options, until_s))
 				break;
 		}
@@ -386,7 +387,7 @@ int campaign_try(
 		struct sim *sim;
 
 		follow(parent);
-		watch_time();
+		watch_time(TRY_CPU_S);
 		if (!freopen("/dev/null", "w", stderr) || sim_create(&sim, bug, NULL) != 0)
 			_exit(3);
 		sim_run(sim, plan, &result, &ignored);

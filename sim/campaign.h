@@ -44,7 +44,7 @@ struct campaign {
 /* SIGINT and SIGTERM end it after the seeds that are being run; a second one at once (EINTR). */
 int campaign_run(struct campaign *campaign, const struct campaign_options *options, struct error *err);
 
-/* One plan in a process of its own: which checks it violates, and how many events it took. */
+/* One plan in a process of its own: which checks it violates, and how many events it took. One that takes seconds hangs. */
 int campaign_try(const char *bug, const struct sim_plan *plan, struct campaign_found *found, uint64_t *ret_events,
     struct error *err);
 

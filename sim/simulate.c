@@ -11,7 +11,8 @@
 #include "sim/schedule.h"
 #include "sim/shrink.h"
 
-#define SHRINK_MAX 3u /* deviations that are shrunk */
+#define SHRINK_MAX 3u   /* deviations that are shrunk */
+#define APART_S    60.0 /* for so long, when each try costs a process, and maybe seconds until it hangs */
 
 /* ---- shrinking ---- */
 
@@ -20,7 +21,16 @@ struct aim {
 	struct sim *sim;
 	unsigned check;
 	bool apart; /* in a process of its own each time: it brings its process down */
+	double until_s;
 };
+
+static double now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
 
 static bool violates(void *arg, const struct sim_plan *plan, uint64_t *ret_events)
 {
@@ -29,6 +39,8 @@ static bool violates(void *arg, const struct sim_plan *plan, uint64_t *ret_event
 	struct campaign_found found;
 	struct sim_result result;
 
+	if (aim->apart && now_s() > aim->until_s)
+		return false;
 	if (aim->apart)
 		return campaign_try(aim->bug, plan, &found, ret_events, NULL) == 0 && found.signal != 0;
 	sim_run(aim->sim, plan, &result, &ignored);
@@ -64,7 +76,7 @@ static unsigned check_of(uint32_t checks, const char *bug)
 }
 
 /* What an observer outside saw of it. */
-static void tell(struct aim *aim, const struct sim_plan *plan)
+static void tell(struct aim *aim, const struct sim_plan *plan, const char *text)
 {
 	static struct coverage ignored;
 	const struct sim_verdict *v;
@@ -75,8 +87,10 @@ static void tell(struct aim *aim, const struct sim_plan *plan)
 		sim_fault_format(&plan->faults[i], line, sizeof line);
 		printf("  fault: %s\n", line);
 	}
-	if (aim->apart)
+	if (aim->apart) {
+		printf("  %s: %s\n", check_name(aim->check), text);
 		return;
+	}
 	sim_run(aim->sim, plan, &result, &ignored);
 	v = &result.verdicts[aim->check];
 	printf("  %s: %s\n", check_name(aim->check), v->text);
@@ -88,27 +102,27 @@ static void tell(struct aim *aim, const struct sim_plan *plan)
 
 static int shrink_found(const struct sim_simulate *s, const struct campaign_found *found, struct error *err)
 {
-	struct aim aim = {.bug = s->bug, .check = check_of(found->checks, s->bug), .apart = found->signal != 0};
+	struct aim aim = {.bug = s->bug,
+	    .check = check_of(found->checks, s->bug),
+	    .apart = found->signal != 0,
+	    .until_s = now_s() + APART_S};
 	const char *with = s->bug ? " --bug " : "", *bug = s->bug ? s->bug : "";
 	struct shrink_figures figures;
 	struct sim_plan plan;
 	struct error why;
-	struct timespec from, to;
+	double from_s = now_s();
 	char path[4096];
 	bool system;
 
 	if (sim_create(&aim.sim, s->bug, err) != 0)
 		return -1;
 	plan_draw(&plan, found->seed);
-	clock_gettime(CLOCK_MONOTONIC, &from);
 	shrink(&plan, violates, &aim, &figures);
-	clock_gettime(CLOCK_MONOTONIC, &to);
 	printf("seed %" PRIu64 " deviated %s; shrunk from %" PRIu64 " events, %u faults and %u tasks to %" PRIu64
 	       " events, %u faults and %u tasks in %u runs, %.1f s\n",
 	    found->seed, check_name(aim.check), figures.events_before, figures.faults_before, figures.tasks_before,
-	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs,
-	    (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
-	tell(&aim, &plan);
+	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs, now_s() - from_s);
+	tell(&aim, &plan, found->text);
 	snprintf(path, sizeof path, "%s%s%" PRIu64 ".min.json", s->output, *s->output ? "/" : "", found->seed);
 	if (schedule_write(&plan, s->bug, check_name(aim.check), path, &why) == 0)
 		printf(

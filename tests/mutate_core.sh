@@ -27,7 +27,7 @@ files=${MUTATE_FILES:-$(ls fixtures/conductor/core/*.c fixtures/conductor/policy
 unit=${MUTATE_UNIT-"core_life core_faults core_slo core_records core_snapshot core_checkpoint core_retire core_bugs core_recover core_chaos"}
 
 ninja -C "$build" tests/mutant $(for test in $unit; do echo "tests/test_$test"; done) >"$build/mutants.log" || { cat "$build/mutants.log" >&2; exit 2; }
-state=$(cat fixtures/conductor/core/* fixtures/conductor/policy/* sim/*.[ch] host/check/*.[ch] tests/mutant.c | cksum | tr ' ' -)
+state=$(cat fixtures/conductor/core/* fixtures/conductor/policy/* sim/*.[ch] host/check/*.[ch] tests/mutant.c tests/sim/*.json tests/test_core_*.c tests/core_* | cksum | tr ' ' -)
 kept=$build/mutants/$state-$seeds
 mkdir -p "$kept"
 tmp=$(mktemp -d)
@@ -81,8 +81,10 @@ one() { # WORK FILE LINE BECOMES
 		echo "survived"
 	elif [ $code -eq 137 ] || [ $code -eq 152 ]; then
 		echo "hang"
-	else
+	elif [ $code -gt 128 ]; then
 		printf 'crash\tsignal %d\n' $((code - 128))
+	else
+		printf 'crash\tstatus %d\n' $code
 	fi
 }
 

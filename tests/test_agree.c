@@ -182,6 +182,13 @@ static unsigned compare(const struct spec_experiment *x, const struct sim_result
 	return wrong;
 }
 
+static const char *unfelt(const json_t *fault)
+{
+	const char *proof = json_string_value(json_object_get(fault, "proof"));
+
+	return proof && *proof ? proof : "a fault was not felt on the real system, without a word";
+}
+
 static void both_worlds_say_the_same(void **state)
 {
 	const struct spec_case *c = *state;
@@ -197,9 +204,11 @@ static void both_worlds_say_the_same(void **state)
 		fail_msg("%s", c->problem ? c->problem : err.text);
 	trouble = simulate(c->experiment, &simulated);
 	result = result_of(c->name);
+	if (json_array_size(json_object_get(result, "faults")) != x->fault_count)
+		trouble = "not all of its faults were run on the real system";
 	json_array_foreach (json_object_get(result, "faults"), i, fault)
 		if (!json_is_true(json_object_get(fault, "felt")))
-			trouble = json_string_value(json_object_get(fault, "proof"));
+			trouble = unfelt(fault);
 	wrong = trouble ? 1 : compare(x, &simulated, result);
 	spec_experiment_free(x);
 	if (trouble)

@@ -14,9 +14,11 @@
 #include <time.h>
 
 #include "sim/campaign.h"
+#include "sim/plan.h"
 
 #define BUDGET_MS 200u
 #define BURNT_US  5000 /* by a seed, before it dies */
+#define HANGS     UINT64_C(4711)
 
 static bool watched = true; /* is it ended if it hangs? */
 
@@ -29,7 +31,9 @@ void __wrap_sim_run(struct sim *sim, const struct sim_plan *plan, struct sim_res
 	struct itimerval timer;
 	struct timespec used;
 
-	(void)sim, (void)plan, (void)result, (void)coverage;
+	(void)sim, (void)result, (void)coverage;
+	while (plan->seed == HANGS)
+		;
 	getitimer(ITIMER_PROF, &timer);
 	do
 		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
@@ -82,11 +86,29 @@ static void a_budget_ends_them(void **state)
 	assert_true(c.seeds > 0 && c.seeds == c.deviated);
 }
 
+/* While it is shrunk it is tried many times: each takes seconds, not the minute that a fresh seed has. */
+static void a_hang_is_seen_soon(void **state)
+{
+	static struct sim_plan plan = {.seed = HANGS};
+	struct campaign_found found;
+	struct rusage usage;
+	uint64_t events;
+	struct error err;
+
+	(void)state;
+	if (campaign_try(NULL, &plan, &found, &events, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(found.signal, SIGPROF);
+	getrusage(RUSAGE_CHILDREN, &usage);
+	assert_in_range(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec, 1, 10); /* of the processor, not of time */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_death_is_found),
 	    cmocka_unit_test(a_budget_ends_them),
+	    cmocka_unit_test(a_hang_is_seen_soon),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
