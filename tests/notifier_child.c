@@ -116,6 +116,24 @@ static void move_out(const char *there)
 	MUST(renameat2(AT_FDCWD, "one", AT_FDCWD, there, RENAME_NOREPLACE) < 0 && errno == EEXIST);
 }
 
+/* What holds nothing comes and goes, and changes places with what does. */
+static void pipes(void)
+{
+	MUST(mkfifo("pipe", 0600) == 0);
+	MUST(close(open("one", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) == 0);
+	MUST(renameat2(AT_FDCWD, "pipe", AT_FDCWD, "one", RENAME_EXCHANGE) == 0);
+	MUST(rename("one", "other") == 0);
+	MUST(link("other", "again") == 0);
+	MUST(unlink("other") == 0);
+	MUST(mkdir("dir", 0700) == 0);
+	MUST(renameat2(AT_FDCWD, "dir", AT_FDCWD, "again", RENAME_EXCHANGE) == 0);
+	MUST(symlink("nowhere", "link") == 0);
+	MUST(rename("dir", "link") == 0);
+	MUST(unlink("link") == 0);
+	MUST(rmdir("again") == 0);
+	say("done\n");
+}
+
 static void *append(void *arg)
 {
 	int fd = *(int *)arg, i;
@@ -157,6 +175,8 @@ int main(int argc, char **argv)
 		return rename(argv[3], "moved") == 0;
 	else if (argc == 4 && !strcmp(argv[2], "move-out") && chdir(argv[1]) == 0)
 		move_out(argv[3]);
+	else if (argc == 3 && !strcmp(argv[2], "pipes") && chdir(argv[1]) == 0)
+		pipes();
 	else if (argc == 3 && !strcmp(argv[2], "sync-and-cut") && chdir(argv[1]) == 0)
 		sync_and_cut();
 	else if (argc == 3 && !strcmp(argv[2], "many"))

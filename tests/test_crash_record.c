@@ -101,24 +101,25 @@ static bool same_text(const char *a, const char *b)
 }
 
 /* Two recorders that share no code but the trace: what one forgets, the other has. */
-static void test_same_as_the_notifier(void **state)
+static void compare_with_the_notifier(struct room *room, const char *mode)
 {
-	struct room *room = *state;
 	struct trace *other = NULL;
 	struct error err = {0};
-	char dir[64], words[3][256], *argv[4] = {words[0], words[1], words[2], NULL};
+	char name[32], dir[64], words[3][256], *argv[4] = {words[0], words[1], words[2], NULL};
 	struct notifier_options options = {.dir = dir, .argv = argv, .echo = -1};
 	size_t i;
 	int status;
 
-	in_dir(room, "first", dir);
-	if (record_child(room, dir, "every", NULL, &err) < 0)
+	snprintf(name, sizeof name, "first-%s", mode);
+	in_dir(room, name, dir);
+	if (record_child(room, dir, mode, NULL, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(room->status, 0);
-	in_dir(room, "second", dir);
+	snprintf(name, sizeof name, "second-%s", mode);
+	in_dir(room, name, dir);
 	strcpy(words[0], room->child[0]);
 	strcpy(words[1], dir);
-	strcpy(words[2], "every");
+	strcpy(words[2], mode);
 	if (notifier_record(&other, &options, &status, &err) < 0)
 		fail_msg("%s", err.text);
 	for (i = 0; i < room->trace->count && i < other->count; i++) {
@@ -136,6 +137,25 @@ static void test_same_as_the_notifier(void **state)
 	}
 	assert_int_equal(room->trace->count, other->count);
 	trace_destroy(other);
+}
+
+static void test_same_as_the_notifier(void **state)
+{
+	compare_with_the_notifier(*state, "every");
+}
+
+/* Pipes and sockets hold nothing, and are not in a trace: nor is what becomes of their names. */
+static void test_pipes(void **state)
+{
+	struct room *room = *state;
+	static const uint32_t kinds[] = {
+	    TRACE_CREATE, TRACE_RENAME, TRACE_MKDIR, TRACE_RENAME, TRACE_SYMLINK, TRACE_UNLINK, TRACE_RMDIR, TRACE_ACK};
+	size_t i;
+
+	compare_with_the_notifier(room, "pipes");
+	for (i = 0; i < sizeof kinds / sizeof *kinds && room->trace->begin + i < room->trace->count; i++)
+		assert_int_equal(room->trace->ops[room->trace->begin + i].kind, kinds[i]);
+	assert_int_equal(room->trace->count - room->trace->begin, sizeof kinds / sizeof *kinds);
 }
 
 static void test_elsewhere(void **state)
@@ -331,6 +351,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_same_as_the_notifier, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_pipes, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_total_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_programs, setup, teardown),

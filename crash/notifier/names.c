@@ -14,8 +14,8 @@
 /* One name in one directory, as the trace wants it. */
 struct place {
 	const char *path, *name;
-	uint64_t dir, file; /* inode numbers; file 0: nothing is there */
-	mode_t mode;
+	uint64_t dir, file; /* inode numbers; file 0: nothing is there, or what holds nothing, such as a pipe */
+	mode_t mode;        /* 0: nothing is there */
 	off_t size;
 };
 
@@ -31,7 +31,8 @@ static int find_place(const char *path, struct place *ret_place)
 		return -errno;
 	ret_place->dir = st.st_ino;
 	if (lstat(path, &st) == 0) {
-		ret_place->file = st.st_ino;
+		if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode))
+			ret_place->file = st.st_ino;
 		ret_place->mode = st.st_mode;
 		ret_place->size = st.st_size;
 	}
@@ -100,7 +101,7 @@ static struct result open_file(
 		return RESULT_CONTINUE;
 	if ((flags & O_TMPFILE) == O_TMPFILE)
 		return RESULT_FAILED(EOPNOTSUPP);
-	if (find_place(recording->path, &place) < 0 || (place.file && !S_ISREG(place.mode)))
+	if (find_place(recording->path, &place) < 0 || (place.mode && !S_ISREG(place.mode)))
 		return RESULT_CONTINUE; /* an error, or a pipe, which might hold us up */
 	if (!recording_valid(recording, asked))
 		return (struct result){.done = ANSWERED};
@@ -169,7 +170,7 @@ static struct result remove_name(
 		return (struct result){.done = ANSWERED};
 	if ((directory ? rmdir(recording->path) : unlink(recording->path)) < 0)
 		return RESULT_FAILED(errno);
-	if (!directory && !S_ISREG(place.mode) && !S_ISLNK(place.mode))
+	if (!place.file)
 		return RESULT_VALUE(0);
 	return add(recording, asked,
 	    (struct trace_op){.kind = directory ? TRACE_RMDIR : TRACE_UNLINK,
@@ -240,8 +241,19 @@ static struct result make_link(
 	r = find_place(recording->path, &place);
 	if (r < 0)
 		return RESULT_FAILED(-r);
+	if (!place.file)
+		return RESULT_VALUE(0);
 	return add(recording, asked,
 	    (struct trace_op){.kind = TRACE_LINK, .dir = place.dir, .name = place.name, .file = place.file});
+}
+
+/* A file's name is gone. */
+static struct result moved_away(struct recording *recording, const struct asked *asked, const struct place *place)
+{
+	if (!place->file)
+		return RESULT_VALUE(0);
+	return add(recording, asked,
+	    (struct trace_op){.kind = TRACE_UNLINK, .dir = place->dir, .name = place->name, .file = place->file});
 }
 
 static struct result move_out(
@@ -258,8 +270,26 @@ static struct result move_out(
 	}
 	if (renameat2(AT_FDCWD, recording->from, AT_FDCWD, recording->path, flags) < 0)
 		return RESULT_FAILED(errno);
+	return moved_away(recording, asked, from);
+}
+
+/* Within the directory. */
+static struct result moved(struct recording *recording, const struct asked *asked, const struct place *from,
+    const struct place *to, bool exchange)
+{
+	if (from->file == to->file) /* two names of one file: nothing happens; or nothing that is followed */
+		return RESULT_VALUE(0);
+	if (!from->file)
+		return exchange ? moved(recording, asked, to, from, false) : moved_away(recording, asked, to);
 	return add(recording, asked,
-	    (struct trace_op){.kind = TRACE_UNLINK, .dir = from->dir, .name = from->name, .file = from->file});
+	    (struct trace_op){.kind = TRACE_RENAME,
+		.flags = exchange && to->file ? TRACE_EXCHANGE : 0,
+		.dir = from->dir,
+		.name = from->name,
+		.file = from->file,
+		.dir2 = to->dir,
+		.name2 = to->name,
+		.other = to->file});
 }
 
 static struct result move_name(struct recording *recording, const struct asked *asked, int from_dir, int from_index,
@@ -283,17 +313,7 @@ static struct result move_name(struct recording *recording, const struct asked *
 		return move_out(recording, asked, &from, flags);
 	if (renameat2(AT_FDCWD, recording->from, AT_FDCWD, recording->path, flags) < 0)
 		return RESULT_FAILED(errno);
-	if (from.file == to.file) /* two names of one file: nothing happens */
-		return RESULT_VALUE(0);
-	return add(recording, asked,
-	    (struct trace_op){.kind = TRACE_RENAME,
-		.flags = flags & RENAME_EXCHANGE ? TRACE_EXCHANGE : 0,
-		.dir = from.dir,
-		.name = from.name,
-		.file = from.file,
-		.dir2 = to.dir,
-		.name2 = to.name,
-		.other = to.file});
+	return moved(recording, asked, &from, &to, flags & RENAME_EXCHANGE);
 }
 
 static struct result cut(struct recording *recording, const struct asked *asked)

@@ -12,9 +12,14 @@ struct place {
 	bool ours;
 	uint64_t dir;
 	char name[TRACE_NAME_MAX + 1];
-	uint64_t inode; /* what is there now; 0: nothing */
+	uint64_t inode; /* what is there now; 0: nothing, or what holds nothing, such as a pipe */
 	bool is_dir;
 };
+
+static bool holds_something(const struct stat *status)
+{
+	return S_ISREG(status->st_mode) || S_ISDIR(status->st_mode) || S_ISLNK(status->st_mode);
+}
 
 /* Where `path` is; the last component is not followed if it is a link. */
 static void find_place(struct record_control *control, int dir_fd, const char *path, struct place *ret_place)
@@ -43,7 +48,8 @@ static void find_place(struct record_control *control, int dir_fd, const char *p
 		ret_place->ours = true;
 		ret_place->dir = status.st_ino;
 		if (trap_call(SYS_newfstatat, fd, (long)ret_place->name, (long)&status, AT_SYMLINK_NOFOLLOW, 0, 0) ==
-		    0) {
+			0 &&
+		    holds_something(&status)) {
 			ret_place->inode = status.st_ino;
 			ret_place->is_dir = S_ISDIR(status.st_mode);
 		}
@@ -152,7 +158,7 @@ static long do_unlink(
 	emit_lock(control);
 	find_place(control, dir_fd, path, &place);
 	rc = call_as_is(args);
-	if (rc == 0) {
+	if (rc == 0 && place.inode) {
 		op.file = place.inode;
 		op.dir = place.dir;
 		op.name = place.name;
@@ -177,7 +183,8 @@ static long do_link(struct record_control *control, const struct trap_args *args
 	emit_lock(control);
 	rc = call_as_is(args);
 	if (rc == 0 &&
-	    trap_call(SYS_newfstatat, old_fd, (long)old, (long)&status, follow ? 0 : AT_SYMLINK_NOFOLLOW, 0, 0) == 0) {
+	    trap_call(SYS_newfstatat, old_fd, (long)old, (long)&status, follow ? 0 : AT_SYMLINK_NOFOLLOW, 0, 0) == 0 &&
+	    holds_something(&status)) {
 		op.file = status.st_ino;
 		op.dir = to.dir;
 		op.name = to.name;
@@ -190,10 +197,44 @@ static long do_link(struct record_control *control, const struct trap_args *args
 	return rc;
 }
 
+static void note_removed(struct record_control *control, const struct place *place)
+{
+	const struct trace_op op = {.kind = place->is_dir ? TRACE_RMDIR : TRACE_UNLINK,
+	    .file = place->inode,
+	    .dir = place->dir,
+	    .name = place->name};
+
+	if (place->inode)
+		emit(control, &op, NULL, 0);
+}
+
+/* Both are below the directory. */
+static void note_renamed(
+    struct record_control *control, const struct place *from, const struct place *to, bool exchange)
+{
+	struct trace_op op = {.kind = TRACE_RENAME, .flags = exchange && to->inode ? TRACE_EXCHANGE : 0};
+
+	if (from->inode == to->inode)
+		return; /* two names of one file: nothing happens; or nothing that is followed */
+	if (!from->inode) {
+		if (exchange)
+			note_renamed(control, to, from, false);
+		else
+			note_removed(control, to);
+		return;
+	}
+	op.file = from->inode;
+	op.other = to->inode;
+	op.dir = from->dir;
+	op.name = from->name;
+	op.dir2 = to->dir;
+	op.name2 = to->name;
+	emit(control, &op, NULL, 0);
+}
+
 static long do_rename(struct record_control *control, const struct trap_args *args, int old_fd, const char *old,
     int new_fd, const char *new, unsigned flags)
 {
-	struct trace_op op = {.kind = TRACE_RENAME, .flags = flags & RENAME_EXCHANGE ? TRACE_EXCHANGE : 0};
 	struct place from, to;
 	long rc;
 
@@ -205,22 +246,12 @@ static long do_rename(struct record_control *control, const struct trap_args *ar
 	find_place(control, old_fd, old, &from);
 	find_place(control, new_fd, new, &to);
 	rc = call_as_is(args);
-	if (rc == 0 && from.ours && to.ours && from.inode != to.inode) {
-		op.file = from.inode;
-		op.other = to.inode;
-		op.dir = from.dir;
-		op.name = from.name;
-		op.dir2 = to.dir;
-		op.name2 = to.name;
-		emit(control, &op, NULL, 0);
-	} else if (rc == 0 && !to.ours) {
-		op = (struct trace_op){.kind = from.is_dir ? TRACE_RMDIR : TRACE_UNLINK, .file = from.inode};
-		op.dir = from.dir;
-		op.name = from.name;
-		emit(control, &op, NULL, 0);
-	} else if (rc == 0 && !from.ours) {
+	if (rc == 0 && from.ours && to.ours)
+		note_renamed(control, &from, &to, flags & RENAME_EXCHANGE);
+	else if (rc == 0 && !to.ours)
+		note_removed(control, &from);
+	else if (rc == 0)
 		emit_refusal(control, "it moves", to.name, " here from elsewhere");
-	}
 	emit_unlock(control);
 	return rc;
 }
