@@ -267,6 +267,40 @@ static void test_static(void **state)
 	assert_int_equal(err.code, ENOENT);
 }
 
+/* As a shell would find it: an empty part of PATH is where we are, and a directory is no command. */
+static void test_finding_a_command(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	const char *path = getenv("PATH");
+	char dir[64], tool[80], before[4096], paths[3][128];
+	bool is_static;
+	size_t i;
+
+	snprintf(before, sizeof before, "%s", path ? path : "/usr/bin:/bin");
+	in_dir(room, "first", dir);
+	snprintf(tool, sizeof tool, "%s/some-tool", dir);
+	assert_int_equal(mkdir(tool, 0700), 0);
+	snprintf(paths[2], sizeof paths[2], "%s:%s/here", dir, room->dir);
+	in_dir(room, "here", dir);
+	snprintf(tool, sizeof tool, "%s/some-tool", dir);
+	assert_int_equal(symlink("/bin/sh", tool), 0);
+	assert_int_equal(chdir(dir), 0);
+	snprintf(paths[0], sizeof paths[0], ":/nowhere");
+	snprintf(paths[1], sizeof paths[1], "/nowhere:");
+	for (i = 0; i < 3; i++) {
+		int rc;
+
+		assert_int_equal(setenv("PATH", paths[i], 1), 0);
+		rc = record_is_static("some-tool", &is_static, &err);
+		assert_int_equal(setenv("PATH", before, 1), 0);
+		if (rc < 0)
+			fail_msg("'%s': %s", paths[i], err.text);
+		assert_false(is_static); /* the shell's, not the directory's */
+	}
+	assert_int_equal(chdir("/"), 0);
+}
+
 static int write_and_say(void *arg)
 {
 	const char *dir = arg;
@@ -358,6 +392,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_shared_mapping, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_from_outside, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_static, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_finding_a_command, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_function, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_sync_of_a_file_system, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_children_that_nobody_waits_for, setup, teardown),

@@ -222,15 +222,16 @@ static bool is_static(const char *path)
 static int find_command(const char *name, char path[PATH_MAX], struct error *err)
 {
 	const char *at = getenv("PATH"), *end;
+	struct stat status;
 
 	if (strchr(name, '/')) {
 		snprintf(path, PATH_MAX, "%s", name);
 		return access(path, X_OK) < 0 ? error_set(err, errno, "%s: %s", name, strerror(errno)) : 0;
 	}
-	for (at = at ? at : "/usr/bin:/bin"; *at; at = *end ? end + 1 : end) {
+	for (at = at ? at : "/usr/bin:/bin"; at; at = *end ? end + 1 : NULL) {
 		end = strchrnul(at, ':');
-		snprintf(path, PATH_MAX, "%.*s/%s", (int)(end - at), at, name);
-		if (access(path, X_OK) == 0)
+		snprintf(path, PATH_MAX, "%.*s/%s", end > at ? (int)(end - at) : 1, end > at ? at : ".", name);
+		if (access(path, X_OK) == 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode))
 			return 0;
 	}
 	return error_set(err, ENOENT, "%s: there is no such command", name);
