@@ -29,11 +29,10 @@ int record_command(const struct record_options *options, char *const *argv, stru
 int record_function(const struct record_options *options, int (*function)(void *arg), void *arg,
     struct trace **ret_trace, int *ret_status, struct error *err);
 
-/* A recorder for the calling process itself, for as long as it lives (see trap.h): switched on and off. */
+/* A recorder for the calling process itself, for as long as it lives (see trap.h): switched on and off, and never destroyed. */
 struct record_self;
 int record_self_create(struct record_self **ret_self, const char *dir, struct error *err);
 int record_self_begin(struct record_self *self, struct error *err); /* what is in the directory now, and from now on */
 int record_self_end(struct record_self *self, struct trace **ret_trace, struct error *err);
-void record_self_destroy(struct record_self *self);
 
 #endif

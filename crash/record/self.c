@@ -10,8 +10,7 @@
 #include "crash/record/trap.h"
 
 struct record_self {
-	struct recording recording;
-	bool trapped; /* the control block must stay: the filter cannot be taken off */
+	struct recording recording; /* its control block must stay: the filter cannot be taken off */
 };
 
 int record_self_create(struct record_self **ret_self, const char *dir, struct error *err)
@@ -31,7 +30,6 @@ int record_self_create(struct record_self **ret_self, const char *dir, struct er
 		error_set(err, ENOTSUP, "this process cannot record itself: %s", strerror(rc));
 		goto fail;
 	}
-	self->trapped = true;
 	*ret_self = self;
 	return 0;
 
@@ -81,16 +79,4 @@ int record_self_end(struct record_self *self, struct trace **ret_trace, struct e
 	}
 	*ret_trace = trace;
 	return 0;
-}
-
-void record_self_destroy(struct record_self *self)
-{
-	if (!self)
-		return;
-	trace_destroy(self->recording.trace);
-	self->recording.trace = NULL;
-	if (self->trapped)
-		return; /* until the process ends */
-	recording_release(&self->recording);
-	free(self);
 }
