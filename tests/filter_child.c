@@ -47,6 +47,15 @@ static int on_mapping(const char *path)
 	return result(msync(p, 4096, MS_SYNC));
 }
 
+static int by_pipe(int fd)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || write(ends[1], "xyz", 3) != 3)
+		_exit(UNUSABLE);
+	return result(syscall(SYS_splice, ends[0], NULL, fd, NULL, 3L, 0));
+}
+
 /* Calls on a file that exists and has some content. */
 static int on_file(const char *call, const char *path, int *ret)
 {
@@ -75,6 +84,10 @@ static int on_file(const char *call, const char *path, int *ret)
 		*ret = result(syscall(SYS_sendfile, fd, in, NULL, 4L));
 	else if (!strcmp(call, "copy_file_range"))
 		*ret = result(syscall(SYS_copy_file_range, fd, &(int64_t){0}, fd, &(int64_t){5}, 3L, 0));
+	else if (!strcmp(call, "splice"))
+		*ret = by_pipe(fd);
+	else if (!strcmp(call, "truncate"))
+		*ret = result(syscall(SYS_truncate, path, 2L));
 	else if (!strcmp(call, "fsync"))
 		*ret = result(syscall(SYS_fsync, fd));
 	else if (!strcmp(call, "fdatasync"))
@@ -281,6 +294,8 @@ int main(int argc, char **argv)
 		unlink(path);
 		return result(write(fd, "x", 1));
 	}
+	if (!strcmp(call, "queue"))
+		return result(syscall(SYS_io_setup, 4, &(unsigned long){0}));
 	if (!strcmp(call, "ring"))
 		return result(syscall(SYS_io_uring_setup, 4, (char[256]){0}));
 	if (on_file(call, path, &r) || on_path(call, path, third, &r))

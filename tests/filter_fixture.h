@@ -197,11 +197,13 @@ static const struct {
     {"pwritev2", TRITONE_CALL_WRITE},
     {"sendfile", TRITONE_CALL_WRITE},
     {"copy_file_range", TRITONE_CALL_WRITE},
+    {"splice", TRITONE_CALL_WRITE},
     {"fsync", TRITONE_CALL_SYNC},
     {"fdatasync", TRITONE_CALL_SYNC},
     {"msync", TRITONE_CALL_SYNC},
     {"ftruncate", TRITONE_CALL_ALLOCATE},
     {"fallocate", TRITONE_CALL_ALLOCATE},
+    {"truncate", TRITONE_CALL_ALLOCATE},
 };
 
 static const struct {

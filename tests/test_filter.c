@@ -246,6 +246,7 @@ static void test_without_a_rule_nothing_changes(void **state)
 		assert_true(exists(at(f->in, name)));
 	}
 	assert_int_equal(RUN(f, "ring", "x"), ENOSYS);
+	assert_int_equal(RUN(f, "queue", "x"), ENOSYS);
 	/* A process outside the filter is not touched by a rule. */
 	put(at(f->in, "file"), "0123456789");
 	RULE(f, REFUSE);

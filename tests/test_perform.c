@@ -17,6 +17,7 @@ static void test_performed_writes_are_there_once(void **state)
 	    {"sendfile", "\177ELF456789"},
 	    {"copy_file_range", "0123401289"},
 	    {"ftruncate", "01"},
+	    {"truncate", "01"},
 	};
 	struct fixture *f = *state;
 	struct stat st;

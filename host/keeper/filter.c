@@ -41,8 +41,10 @@ static int add_rules(scmp_filter_ctx ctx)
 		if (r < 0)
 			return r;
 	}
-	/* Writes through a ring are not system calls: there must be no ring. Who uses them falls back. */
-	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0);
+	/* Writes through a ring are not system calls, and those through a queue do not name their files: there must be neither.
+	 * Who uses them falls back. */
+	r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_uring_setup), 0);
+	return r < 0 ? r : seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(io_setup), 0);
 }
 
 int filter_build(struct sock_fprog *ret_program, struct error *err)

@@ -97,7 +97,9 @@ static bool find_path(struct notify *notify, const struct call *call, const stru
 	uint64_t flags = open_flags(call, request);
 	bool opens = call->flags != CALL_NONE || flags || call->nr == SYS_openat2;
 	bool unnamed = opens && (flags & O_TMPFILE) == O_TMPFILE;
-	bool follow = opens && !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+	bool shortens = call->nr == SYS_truncate; /* a file that is there */
+	bool follow =
+	    shortens || (opens && !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL));
 	struct stat st;
 
 	if (opens && !unnamed && !(flags & O_CREAT))
@@ -105,7 +107,7 @@ static bool find_path(struct notify *notify, const struct call *call, const stru
 	if (target_string(tid, request->data.args[call->path], notify->text) < 0 ||
 	    target_resolve(tid, dir_of(request, call->dir), notify->text, follow, notify->path) < 0)
 		return false;
-	return unnamed || call->set == TRITONE_CALL_RENAME || lstat(notify->path, &st) < 0;
+	return unnamed || shortens || call->set == TRITONE_CALL_RENAME || lstat(notify->path, &st) < 0;
 }
 
 static bool find_file(

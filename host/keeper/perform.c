@@ -249,7 +249,7 @@ static enum performed by_fd(const struct job *job, int *ret_errno)
 
 	if (fd < 0)
 		return PERFORM_CANNOT;
-	if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
+	if (job->call->nr == SYS_splice || fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
 		close(fd); /* a pipe or a device could hold us up for ever */
 		return PERFORM_CANNOT;
 	}
@@ -337,6 +337,17 @@ static int open_as(const struct job *job, int dir, int *ret_errno)
 	return fd;
 }
 
+/* There is no such call with a directory. */
+static enum performed shorten(int dir, const char *path, off_t size, int *ret_errno)
+{
+	int fd = openat(dir, path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	enum performed performed = outcome(fd < 0 ? -1 : ftruncate(fd, size), ret_errno);
+
+	if (fd >= 0)
+		close(fd);
+	return performed;
+}
+
 static enum performed at_path(const struct job *job, int dir, int from_dir, int *ret_errno)
 {
 	const char *path = job->performer->path, *from = job->performer->from;
@@ -352,6 +363,8 @@ static enum performed at_path(const struct job *job, int dir, int from_dir, int 
 		return outcome(symlinkat(from, dir, path), ret_errno);
 	case SYS_mkdirat:
 		return outcome(mkdirat(dir, path, (mode_t)a[2]), ret_errno);
+	case SYS_truncate:
+		return shorten(dir, path, (off_t)a[1], ret_errno);
 #ifdef SYS_renameat
 	case SYS_renameat:
 		return outcome(renameat(from_dir, from, dir, path), ret_errno);
@@ -426,6 +439,7 @@ bool perform_returns(const struct call *call)
 #endif
 	case SYS_sendfile:
 	case SYS_copy_file_range:
+	case SYS_splice:
 		return false;
 	default:
 		return true;

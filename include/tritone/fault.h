@@ -156,13 +156,13 @@ struct tritone_gateway_rule {
 };
 
 enum tritone_call_set {           /* which system calls a rule speaks of; OR them */
-	TRITONE_CALL_WRITE = 0x1, /* write pwrite64 writev pwritev pwritev2 sendfile copy_file_range */
+	TRITONE_CALL_WRITE = 0x1, /* write pwrite64 writev pwritev pwritev2 sendfile copy_file_range splice */
 	TRITONE_CALL_SYNC = 0x2,  /* fsync fdatasync msync */
 	TRITONE_CALL_CREATE =
 	    0x4, /* open openat openat2 creat mkdir mkdirat, where they would make what is not there yet */
 	TRITONE_CALL_RENAME = 0x8,   /* rename renameat renameat2 */
 	TRITONE_CALL_LINK = 0x10,    /* link linkat symlink symlinkat */
-	TRITONE_CALL_ALLOCATE = 0x20 /* ftruncate fallocate */
+	TRITONE_CALL_ALLOCATE = 0x20 /* ftruncate truncate fallocate */
 };
 
 enum tritone_errno_mode {
