@@ -4,13 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- hooks that misbehave, one by one ---- */
@@ -87,6 +91,68 @@ static void test_late_but_cancelled_in_each_hook(void **state)
 
 	f->options.hook_timeout_ms = 400; /* the hook returns when told to, well within the grace */
 	misbehave_in_each(f, "wait", RUNNER_FAILURE_HUNG, ETIMEDOUT, "no answer within 400 ms");
+}
+
+/* Onto one processor, and behind whoever else is there. */
+static void starve(pid_t pid, const cpu_set_t *one)
+{
+	const struct sched_param none = {0};
+	char pattern[64];
+	size_t i;
+	glob_t found;
+
+	snprintf(pattern, sizeof pattern, "/proc/%d/task/[0-9]*", (int)pid);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	for (i = 0; i < found.gl_pathc; i++) {
+		pid_t thread = (pid_t)atoi(strrchr(found.gl_pathv[i], '/') + 1);
+
+		assert_int_equal(sched_setaffinity(thread, sizeof *one, one), 0);
+		assert_int_equal(sched_setscheduler(thread, SCHED_IDLE, &none), 0);
+	}
+	globfree(&found);
+}
+
+/* One who takes all of a processor. */
+static pid_t start_glutton(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			;
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* Its processor is another's for all but some hundredths of the time, far longer than a hook may take: it did not hang. */
+static void test_starved_and_no_hang(void **state)
+{
+	struct fixture *f = *state;
+	struct tritone_proof proof;
+	pid_t glutton;
+	cpu_set_t before, one;
+	size_t i = 0;
+
+	assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+	while (!CPU_ISSET(i, &before))
+		i++;
+	CPU_ZERO(&one);
+	CPU_SET(i, &one);
+	f->options.hook_timeout_ms = 20;
+	with(f, "never", "crash", NULL);
+	start(f);
+	starve(only_child(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+	glutton = start_glutton();
+	assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+	if (run_until_failure(f) != -1 || runner_verify(f->runner, &proof, &f->err) < 0)
+		fail_msg("%s", f->err.text);
+	assert_int_equal(runner_revert(f->runner, &f->err), 0);
+	assert_clean(f);
+	kill(glutton, SIGKILL);
+	assert_int_equal(waitpid(glutton, NULL, 0), glutton);
 }
 
 static void test_refusal_in_each_hook(void **state)
@@ -279,6 +345,7 @@ int main(int argc, char **argv)
 	    RUNNER_TEST(test_hang_in_each_hook),
 	    RUNNER_TEST(test_babble_in_each_hook),
 	    RUNNER_TEST(test_late_but_cancelled_in_each_hook),
+	    RUNNER_TEST(test_starved_and_no_hang),
 	    RUNNER_TEST(test_refusal_in_each_hook),
 	    RUNNER_TEST(test_refusal_without_a_reason),
 	    RUNNER_TEST(test_garbage_on_the_socket),

@@ -15,8 +15,10 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "runner/starved.h"
 
 #define GRACE_MS_MAX  1000              /* between telling a hook to return and ending its process */
+#define READY_MS      10                /* until one is looked at again that has no processor */
 #define TAKE_SIZE_MAX ((size_t)1 << 16) /* bytes between two looks at the clock */
 
 struct channel {
@@ -276,10 +278,38 @@ static int garbled(struct channel *channel, struct error *err)
 
 struct waiting {
 	int64_t deadline;
+	struct starved at_first, before; /* when it was asked, and when the deadline was last put off */
 	bool watch_interrupt;
 	bool told; /* the hook was told to return */
 	bool interrupted, timed_out;
 };
+
+static void give(const struct channel *channel, struct waiting *w, int64_t ms)
+{
+	starved_look(channel->pid, &w->at_first);
+	w->before = w->at_first;
+	w->deadline = clock_ms() + ms;
+}
+
+/* What a busy machine keeps from the process is no time of the hook's; one that hangs waits for no processor, or has had its share. */
+static bool is_past(const struct channel *channel, struct waiting *w)
+{
+	struct starved now;
+	int64_t waited_us;
+
+	if (clock_ms() < w->deadline)
+		return false;
+	starved_look(channel->pid, &now);
+	waited_us = now.waited_us - w->before.waited_us;
+	w->before = now;
+	if (waited_us >= 1000)
+		w->deadline += waited_us / 1000;
+	else if (now.ready && now.ran_us - w->at_first.ran_us < channel->options.hook_timeout_ms * 1000)
+		w->deadline = clock_ms() + READY_MS;
+	else
+		return true;
+	return false;
+}
 
 static void tell(struct channel *channel, struct waiting *w)
 {
@@ -290,7 +320,7 @@ static void tell(struct channel *channel, struct waiting *w)
 
 	w->told = true;
 	w->watch_interrupt = false;
-	w->deadline = clock_ms() + (grace < GRACE_MS_MAX ? grace : GRACE_MS_MAX);
+	give(channel, w, grace);
 	protocol_send_request(channel->fd, &cancel, &ignored); /* a failure shows as the end of the process */
 }
 
@@ -350,7 +380,7 @@ static int wait_once(struct channel *channel, struct waiting *w, struct runner_r
 	if (p[2].revents && !w->told) {
 		w->interrupted = true;
 		tell(channel, w);
-	} else if (clock_ms() >= w->deadline) { /* not only where nothing has come: a hook may talk for ever */
+	} else if (is_past(channel, w)) { /* not only where nothing has come: a hook may talk for ever */
 		return late(channel, w, err);
 	}
 	return 0;
@@ -370,7 +400,7 @@ int channel_ask(struct channel *channel, struct runner_request *request, bool mu
 	channel->sequence++;
 	request->sequence = channel->sequence;
 	protocol_send_request(channel->fd, request, &ignored); /* as in tell() */
-	w.deadline = clock_ms() + channel->options.hook_timeout_ms;
+	give(channel, &w, channel->options.hook_timeout_ms);
 	do
 		r = wait_once(channel, &w, ret_reply, err);
 	while (r == 0);
@@ -394,11 +424,12 @@ int channel_ask(struct channel *channel, struct runner_request *request, bool mu
 static int greet(struct channel *channel, struct error *err)
 {
 	struct runner_reply *reply = malloc(sizeof *reply);
-	struct waiting w = {.deadline = clock_ms() + RUNNER_TIMEOUT_MS, .told = true};
+	struct waiting w = {.told = true};
 	int r;
 
 	if (!reply)
 		return error_set(err, ENOMEM, "no memory for a fault runner");
+	give(channel, &w, RUNNER_TIMEOUT_MS);
 	do
 		r = wait_once(channel, &w, reply, err);
 	while (r == 0);

@@ -102,7 +102,7 @@ struct runner_options {
 	struct undo_log *undo;
 	uint64_t seed;
 	int64_t duration_ms;     /* 0: until runner_revert */
-	int64_t hook_timeout_ms; /* 0: 10000 */
+	int64_t hook_timeout_ms; /* 0: 10000; time in which the machine had no processor for it does not count */
 	bool allow_pathological;
 	void (*log)(void *arg, uint32_t level, const char *text);
 	void (*evidence)(void *arg, const char *name, const char *value);
