@@ -112,10 +112,10 @@ void end_up(struct world *world, const struct up *up)
 	assert_int_equal(world_runs(world), 0);
 }
 
-/* A model that answers after 20 s: whoever asks it stays where he is for the length of a test. */
+/* A model that answers after an hour, and nobody who gives it up: whoever asks it stays where he is for the length of a test. */
 const char *patient(struct world *world)
 {
-	return world_manifest(world, "patient.yaml", "latency: 20ms", "latency: 20s");
+	return world_unhurried(world, "patient.yaml", "latency: 20ms", "latency: 1h");
 }
 
 const char *const reference = SOURCES "/fixtures/systems/conductor.yaml";

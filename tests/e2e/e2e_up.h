@@ -30,7 +30,7 @@ void await_agents(const struct up *up, size_t count);
 void end_up(struct world *world, const struct up *up);
 
 extern const char *const reference; /* the manifest of the reference system */
-/* A manifest with models that answer after 20 s: whoever asks one stays where he is for the length of a test. */
+/* A manifest with models that answer after an hour, and without limits that matter: whoever asks one stays where he is. */
 const char *patient(struct world *world);
 
 /* A process of nobody. */

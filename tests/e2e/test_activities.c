@@ -2,14 +2,15 @@
 /* What an experiment asks of the system besides its faults, and when: rollbacks at a live system, events that it cannot show. */
 #include "e2e.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char *experiment(struct world *world, const char *name, const char *more)
 {
 	return world_write(world, name,
-	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-	    "workload: {tasks: 1, tail: 0}\n"
+	    "system: unhurried.yaml\n"
+	    "workload: {tasks: 1, tail: 0, limit: 10m}\n"
 	    "invariants: [no-lost-task]\n"
 	    "%s",
 	    more);
@@ -60,24 +61,30 @@ static void test_an_event_that_never_comes(void **state)
 	world_quiet(world);
 }
 
-/* The method's pauses are part of the watch: a fault has its moment, its proof and its end in the middle of one. */
+/* The method's pauses are part of the watch: a fault has its moment, its proof and its end in the middle of one, which none outlasts. */
 static void test_faults_come_while_the_method_pauses(void **state)
 {
 	struct world *world = *state;
-	struct ran *ran = tritone(world, "test", "--jsonl",
+	struct ran *ran = tritone_start(world, "test",
 	    world_write(world, "method.yaml",
-		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-		"workload: {tasks: 6, tail: 0, rate: 20}\n"
+		"system: unhurried.yaml\n"
+		"workload: {tasks: 6, tail: 0, rate: 20, limit: 10m}\n"
 		"invariants: [no-lost-task]\n"
-		"faults: [{plugin: rate-limit, arguments: {provider: claude}, when: {event: accept}, duration: "
-		"200ms}]\n"
+		"faults: [{plugin: rate-limit, arguments: {provider: claude}, proof: 10m,\n"
+		"  when: {event: provider-request, of: claude, hold: true}, until: {event: provider-reply, of: "
+		"claude}}]\n"
 		"method:\n"
-		"  - {type: action, name: wait, pauses: {before: 3s}, provider: {type: process, path: \"true\"}}\n"),
+		"  - {type: action, name: wait, pauses: {before: 1h}, provider: {type: process, path: \"true\"}}\n"),
 	    NULL);
 
-	ran_status(ran, 0);
-	ran_has(ran, "\"verdict\":\"held\"");
+	ran_says(ran, "rate-limit felt");
+	ran_says(ran, "rate-limit undone");
+	ran_signal(ran, SIGINT);
+	ran_status(ran, 130);
+	ran_has(ran, "interrupted by signal 2");
+	ran_has(ran, ", 0 left behind");
 	world_quiet(world);
+	world_clean(world);
 }
 
 /* An answer to HEAD announces a body that never comes: nobody waits for it. */

@@ -28,7 +28,7 @@ static void test_kill_one_agent(void **state)
 	await_agents(&up, 1);
 	assert_int_equal(world_runs(world), 1); /* nothing but the system's own */
 
-	ran = tritone(world, "inject", "agent-kill", "signal=KILL", "--state", up.run, NULL);
+	ran = tritone(world, "inject", "agent-kill", "signal=KILL", "--state", up.run, "--proof", "10m", NULL);
 	ran_status(ran, 0);
 	ran_has(ran, "is gone after SIGKILL");
 	ran_has(ran, "undone        agent-kill");

@@ -11,8 +11,8 @@
 static const char *experiment(struct world *world, const char *name, const char *arguments)
 {
 	return world_write(world, name,
-	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-	    "workload: {tasks: 1, tail: 0}\n"
+	    "system: unhurried.yaml\n"
+	    "workload: {tasks: 1, tail: 0, limit: 10m}\n"
 	    "faults:\n"
 	    "  - plugin: %s\n"
 	    "    arguments: {%s}\n"
@@ -172,7 +172,7 @@ static void cannot_be_undone(struct world *world, const char *how, const char *w
 	ran = tritone(world, "test", file, NULL);
 	ran_status(ran, 2);
 	ran_has(ran, "has 1 fault(s) that were not undone; run `tritone recover` first");
-	ran = tritone(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	ran = tritone(world, "up", world_path(world, "unhurried.yaml"), NULL);
 	ran_status(ran, 2);
 	ran_has(ran, "run `tritone recover` first");
 	world_quiet(world);
@@ -199,8 +199,8 @@ static void test_a_proof_that_outlasts_the_work(void **state)
 	struct world *world = *state;
 	struct ran *ran = tritone(world, "test", "-v",
 	    world_write(world, "x.yaml",
-		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-		"workload: {tasks: 1, tail: 0}\n"
+		"system: unhurried.yaml\n"
+		"workload: {tasks: 1, tail: 0, limit: 10m}\n"
 		"faults:\n"
 		"  - plugin: %s\n"
 		"    arguments: {how: late, grace: 1500ms}\n"

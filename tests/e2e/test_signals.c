@@ -80,7 +80,7 @@ static const char *in_stop(struct world *world)
 
 static const char *slow_models(struct world *world)
 {
-	return world_manifest(world, "slow.yaml", "latency: 20ms", "latency: 3s");
+	return world_unhurried(world, "slow.yaml", "latency: 20ms", "latency: 1h");
 }
 
 static const char *in_watch(struct world *world)
@@ -88,7 +88,7 @@ static const char *in_watch(struct world *world)
 	slow_models(world);
 	return world_write(world, "x.yaml",
 	    "system: slow.yaml\n"
-	    "workload: {tasks: 3, tail: 0}\n"
+	    "workload: {tasks: 3, tail: 0, limit: 10m}\n"
 	    "faults: [{plugin: agent-kill, when: {event: commit, nth: 100}}]\n");
 }
 
@@ -97,7 +97,7 @@ static const char *while_an_agent_is_stopped(struct world *world)
 	slow_models(world);
 	return world_write(world, "x.yaml",
 	    "system: slow.yaml\n"
-	    "workload: {tasks: 3, tail: 0}\n"
+	    "workload: {tasks: 3, tail: 0, limit: 10m}\n"
 	    "faults: [{plugin: agent-pause, duration: 100s, when: {event: provider-request, hold: true}}]\n");
 }
 
@@ -106,7 +106,7 @@ static const char *while_a_file_is_gone(struct world *world)
 	slow_models(world);
 	return world_write(world, "x.yaml",
 	    "system: slow.yaml\n"
-	    "workload: {tasks: 3, tail: 0}\n"
+	    "workload: {tasks: 3, tail: 0, limit: 10m}\n"
 	    "faults: [{plugin: file-remove, arguments: {pattern: README.md}, duration: 100s,\n"
 	    "  when: {event: provider-request, hold: true}}]\n");
 }
@@ -116,15 +116,15 @@ static const char *while_the_disk_is_full(struct world *world)
 	slow_models(world);
 	return world_write(world, "x.yaml",
 	    "system: slow.yaml\n"
-	    "workload: {tasks: 3, tail: 0}\n"
+	    "workload: {tasks: 3, tail: 0, limit: 10m}\n"
 	    "faults: [{plugin: disk-full, duration: 100s, when: {event: provider-request}}]\n");
 }
 
 static const char *in_settle(struct world *world)
 {
 	return world_write(world, "x.yaml",
-	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-	    "workload: {tasks: 1, tail: 0}\n"
+	    "system: unhurried.yaml\n"
+	    "workload: {tasks: 1, tail: 0, limit: 10m}\n"
 	    "invariants: [{slo-returns: {window: 100s}}]\n");
 }
 

@@ -19,8 +19,8 @@
 static const char *quick(struct world *world)
 {
 	return world_write(world, "quick.yaml",
-	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-	    "workload: {tasks: 1, tail: 0}\n"
+	    "system: unhurried.yaml\n"
+	    "workload: {tasks: 1, tail: 0, limit: 10m}\n"
 	    "invariants: [no-lost-task]\n");
 }
 
@@ -29,11 +29,11 @@ static struct ran *start_slow(struct world *world)
 {
 	struct ran *ran;
 
-	world_manifest(world, "slow.yaml", "latency: 20ms", "latency: 5s");
+	world_unhurried(world, "slow.yaml", "latency: 20ms", "latency: 1h");
 	ran = tritone_start(world, "test",
 	    world_write(world, "x.yaml",
 		"system: slow.yaml\n"
-		"workload: {tasks: 2, tail: 0}\n"
+		"workload: {tasks: 2, tail: 0, limit: 10m}\n"
 		"faults: [{plugin: agent-pause, duration: 100s, when: {event: provider-request, hold: true}}]\n"),
 	    NULL);
 	ran_says(ran, "agent-pause felt");
@@ -74,7 +74,7 @@ static void test_not_writable(void **state)
 	ran_status(ran, 2);
 	ran_has(ran, "Permission denied");
 	ran_has(ran, world->state);
-	ran = tritone(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	ran = tritone(world, "up", world_path(world, "unhurried.yaml"), NULL);
 	ran_status(ran, 2);
 	ran_has(ran, "Permission denied");
 	ran = tritone(world, "halt", "--all", NULL);
@@ -89,8 +89,8 @@ static void test_as_nobody(void **state)
 {
 	struct world *world = *state;
 	const char *file = world_write(world, "x.yaml",
-	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-	    "workload: {tasks: 3, tail: 1}\n"
+	    "system: unhurried.yaml\n"
+	    "workload: {tasks: 3, tail: 1, limit: 10m}\n"
 	    "faults: [{plugin: disk-full, duration: 300ms, when: {event: provider-request, nth: 2, hold: true}}]\n"
 	    "invariants: [no-lost-task, no-duplicate-commit]\n");
 	struct ran *ran;
@@ -129,7 +129,11 @@ static void test_disk_of_the_harness_is_full(void **state)
 	static const char *const sizes[] = {
 	    "size=4k", "size=8k", "size=12k", "size=16k", "size=24k", "size=32k", "size=64k", "size=128k"};
 	struct world *world = *state;
-	const char *file = quick(world);
+	/* With its limits: they end the work of one that cannot write, which would never be done. */
+	const char *file = world_write(world, "full.yaml",
+	    "system: " SOURCES "/fixtures/systems/conductor.yaml\n"
+	    "workload: {tasks: 1, tail: 0}\n"
+	    "invariants: [no-lost-task]\n");
 	size_t i;
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
@@ -207,7 +211,7 @@ static void test_halt_file_blocks_every_start(void **state)
 	ran = tritone(world, "test", file, NULL);
 	ran_status(ran, 6);
 	ran_has(ran, "tritone halt --clear");
-	ran = tritone(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	ran = tritone(world, "up", world_path(world, "unhurried.yaml"), NULL);
 	ran_status(ran, 6);
 	ran_has(ran, "tritone halt --clear");
 	ran = tritone(world, "inject", "agent-kill", "--pid", "2", NULL);
@@ -240,8 +244,8 @@ static void test_halt_all_ends_a_run_that_settles(void **state)
 	struct world *world = *state;
 	struct ran *busy = tritone_start(world, "test",
 	    world_write(world, "x.yaml",
-		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-		"workload: {tasks: 1, tail: 0}\n"
+		"system: unhurried.yaml\n"
+		"workload: {tasks: 1, tail: 0, limit: 10m}\n"
 		"invariants: [{slo-returns: {window: 100s}}]\n"),
 	    NULL);
 
@@ -259,12 +263,12 @@ static void test_halt_all_that_is_cleared_at_once(void **state)
 	struct world *world = *state;
 	struct ran *up, *busy, *halt;
 
-	up = tritone_start(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	up = tritone_start(world, "up", world_path(world, "unhurried.yaml"), NULL);
 	ran_says(up, "ready; ");
-	world_manifest(world, "slow.yaml", "latency: 20ms", "latency: 5s");
+	world_unhurried(world, "slow.yaml", "latency: 20ms", "latency: 1h");
 	world_write(world, "x.yaml",
 	    "system: slow.yaml\n"
-	    "workload: {tasks: 2, tail: 0}\n"
+	    "workload: {tasks: 2, tail: 0, limit: 10m}\n"
 	    "faults: [{plugin: agent-pause, duration: 100s, when: {event: provider-request, hold: true}}]\n");
 	quick(world);
 	busy = tritone_start(
@@ -292,7 +296,7 @@ static void test_halt_all_that_is_cleared_at_once(void **state)
 static void test_halt_waits_for_the_end(void **state)
 {
 	struct world *world = *state;
-	struct ran *up = tritone_start(world, "up", SOURCES "/fixtures/systems/conductor.yaml", NULL), *halt;
+	struct ran *up = tritone_start(world, "up", world_path(world, "unhurried.yaml"), NULL), *halt;
 
 	ran_says(up, "ready; ");
 	halt = tritone(world, "halt", "--all", NULL);
@@ -312,8 +316,8 @@ static void test_halt_file_of_the_experiment(void **state)
 
 	busy = tritone_start(world, "test",
 	    world_write(world, "x.yaml",
-		"system: " SOURCES "/fixtures/systems/conductor.yaml\n"
-		"workload: {tasks: 1, tail: 0}\n"
+		"system: unhurried.yaml\n"
+		"workload: {tasks: 1, tail: 0, limit: 10m}\n"
 		"stop: {halt-file: %s/enough}\n"
 		"invariants: [{slo-returns: {window: 100s}}]\n",
 		world->dir),
@@ -330,8 +334,7 @@ static void test_configuration_of_git(void **state)
 {
 	struct world *world = *state;
 	const char *file = world_write(world, "x.yaml",
-	    "system: " SOURCES
-	    "/fixtures/systems/conductor.yaml\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n");
+	    "system: unhurried.yaml\nworkload: {tasks: 1, tail: 0, limit: 10m}\ninvariants: [no-lost-task]\n");
 
 	world_write(world, ".gitconfig", "[nonsense\n"); /* HOME is this directory */
 	ran_status(tritone(world, "test", file, NULL), 0);
