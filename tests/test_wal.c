@@ -6,8 +6,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
+#include "wal/internal.h"
 #include "wal_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -208,15 +210,11 @@ static int count_records(void *arg, const struct wal_record *record)
 	return 0;
 }
 
-static uint64_t last_txn(struct fixture *f)
+static uint64_t last_txn(const struct wal *wal)
 {
-	MDB_env *env;
 	MDB_envinfo info;
 
-	assert_int_equal(mdb_env_create(&env), 0);
-	assert_int_equal(mdb_env_open(env, f->log, MDB_RDONLY, 0666), 0);
-	assert_int_equal(mdb_env_info(env, &info), 0);
-	mdb_env_close(env);
+	assert_int_equal(mdb_env_info(wal->env, &info), 0);
 	return info.me_last_txnid;
 }
 
@@ -240,10 +238,55 @@ static void test_group_commit(void **state)
 	assert_int_equal(wal_durable(f->wal), APPENDERS * PER_THREAD);
 	assert_int_equal(wal_replay(f->wal, 0, count_records, &tally, &f->err), 0);
 	assert_int_equal(tally.records, APPENDERS * PER_THREAD);
-	wal_close(f->wal);
-	f->wal = NULL;
-	/* one commit each would be 3200; a few records each is what makes it a group */
-	assert_true(last_txn(f) < APPENDERS * PER_THREAD / 4);
+}
+
+struct crowd {
+	struct wal *wal;
+	struct appender appenders[APPENDERS];
+	pthread_t threads[APPENDERS];
+	bool begun;
+};
+
+/* A change to the log, which holds all commits up until everybody waits for one. */
+static int gather(void *arg, struct wal *wal, MDB_txn *txn, struct wal_state *wal_state, struct error *err)
+{
+	struct crowd *crowd = arg;
+	uint64_t waiting = 0;
+	size_t i;
+
+	(void)txn;
+	(void)wal_state;
+	(void)err;
+	for (i = 0; i < APPENDERS && !crowd->begun; i++) {
+		crowd->appenders[i] = (struct appender){.wal = wal, .count = 1};
+		assert_int_equal(pthread_create(&crowd->threads[i], NULL, append_and_sync, &crowd->appenders[i]), 0);
+	}
+	crowd->begun = true;
+	while (waiting < APPENDERS) {
+		pthread_mutex_lock(&wal->lock);
+		waiting = wal->syncers;
+		pthread_mutex_unlock(&wal->lock);
+		sched_yield();
+	}
+	return 0;
+}
+
+/* Whoever waits while another one commits shares the next commit, all of them: how busy the machine is has no part in it. */
+static void test_all_who_wait_share_one_commit(void **state)
+{
+	struct fixture *f = *state;
+	struct crowd crowd = {0};
+	uint64_t before;
+	size_t i;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	before = last_txn(f->wal);
+	assert_int_equal(wal_upkeep(f->wal, gather, &crowd, &f->err), 0);
+	for (i = 0; i < APPENDERS; i++) {
+		pthread_join(crowd.threads[i], NULL);
+		assert_int_equal(crowd.appenders[i].wrong, 0);
+	}
+	assert_int_equal(last_txn(f->wal), before + 2); /* the change, and all of them */
 }
 
 /* A batch waits for those whom the last one served: who does not come again keeps nobody for ever, up to the last one. */
@@ -461,6 +504,7 @@ int main(void)
 	    TEST(test_map_grows),
 	    TEST(test_map_limit_fails_closed),
 	    TEST(test_group_commit),
+	    TEST(test_all_who_wait_share_one_commit),
 	    TEST(test_who_stays_away),
 	    TEST(test_second_writer_is_told_who),
 	    TEST(test_stopped_writer_does_not_hang_the_second),
