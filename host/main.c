@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program `tritone`: finds the verb and calls it. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,15 @@ static int settle_in(void)
 	return fd < 0 || signal(SIGCHLD, SIG_DFL) == SIG_ERR ? -1 : 0;
 }
 
+/* A report that could not be written is no success. */
+static int written(int status)
+{
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || status)
+		return status;
+	fprintf(stderr, "tritone: standard output cannot be written: %s\n", strerror(errno));
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *verb;
@@ -50,14 +60,14 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return help(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-		return help(stdout);
+		return written(help(stdout));
 	if (!strcmp(argv[1], "--version")) {
 		puts("tritone 0.1.0");
 		return 0;
 	}
 	for (verb = verb_table; verb->name; verb++)
 		if (!strcmp(argv[1], verb->name))
-			return verb->run(argc - 1, argv + 1);
+			return written(verb->run(argc - 1, argv + 1));
 	fprintf(stderr, "tritone: no verb '%s'; see tritone --help\n", argv[1]);
 	return 2;
 }

@@ -288,6 +288,23 @@ static void test_output_that_cannot_be_written(void **state)
 	}
 }
 
+static void test_full_output_of_the_simulation(void **state)
+{
+	static const char *const verbs[] = {"simulate --seeds 1..5", "replay --seed 1", "--help"};
+	struct world *world = *state;
+	char *argv[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, NULL, NULL};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct ran *ran;
+
+		assert_true(asprintf(&argv[2], "exec %s/tritone %s >/dev/full", world->build, verbs[i]) > 0);
+		ran = program_start(world, argv);
+		ran_status(ran, 2);
+		ran_has(ran, "standard output cannot be written");
+		free(argv[2]);
+	}
+}
+
 /* The same seed twice: what was decided by chance is the same. */
 static void test_seed(void **state)
 {
@@ -330,6 +347,7 @@ int main(void)
 	    cmocka_unit_test(test_the_xml_checker_itself),
 	    TEST(test_junit),
 	    TEST(test_output_that_cannot_be_written),
+	    TEST(test_full_output_of_the_simulation),
 	    TEST(test_seed),
 	    TEST(test_only_given_twice),
 	};
