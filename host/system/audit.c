@@ -340,8 +340,9 @@ static int aim(struct audit *audit, const char *name, struct error *err)
 	forget_commands(audit);
 	if (snprintf(audit->copy, sizeof audit->copy, "%s/%s", system->run_dir, name) >= (int)sizeof audit->copy)
 		return error_set(err, ENAMETOOLONG, "%s: too long", system->run_dir);
-	if (variables_environment(&audit->environment, &manifest->processes[manifest->main_process].environment,
-		faultpoints_path(system->faultpoints), copy_lookup, audit, err) != 0 ||
+	if (variables_environment(&audit->environment, manifest,
+		&manifest->processes[manifest->main_process].environment, faultpoints_path(system->faultpoints),
+		copy_lookup, audit, err) != 0 ||
 	    variables_expand_all(&audit->replay, &manifest->wal.replay, NULL, copy_lookup, audit, err) != 0)
 		return -1;
 	if (!manifest->wal.recover.count)

@@ -259,7 +259,7 @@ static int run_commands(const struct install_options *options, const char *dir, 
 	int64_t deadline = clock_ms() + m->install.timeout_ms;
 	static const struct spec_pairs none = {NULL, 0};
 	char **environment = NULL;
-	int result = variables_environment(&environment, &none, NULL, options->lookup, options->lookup_arg, err);
+	int result = variables_environment(&environment, m, &none, NULL, options->lookup, options->lookup_arg, err);
 
 	for (size_t i = 0; result == 0 && i < m->install.command_count; i++) {
 		char **argv = NULL, text[160], how[96], said[128];

@@ -111,7 +111,7 @@ int system_command(struct system *system, const char *name, const struct spec_st
 
 	if (variables_expand_all(&argv, words, NULL, lookup, arg, err) == 0 &&
 	    variables_environment(
-		&environment, &m->processes[m->main_process].environment, NULL, system_lookup, system, err) == 0)
+		&environment, m, &m->processes[m->main_process].environment, NULL, system_lookup, system, err) == 0)
 		result = exits_run(system->exits, system->keeper,
 		    &(struct command){.name = name,
 			.argv = argv,

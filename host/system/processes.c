@@ -100,8 +100,8 @@ static int prepare(struct process *process, bool first, struct error *err)
 	}
 	if (variables_expand_all(&process->command, &spec->command, first ? options->arguments : NULL, options->lookup,
 		options->lookup_arg, err) != 0 ||
-	    variables_environment(&process->environment, &spec->environment, options->faultpoints, options->lookup,
-		options->lookup_arg, err) != 0 ||
+	    variables_environment(&process->environment, options->manifest, &spec->environment, options->faultpoints,
+		options->lookup, options->lookup_arg, err) != 0 ||
 	    expand(&process->directory, spec->directory ? spec->directory : "${state}", options, err) != 0 ||
 	    create_ready(process, err) != 0)
 		return error_context(err, "process %s", spec->name);

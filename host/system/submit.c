@@ -172,8 +172,8 @@ static void by_command(struct system *system, const struct parts *parts, struct 
 	struct error error;
 	int status = 0;
 
-	if (variables_environment(
-		&environment, &m->processes[m->main_process].environment, NULL, system_lookup, system, &error) != 0) {
+	if (variables_environment(&environment, m, &m->processes[m->main_process].environment, NULL, system_lookup,
+		system, &error) != 0) {
 		op->type = OP_FAIL;
 		snprintf(text, size, "%s", error.text);
 	} else if (exits_run(system->exits, system->keeper,

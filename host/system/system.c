@@ -149,8 +149,8 @@ static int prepare_one(struct system *system, size_t index, struct error *err)
 
 	snprintf(name, sizeof name, "prepare-%zu", index + 1);
 	if (variables_expand_all(&argv, &manifest->prepare[index], NULL, system_lookup, system, err) != 0 ||
-	    variables_environment(&environment, &manifest->processes[manifest->main_process].environment, NULL,
-		system_lookup, system, err) != 0)
+	    variables_environment(&environment, manifest, &manifest->processes[manifest->main_process].environment,
+		NULL, system_lookup, system, err) != 0)
 		goto out;
 	result = command_run(system->keeper,
 	    &(struct command){.name = name,

@@ -252,8 +252,8 @@ int variables_expand_all(char ***ret, const struct spec_strings *items, const st
 	return 0;
 }
 
-/* Proxies would lead away from loopback; our own variables are none of the system's business. */
-static bool inherited(const char *entry)
+/* Proxies would lead away from loopback; our own variables and keys are none of the system's business. */
+static bool inherited(const struct spec_manifest *manifest, const char *entry)
 {
 	static const char *const refused[] = {
 	    "http_proxy=", "https_proxy=", "ftp_proxy=", "all_proxy=", "no_proxy=", "tritone_", NULL};
@@ -261,6 +261,12 @@ static bool inherited(const char *entry)
 	for (size_t i = 0; refused[i]; i++)
 		if (!strncasecmp(entry, refused[i], strlen(refused[i])))
 			return false;
+	for (size_t i = 0; i < manifest->gateway.upstream_count; i++) {
+		const char *key = manifest->gateway.upstreams[i].key_from;
+
+		if (key && !strncmp(entry, key, strlen(key)) && entry[strlen(key)] == '=')
+			return false;
+	}
 	return true;
 }
 
@@ -282,8 +288,8 @@ static int put(char **all, size_t *count, const char *name, const char *value)
 	return 0;
 }
 
-int variables_environment(
-    char ***ret, const struct spec_pairs *pairs, const char *table, spec_lookup_fn lookup, void *arg, struct error *err)
+int variables_environment(char ***ret, const struct spec_manifest *manifest, const struct spec_pairs *pairs,
+    const char *table, spec_lookup_fn lookup, void *arg, struct error *err)
 {
 	size_t ours = 0, count = 0;
 	char **all;
@@ -294,7 +300,7 @@ int variables_environment(
 	if (!all)
 		return error_set(err, ENOMEM, "no memory for an environment");
 	for (size_t i = 0; i < ours; i++) {
-		if (!inherited(environ[i]))
+		if (!inherited(manifest, environ[i]))
 			continue;
 		all[count] = strdup(environ[i]);
 		if (!all[count++])

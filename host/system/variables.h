@@ -33,10 +33,10 @@ int variables_expand_all(char ***ret, const struct spec_strings *items, const st
 void strings_free(char **items); /* NULL is fine */
 
 /*
- * The environment of a process of the system: ours without proxies and without our own TRITONE_ variables, plus `pairs`
- * expanded, plus TRITONE_FAULTPOINTS=table (may be NULL).
+ * The environment of a process of the system: ours without proxies, without our own TRITONE_ variables and without the API keys that
+ * the manifest's upstreams are asked with, which are not for the system, plus `pairs` expanded, plus TRITONE_FAULTPOINTS=table (may be NULL).
  */
-int variables_environment(char ***ret, const struct spec_pairs *pairs, const char *table, spec_lookup_fn lookup,
-    void *arg, struct error *err);
+int variables_environment(char ***ret, const struct spec_manifest *manifest, const struct spec_pairs *pairs,
+    const char *table, spec_lookup_fn lookup, void *arg, struct error *err);
 
 #endif

@@ -140,6 +140,26 @@ static void test_new(void **state)
 	nothing_is_left(world);
 }
 
+/* The key of a real provider is the gateway's: the system has the one that its manifest gives it, or none. */
+static void test_a_key_is_not_passed_on(void **state)
+{
+	static const char more[] = "gateway: {providers: [p], upstreams: [{provider: p, url: \"http://127.0.0.1:1\", "
+				   "key-from: TRIAL_KEY}]}\n";
+	struct world *world = *state;
+	struct ran *ran;
+
+	assert_int_equal(setenv("TRIAL_KEY", "sk-real", 1), 0);
+	ran = check(world, stranger(world, "echo key=$TRIAL_KEY.; exit 9", "file: \"${state}/ready\"", more));
+	ran_status(ran, 3);
+	ran_has(ran, "  server: key=.\n");
+	ran = check(world, stranger(world, "echo key=$TRIAL_KEY.; exit 9",
+			       "file: \"${state}/ready\"}\n    environment: {TRIAL_KEY: any", more));
+	assert_int_equal(unsetenv("TRIAL_KEY"), 0);
+	ran_status(ran, 3);
+	ran_has(ran, "  server: key=any.\n");
+	nothing_is_left(world);
+}
+
 static void test_not_ready_in_time(void **state)
 {
 	struct world *world = *state;
@@ -356,6 +376,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_a_real_provider, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_a_provider_that_is_not_called, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_new, world_create, world_destroy),
+	    cmocka_unit_test_setup_teardown(test_a_key_is_not_passed_on, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_not_ready_in_time, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_ends_before_it_is_ready, world_create, world_destroy),
 	    cmocka_unit_test_setup_teardown(test_it_forks_away, world_create, world_destroy),
