@@ -14,6 +14,7 @@ struct checkup {
 	struct spec_strings roles;
 	size_t first, last;  /* the tasks that are waited for: first..last-1 */
 	size_t handed_in;    /* so far */
+	size_t answered;     /* times that one of these was handed in, and taken, refused or not */
 	uint64_t next;       /* operation that has not been seen yet */
 	uint64_t step_us;    /* when this step began */
 	uint64_t asked_us;   /* when it was last asked for outcomes */

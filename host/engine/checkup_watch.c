@@ -63,6 +63,14 @@ static void take_process(struct checkup *c, const struct op *op)
 	}
 }
 
+static void take_submission(struct checkup *c, const struct op *op)
+{
+	c->answered++;
+	if (op->type != OP_OK)
+		snprintf(c->trouble, sizeof c->trouble, "task %.40s was %s: %.250s", op->task,
+		    op->type == OP_FAIL ? "refused" : "not answered", op->detail);
+}
+
 static bool see(void *arg, const struct op *op)
 {
 	struct checkup *c = arg;
@@ -81,9 +89,8 @@ static bool see(void *arg, const struct op *op)
 		c->claims++;
 	else if (op->kind == OP_COMMIT && !op->task[0])
 		c->commits_of_no_task++;
-	else if (op->kind == OP_SUBMIT && op->type != OP_INVOKE && op->type != OP_OK)
-		snprintf(c->trouble, sizeof c->trouble, "task %.40s was %s: %.250s", op->task,
-		    op->type == OP_FAIL ? "refused" : "not answered", op->detail);
+	else if (op->kind == OP_SUBMIT && op->type != OP_INVOKE)
+		take_submission(c, op);
 	else if (op->kind == OP_OUTCOME && op->type == OP_FAIL)
 		snprintf(c->trouble, sizeof c->trouble, "task %.40s was given up: %.250s", op->task, op->detail);
 	return true;
@@ -161,11 +168,12 @@ int checkup_await(struct checkup *c, checkup_until_fn done)
 			return 0;
 		if (c->stuck)
 			return -1;
-		if (history_now_us(run->history) > deadline) {
+		/* A hand-in has a limit of its own: what came of the first one is told, however long it took. */
+		if (history_now_us(run->history) > deadline && c->answered) {
 			size_t used = strlen(c->trouble);
 
-			snprintf(c->trouble + used, sizeof c->trouble - used, "%snot within %lld s", used ? "; " : "",
-			    (long long)c->what->limit_ms / 1000);
+			snprintf(c->trouble + used, sizeof c->trouble - used, "%snot within %g s", used ? "; " : "",
+			    (double)c->what->limit_ms / 1e3);
 			return -1;
 		}
 		ask(c);
@@ -177,6 +185,7 @@ int checkup_hand_in(struct checkup *c, size_t count)
 {
 	workload_stop(c->run->workload);
 	c->run->workload = NULL;
+	c->answered = 0;
 	c->first = c->handed_in;
 	c->last = c->handed_in += count;
 	return workload_start(&c->run->workload, c->run->system, &c->roles, 0, c->first, count, &c->why);

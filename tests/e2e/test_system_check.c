@@ -30,6 +30,12 @@ static struct ran *check(struct world *world, const char *file)
 	return tritone(world, "system", "check", "--limit", "2s", file, NULL);
 }
 
+/* One that fails by no limit, or not at all. */
+static struct ran *check_unhurried(struct world *world, const char *file)
+{
+	return tritone(world, "system", "check", "--limit", "10m", file, NULL);
+}
+
 static void nothing_is_left(struct world *world)
 {
 	world_quiet(world);
@@ -42,7 +48,8 @@ static void test_the_reference_system(void **state)
 	    "commits seen ok ", "notifications seen ok ", "completion seen ok ", "agents seen ok ", "claims seen ok ",
 	    "all 4 providers ok ", "restart ok ", "stops ok ", "nothing left", "state whole ok "};
 	struct world *world = *state;
-	struct ran *ran = tritone(world, "system", "check", SOURCES "/fixtures/systems/conductor.yaml", NULL);
+	struct ran *ran =
+	    tritone(world, "system", "check", "--limit", "10m", SOURCES "/fixtures/systems/conductor.yaml", NULL);
 	size_t i;
 
 	ran_status(ran, 0);
@@ -80,23 +87,23 @@ static void test_a_real_provider(void **state)
 	    "latency: 20ms\n  upstreams: [{provider: claude, url: \"http://127.0.0.1:%s/claude\"}]\n"
 	    "  record: answers.jsonl\n",
 	    ran_value(world, upstream, "http://127.0.0.1:"));
-	record = world_manifest(world, "record.yaml", "latency: 20ms\n", more);
-	replay = world_manifest(world, "replay.yaml", "latency: 20ms\n", "latency: 20ms\n  replay: few.jsonl\n");
+	record = world_unhurried(world, "record.yaml", "latency: 20ms\n", more);
+	replay = world_unhurried(world, "replay.yaml", "latency: 20ms\n", "latency: 20ms\n  replay: few.jsonl\n");
 	world_write(world, "few.jsonl", "{\"tritone-recording\": 1}\n");
 
-	ran = check(world, record);
+	ran = check_unhurried(world, record);
 	ran_status(ran, 0);
 	ran_has(ran, "real providers ok ");
 	ran_has(ran, ", claude at http://127.0.0.1:");
 	ran_has(ran, "/answers.jsonl");
 	ran_signal(upstream, SIGTERM);
 	ran_status(upstream, 0);
-	ran = check(world, record);
+	ran = check_unhurried(world, record);
 	ran_status(ran, 1);
 	ran_has(ran, "real providers FAILED after ");
 	ran_has(ran, "provider claude: upstream: connection refused");
 	/* Whatever was seen was seen in a world that nobody has asked for. */
-	ran = check(world, replay);
+	ran = check_unhurried(world, replay);
 	ran_status(ran, 2);
 	ran_has(ran, "the recording has no answer to ");
 	nothing_is_left(world);
