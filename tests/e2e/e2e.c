@@ -122,6 +122,14 @@ const char *world_unhurried(struct world *world, const char *name, const char *f
 	return path;
 }
 
+void world_edit(struct world *world, const char *name, const char *from, const char *to)
+{
+	char *text = replaced(read_all(world_path(world, name)), from, to);
+
+	world_write(world, name, "%s", text);
+	free(text);
+}
+
 const char *world_plugin(struct world *world, const char *name)
 {
 	char *path;

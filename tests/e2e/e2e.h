@@ -52,6 +52,8 @@ const char *world_manifest(struct world *world, const char *name, const char *fr
 /* The same without the limits that a process of it may miss where the machine is busy: leases, timeouts, graces. For tests of anything
  * but these. `from` may be NULL; so it is DIR/unhurried.yaml, which is there in every world. */
 const char *world_unhurried(struct world *world, const char *name, const char *from, const char *to);
+/* A text in a file that is there is replaced. */
+void world_edit(struct world *world, const char *name, const char *from, const char *to);
 const char *world_plugin(struct world *world, const char *name); /* of tests/plugins */
 
 /* Starts `tritone ...`, the arguments ending with a NULL. Freed with the world. */
