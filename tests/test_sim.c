@@ -297,11 +297,11 @@ static void other_systems_are_refused(void **state)
 /* A fault that another one keeps from having any effect was not felt. */
 static void felt_is_what_had_an_effect(void **state)
 {
-	static const struct sim_when request = {.event = SIM_ON_REQUEST, .nth = 2, .of = SIM_ANY};
-	static const struct sim_fault deaf[] = {{.plugin = SIM_AGENT_BABBLE, .kind = BABBLE_DEAF, .when = request},
+	const struct sim_when request = {.event = SIM_ON_REQUEST, .nth = 2, .of = SIM_ANY};
+	const struct sim_fault deaf[] = {{.plugin = SIM_AGENT_BABBLE, .kind = BABBLE_DEAF, .when = request},
 	    {.plugin = SIM_AGENT_KILL, .kind = KILL_TERM, .name = 1, .when = request},
 	    {.plugin = SIM_AGENT_BABBLE, .kind = BABBLE_LOOP, .name = 2, .duration_us = 1, .when = request}};
-	static const struct sim_fault refused[] = {
+	const struct sim_fault refused[] = {
 	    {.plugin = SIM_RATE_LIMIT, .target = SIM_ANY, .number = 50, .duration_us = SIM_SECOND, .when = request},
 	    {.plugin = SIM_PROVIDER_ERROR,
 		.target = SIM_ANY,
