@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,20 @@ static void test_nothing(void **state)
 	expect(*state, "-- sh -c 'echo 1 >\"$0/f\"' d", 4, "no log of wal/ was written");
 }
 
+/* A command that would go on, and the signal that ends it all: also while it is still recorded. */
+static void test_interrupted(void **state)
+{
+	static const char *const recorders[] = {"preload", "notifier"};
+	char arguments[256];
+	size_t i;
+
+	for (i = 0; i < sizeof recorders / sizeof *recorders; i++) {
+		snprintf(arguments, sizeof arguments,
+		    "--check true --recorder %s -- sh -c 'kill -TERM $PPID; exec sleep 1000' d", recorders[i]);
+		expect(*state, arguments, 128 + SIGTERM, "");
+	}
+}
+
 static void test_cannot(void **state)
 {
 	struct room *room = *state;
@@ -196,6 +211,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_interrupted, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_cannot, setup, teardown),
 	};
 

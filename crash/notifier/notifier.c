@@ -18,6 +18,7 @@
 #include "crash/notifier/internal.h"
 
 #define EXIT_NOT_STARTED 127
+#define LOOK_MS          500 /* a signal that comes just before we wait is seen after that */
 
 struct command {
 	pid_t pid;
@@ -217,11 +218,22 @@ static void follow(struct recording *recording, struct command *command)
 {
 	struct pollfd polls[2] = {
 	    {.fd = recording->listener, .events = POLLIN}, {.fd = command->pidfd, .events = POLLIN}};
+	const volatile sig_atomic_t *interrupted = recording->options->interrupted;
 	bool ended = false;
 
 	for (;;) {
-		if (poll(polls, 2, -1) < 0 && errno != EINTR)
+		const int ready = poll(polls, 2, interrupted ? LOOK_MS : -1);
+
+		if (ready < 0 && errno != EINTR)
 			break;
+		if (interrupted && *interrupted) {
+			if (ended)
+				break; /* nobody waits for who left the group */
+			if (!recording->failure.code)
+				error_set(&recording->failure, EINTR, "interrupted");
+		}
+		if (ready <= 0)
+			polls[0].revents = polls[1].revents = 0;
 		if (polls[0].revents & POLLIN)
 			serve(recording);
 		else if (polls[0].revents & (POLLHUP | POLLERR))

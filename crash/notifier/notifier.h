@@ -16,6 +16,8 @@
 #ifndef TRITONE_CRASH_NOTIFIER_NOTIFIER_H
 #define TRITONE_CRASH_NOTIFIER_NOTIFIER_H
 
+#include <signal.h>
+
 #include "crash/trace.h"
 #include "wal/error.h"
 
@@ -24,6 +26,7 @@ struct notifier_options {
 	char *const *argv;            /* found by PATH */
 	const char *const *volatiles; /* patterns of file names as in fnmatch(3), NULL-terminated; NULL: none */
 	int echo;                     /* what the command prints is also written there; -1: nowhere */
+	const volatile sig_atomic_t *interrupted; /* not 0: the command is killed, EINTR; or NULL */
 };
 
 /*

@@ -21,6 +21,8 @@
 #include "crash/record/recording.h"
 #include "crash/record/trap.h"
 
+#define LOOK_MS 500 /* a signal that comes just before we wait is seen after that */
+
 const char *const record_volatiles[] = {"lock.mdb", "*-shm", NULL};
 
 const struct trace_file_head *recording_head(const struct recording *recording)
@@ -138,7 +140,8 @@ static int prepare(struct recording *recording, const struct record_options *opt
 }
 
 /* Lets the command talk until it has ended, so that it never waits for us. */
-static int follow(struct recording *recording, pid_t pid, int *ret_status, struct error *err)
+static int follow(struct recording *recording, const volatile sig_atomic_t *interrupted, pid_t pid, int *ret_status,
+    struct error *err)
 {
 	struct pollfd ends[2] = {{.fd = recording->output[0], .events = POLLIN}, {.fd = -1, .events = POLLIN}};
 	char bytes[65536];
@@ -147,9 +150,13 @@ static int follow(struct recording *recording, pid_t pid, int *ret_status, struc
 	ends[1].fd = pid_fd;
 	close_one(&recording->output[1]);
 	while (pid_fd >= 0 && !ends[1].revents) {
-		if (poll(ends, 2, -1) < 0 && errno != EINTR)
+		const int ready = poll(ends, 2, interrupted ? LOOK_MS : -1);
+
+		if (ready < 0 && errno != EINTR)
 			break;
-		if (ends[0].revents && read(recording->output[0], bytes, sizeof bytes) <= 0)
+		if (interrupted && *interrupted)
+			kill(pid, SIGKILL);
+		if (ready > 0 && ends[0].revents && read(recording->output[0], bytes, sizeof bytes) <= 0)
 			ends[0].fd = -1;
 	}
 	while (waitpid(pid, ret_status, 0) < 0) {
@@ -160,6 +167,8 @@ static int follow(struct recording *recording, pid_t pid, int *ret_status, struc
 	}
 	emit_stop(recording->control);
 	close_one(&pid_fd);
+	if (rc == 0 && interrupted && *interrupted)
+		return error_set(err, EINTR, "interrupted");
 	return rc;
 }
 
@@ -321,7 +330,7 @@ int record_command(const struct record_options *options, char *const *argv, stru
 	}
 	if (pid == 0)
 		become(&recording, path, argv, parent);
-	if (follow(&recording, pid, ret_status, err) == 0)
+	if (follow(&recording, options->interrupted, pid, ret_status, err) == 0)
 		rc = harvest(&recording, path, *ret_status, ret_trace, err);
 out:
 	recording_release(&recording);
@@ -364,7 +373,7 @@ int record_function(const struct record_options *options, int (*function)(void *
 	}
 	if (pid == 0)
 		call(&recording, function, arg);
-	if (follow(&recording, pid, ret_status, err) == 0)
+	if (follow(&recording, options->interrupted, pid, ret_status, err) == 0)
 		rc = harvest(&recording, "the writer", *ret_status, ret_trace, err);
 out:
 	recording_release(&recording);

@@ -3,6 +3,8 @@
 #ifndef TRITONE_CRASH_RECORD_RECORD_H
 #define TRITONE_CRASH_RECORD_RECORD_H
 
+#include <signal.h>
+
 #include "crash/trace.h"
 #include "wal/error.h"
 
@@ -10,8 +12,9 @@
 extern const char *const record_volatiles[];
 
 struct record_options {
-	const char *dir;              /* there already; what is in it is where the trace begins */
-	const char *const *volatiles; /* further patterns of file names, ends with NULL; or NULL */
+	const char *dir;                          /* there already; what is in it is where the trace begins */
+	const char *const *volatiles;             /* further patterns of file names, ends with NULL; or NULL */
+	const volatile sig_atomic_t *interrupted; /* not 0: the command is killed, EINTR; or NULL */
 };
 
 /* Would a preloaded library not be loaded by this command? `command` is looked for as execvp does. */

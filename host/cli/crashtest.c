@@ -129,9 +129,13 @@ static int explore_trace(struct crashtest *test, const struct trace *trace)
 
 static int record(const struct crashtest *test, struct trace **ret_trace, struct error *err)
 {
-	const struct record_options by_preload = {.dir = test->dir, .volatiles = test->volatiles};
-	const struct notifier_options by_notifier = {
-	    .dir = test->dir, .argv = test->argv, .volatiles = test->volatiles, .echo = -1};
+	const struct record_options by_preload = {
+	    .dir = test->dir, .volatiles = test->volatiles, .interrupted = test->explore.interrupted};
+	const struct notifier_options by_notifier = {.dir = test->dir,
+	    .argv = test->argv,
+	    .volatiles = test->volatiles,
+	    .echo = -1,
+	    .interrupted = test->explore.interrupted};
 	bool notifier = test->recorder && !strcmp(test->recorder, "notifier");
 	int status, rc;
 
