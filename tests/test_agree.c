@@ -192,7 +192,7 @@ static const char *unfelt(const json_t *fault)
 static void both_worlds_say_the_same(void **state)
 {
 	const struct spec_case *c = *state;
-	struct spec_experiment *x;
+	struct spec_experiment *x = NULL;
 	struct sim_result simulated;
 	const char *trouble;
 	struct error err;
