@@ -46,7 +46,7 @@ static int start(struct bare *bare, const struct spec_strings *command, const st
 	int r = -1;
 
 	if (variables_expand_all(&argv, command, NULL, lookup, bare, err) == 0 &&
-	    variables_environment(&env, environment, NULL, lookup, bare, err) == 0)
+	    variables_environment(&env, bare->manifest, environment, NULL, lookup, bare, err) == 0)
 		r = child_start(&(struct child){.argv = (const char *const *)argv,
 				    .environment = env,
 				    .directory = bare->state,
