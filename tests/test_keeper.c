@@ -323,6 +323,21 @@ static void test_a_group_is_killed(void **state)
 	assert_int_equal(err.code, ESRCH);
 }
 
+/* The keeper itself is killed, as by a system that takes it for its parent: whom it had does not live on without it. */
+static void test_nothing_outlives_a_killed_keeper(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = {0};
+	int pidfd;
+
+	start_child(f->keeper, "d", "stubborn-daemon", f->fifo);
+	pidfd = hold(heard(f));
+	assert_int_equal(kill(keeper_pid(f->keeper), SIGKILL), 0);
+	await_death(pidfd);
+	assert_int_equal(keeper_stop(f->keeper, 0, NULL, &err), -1);
+	assert_int_equal(err.code, ECONNRESET);
+}
+
 /* Who started it was killed, and can tell it nothing: that is not its fault. */
 static void test_an_orphan_is_asked_to_end(void **state)
 {
@@ -592,6 +607,7 @@ int main(int argc, char **argv)
 	    T(test_signals_reach_only_the_system),
 	    T(test_a_daemon_is_found_and_ended),
 	    T(test_a_group_is_killed),
+	    T(test_nothing_outlives_a_killed_keeper),
 	    T(test_an_orphan_is_asked_to_end),
 	    T(test_stop_counts_the_stubborn),
 	    T(test_a_stopped_process_is_let_go_to_end),

@@ -28,7 +28,7 @@
 struct keeper {
 	pthread_mutex_t lock; /* one request and its reply on `control` */
 	int control, events;
-	pid_t pid;
+	pid_t guard, pid; /* our child, and the keeper itself, which is that one's */
 	int64_t request_ms;
 	bool silent;                 /* it has not answered once: what it says now answers nothing */
 	struct frame_reader *reader; /* of `events` */
@@ -88,8 +88,10 @@ static void let_go_on(const struct keeper *keeper)
 {
 	struct tree_node node;
 
-	if (keeper->pid > 0 && tree_read(keeper->pid, &node) && node.state == 'T')
-		kill(keeper->pid, SIGCONT); /* our child, not reaped: the number is surely its */
+	if (keeper->guard > 0 && tree_read(keeper->guard, &node) && node.state == 'T')
+		kill(keeper->guard, SIGCONT); /* our child, not reaped: the number is surely its */
+	if (keeper->pid > 0 && tree_read(keeper->pid, &node) && node.state == 'T' && node.ppid == keeper->guard)
+		kill(keeper->pid, SIGCONT);
 }
 
 /* Waits for a frame, `ms` at most: as frame_recv. */
@@ -174,10 +176,10 @@ static int launch(struct keeper *keeper, const struct keeper_options *options, s
 	snprintf(control, sizeof control, "%d", c[1]);
 	snprintf(events, sizeof events, "%d", e[1]);
 	snprintf(seed, sizeof seed, "%" PRIu64, options->seed);
-	keeper->pid = fork();
-	if (keeper->pid == 0)
+	keeper->guard = fork();
+	if (keeper->guard == 0)
 		become_keeper(program, c[1], e[1], argv);
-	if (keeper->pid < 0) {
+	if (keeper->guard < 0) {
 		error_set(err, errno, "fork: %s", strerror(errno));
 		goto fail;
 	}
@@ -202,13 +204,14 @@ int keeper_start(struct keeper **ret_keeper, const struct keeper_options *option
 {
 	struct keeper *keeper = calloc(1, sizeof *keeper);
 	struct frame hello;
+	int64_t pid;
 	int r;
 
 	if (!keeper)
 		return error_set(err, ENOMEM, "no memory for the keeper");
 	pthread_mutex_init(&keeper->lock, NULL);
 	keeper->control = keeper->events = -1;
-	keeper->pid = -1;
+	keeper->guard = keeper->pid = -1;
 	keeper->request_ms = options->request_ms ? options->request_ms : REQUEST_MS;
 	if (frame_reader_create(&keeper->reader, err) < 0 || launch(keeper, options, err) < 0)
 		goto fail;
@@ -219,6 +222,8 @@ int keeper_start(struct keeper **ret_keeper, const struct keeper_options *option
 	else if (!keeper->silent)
 		r = error_set(err, ECONNRESET, "the keeper did not start: is %s a tritone?",
 		    options->program ? options->program : "this program");
+	if (r == 0)
+		keeper->pid = frame_get_int(&hello.value, "pid", &pid) ? (pid_t)pid : keeper->guard;
 	frame_finish(&hello);
 	if (r < 0)
 		goto fail;
@@ -235,10 +240,10 @@ static void await_end(struct keeper *keeper)
 	struct pollfd p = {.events = POLLIN};
 	pid_t r;
 
-	p.fd = (int)syscall(SYS_pidfd_open, keeper->pid, 0);
+	p.fd = (int)syscall(SYS_pidfd_open, keeper->guard, 0);
 	for (;;) {
-		r = waitpid(keeper->pid, NULL, p.fd < 0 ? 0 : WNOHANG);
-		if (r == keeper->pid || (r < 0 && errno != EINTR))
+		r = waitpid(keeper->guard, NULL, p.fd < 0 ? 0 : WNOHANG);
+		if (r == keeper->guard || (r < 0 && errno != EINTR))
 			break;
 		let_go_on(keeper);
 		poll(&p, 1, LOOK_MS);
@@ -255,7 +260,7 @@ void keeper_destroy(struct keeper *keeper)
 		close(keeper->control);
 	if (keeper->events >= 0)
 		close(keeper->events);
-	if (keeper->pid > 0)
+	if (keeper->guard > 0)
 		await_end(keeper);
 	frame_reader_destroy(keeper->reader);
 	pthread_mutex_destroy(&keeper->lock);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,19 +81,17 @@ static void loop(struct keep *keep)
 	}
 }
 
+/* What both the keeper and its guard need. */
 static int settle_in(struct keep *keep, struct error *err)
 {
 	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGXFSZ, SIGUSR1, SIGUSR2};
 	char path[PATH_MAX] = "/dev/null";
-	sigset_t child;
 	size_t i;
 	int null, log;
 
 	for (i = 0; i < sizeof ignored / sizeof *ignored; i++)
 		signal(ignored[i], SIG_IGN);
 	(void)setsid(); /* fails only when we lead a session already */
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
-		return error_set(err, errno, "becoming a subreaper: %s", strerror(errno));
 	prctl(PR_SET_NAME, "tritone-keeper");
 	if (keep->log_dir[0] && snprintf(path, sizeof path, "%s/keeper.log", keep->log_dir) >= (int)sizeof path)
 		return error_set(err, ENAMETOOLONG, "%s: the path is too long", keep->log_dir);
@@ -106,6 +105,16 @@ static int settle_in(struct keep *keep, struct error *err)
 		close(null);
 	if (log > 2)
 		close(log);
+	return 0;
+}
+
+/* The process that will have the children. */
+static int begin(struct keep *keep, struct error *err)
+{
+	sigset_t child;
+
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return error_set(err, errno, "becoming a subreaper: %s", strerror(errno));
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &child, NULL) < 0)
@@ -116,12 +125,62 @@ static int settle_in(struct keep *keep, struct error *err)
 	return 0;
 }
 
+static void end_all(struct keep *keep)
+{
+	char left[KEEP_LEFT_SIZE];
+
+	(void)keep_kill_all(keep, left);
+	if (left[0])
+		fprintf(stderr, "keeper: processes that may not be killed are left behind: %s\n", left);
+}
+
+/*
+ * The keeper's parent, that only waits for its end: should it be killed (by the system that knows it as its parent, or for want of memory),
+ * all that was below it comes to here, and is ended.
+ */
+static int guard(pid_t keeper)
+{
+	struct keep keep = {.control = -1, .events = -1, .signals = -1};
+	int status = 0;
+
+	while (waitpid(keeper, &status, 0) < 0)
+		if (errno != EINTR)
+			return 1;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	fprintf(stderr, "keeper: it was killed by signal %d; all that is left is ended\n", WTERMSIG(status));
+	end_all(&keep);
+	free(keep.queue);
+	return 1;
+}
+
+static int serve(struct keep *keep, uint64_t seed)
+{
+	struct error err = {0};
+
+	if (begin(keep, &err) < 0 || rules_create(&keep->rules, seed, &err) < 0) {
+		(void)keep_reply_error(keep, &err);
+		return 1;
+	}
+	if (keep_reply(keep, 0, "", "pid", getpid()) == 0)
+		loop(keep);
+	end_all(keep);
+	notify_stop(keep->notify);
+	rules_destroy(keep->rules);
+	notified_free(&keep->filter);
+	free(keep->spawned);
+	free(keep->queue);
+	close(keep->signals);
+	return 0;
+}
+
 int keeper_main(int argc, char **argv)
 {
 	struct keep keep = {.control = -1, .events = -1, .signals = -1};
-	char left[KEEP_LEFT_SIZE];
 	struct error err = {0};
 	uint64_t seed;
+	pid_t pid;
+	int r;
 
 	if (argc != 5) {
 		fprintf(stderr, "tritone __keeper is started by tritone itself\n");
@@ -135,22 +194,14 @@ int keeper_main(int argc, char **argv)
 		fprintf(stderr, "tritone __keeper is started by tritone itself\n");
 		return 2;
 	}
-	if (settle_in(&keep, &err) < 0 || rules_create(&keep.rules, seed, &err) < 0) {
+	if (settle_in(&keep, &err) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || (pid = fork()) < 0) {
+		if (!err.code)
+			error_set(&err, errno, "the keeper's guard: %s", strerror(errno));
 		(void)keep_reply_error(&keep, &err);
 		return 1;
 	}
-	if (keep_reply(&keep, 0, "", NULL, 0) == 0)
-		loop(&keep);
-	(void)keep_kill_all(&keep, left);
-	if (left[0])
-		fprintf(stderr, "keeper: processes that may not be killed are left behind: %s\n", left);
-	notify_stop(keep.notify);
-	rules_destroy(keep.rules);
-	notified_free(&keep.filter);
-	free(keep.spawned);
-	free(keep.queue);
-	close(keep.signals);
+	r = pid == 0 ? serve(&keep, seed) : 0;
 	close(keep.control);
 	close(keep.events);
-	return 0;
+	return pid == 0 ? r : guard(pid);
 }
