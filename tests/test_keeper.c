@@ -486,6 +486,7 @@ static void test_a_silent_keeper_is_an_error(void **state)
 	assert_int_equal(keeper_start(&keeper, &options, &err), -1);
 	assert_int_equal(err.code, ETIMEDOUT);
 	setenv("KEEPER_SAYS", "hello", 1);
+	options.request_ms = 3000; /* it has to be started in it, on a busy machine too */
 	assert_int_equal(keeper_start(&keeper, &options, &err), 0);
 	unsetenv("KEEPER_SAYS");
 	assert_int_equal(keeper_stop(keeper, 0, NULL, &err), -1);

@@ -118,7 +118,10 @@ const char *patient(struct world *world)
 	return world_unhurried(world, "patient.yaml", "latency: 20ms", "latency: 1h");
 }
 
-const char *const reference = SOURCES "/fixtures/systems/conductor.yaml";
+const char *unhurried(struct world *world)
+{
+	return world_path(world, "unhurried.yaml");
+}
 
 pid_t sleeper(struct world *world, struct ran **ret)
 {

@@ -29,7 +29,8 @@ void await_agents(const struct up *up, size_t count);
 /* By a signal, and nothing is left. */
 void end_up(struct world *world, const struct up *up);
 
-extern const char *const reference; /* the manifest of the reference system */
+/* The manifest of the reference system, see world_unhurried. */
+const char *unhurried(struct world *world);
 /* A manifest with models that answer after an hour, and without limits that matter: whoever asks one stays where he is. */
 const char *patient(struct world *world);
 

@@ -66,7 +66,7 @@ static void test_more_than_one_needs_max(void **state)
 static void test_rate_limit(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 	struct ran *ran;
 	char url[256];
 	const char *ask = "{\"model\": \"opus\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
@@ -118,7 +118,7 @@ static void test_two_at_once(void **state)
 {
 	static const char *const providers[2] = {"claude", "codex"};
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 	struct ran *ran[2];
 	char url[2][256], provider[64];
 	const char *ask = "{\"model\": \"m\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
@@ -148,7 +148,7 @@ static void test_two_at_once(void **state)
 static void test_halted(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 	struct ran *ran;
 	char url[256], pattern[160], run[256];
 	const char *ask = "{\"model\": \"opus\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
@@ -211,7 +211,7 @@ static void test_system_ends_meanwhile(void **state)
 static void test_rate_limit_whose_host_is_killed(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 	struct ran *ran;
 	char url[256];
 	const char *ask = "{\"model\": \"opus\", \"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}";
@@ -234,7 +234,7 @@ static void test_rate_limit_whose_host_is_killed(void **state)
 static void test_disk_full(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 	struct ran *ran;
 
 	ran = tritone(world, "inject", "disk-full", "--state", up.run, "--for", "1s", NULL);
@@ -249,7 +249,7 @@ static void test_disk_full(void **state)
 	ran_status(tritone(world, "inject", "rate-limit", "--state", world->dir, "--dry-run", NULL), 7);
 	end_up(world, &up);
 
-	up = start_up(world, reference, "--syscall-filter");
+	up = start_up(world, unhurried(world), "--syscall-filter");
 	ran = tritone_start(world, "inject", "disk-full", "--state", up.run, "--for", "100s", NULL);
 	ran_says(ran, "injecting disk-full");
 	hand_in(&up, "one", "write"); /* ENOSPC, if not refused at once */

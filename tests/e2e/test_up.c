@@ -12,7 +12,7 @@
 static void test_up_works_for_a_person(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 	static struct body body;
 	char url[256];
 
@@ -31,7 +31,7 @@ static void test_up_works_for_a_person(void **state)
 static void test_up_is_halted(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 
 	ran_status(tritone(world, "halt", strrchr(up.run, '/') + 1, NULL), 0);
 	ran_status(up.ran, 6); /* not as it would have ended by itself */
@@ -43,7 +43,7 @@ static void test_up_is_halted(void **state)
 static void test_up_is_killed(void **state)
 {
 	struct world *world = *state;
-	struct up up = start_up(world, reference, NULL);
+	struct up up = start_up(world, unhurried(world), NULL);
 
 	hand_in(&up, "one", "write");
 	ran_signal(up.ran, SIGKILL);
@@ -93,8 +93,8 @@ static void test_up_whose_worker_dies(void **state)
 static void test_verbs_that_look(void **state)
 {
 	struct world *world = *state;
-	const char *file = world_write(
-	    world, "x.yaml", "system: %s\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n", reference);
+	const char *file = world_write(world, "x.yaml",
+	    "system: %s\nworkload: {tasks: 1, tail: 0}\ninvariants: [no-lost-task]\n", unhurried(world));
 	char run[256], pattern[160], path[300];
 	struct ran *ran;
 	json_t *json;
