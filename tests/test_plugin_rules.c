@@ -192,6 +192,13 @@ static void test_disk_full(void **state)
 	assert_int_equal(p->fake.refusal.error, EIO);
 	assert_int_equal(p->fake.refusal.calls, TRITONE_CALL_SYNC);
 	proofs(p, "got EIO after they had been performed", "none of 0 calls");
+	assert_int_equal(p->fake.refusal.delay_ms, 0);
+	plugin_use(p, "disk-full", "mode=slow", "delay=250ms", "calls=sync", NULL);
+	life(p);
+	assert_int_equal(p->fake.refusal.mode, TRITONE_ERRNO_DELAY);
+	assert_int_equal(p->fake.refusal.delay_ms, 250);
+	assert_int_equal(p->fake.refusal.error, 0);
+	proofs(p, "2 of 5 calls came 0.25 s later", "none of 0 calls");
 	plugin_revert(p);
 	plugin_revert(p);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real system calls of the orchestrator and its agents fail below a path, as on a full disk, without root and without filling
- * anything. Proven by a call that got the error.
+ * The real system calls of the orchestrator and its agents fail below a path, as on a full disk, or are slow, without root and without filling
+ * anything. Proven by a call that got the error, or was held up.
  */
 #include <errno.h>
 #include <limits.h>
@@ -17,8 +17,9 @@ static const struct tritone_param params[] = {
     {.name = "mode",
 	.type = TRITONE_PARAM_CHOICE,
 	.fallback = "refuse",
-	.choices = "refuse|perform-then-fail",
-	.help = "refuse: the call is not performed; perform-then-fail: it is, and is reported as failed"},
+	.choices = "refuse|perform-then-fail|slow",
+	.help = "refuse: the call is not performed; perform-then-fail: it is, and is reported as failed; slow: it is, "
+		"later"},
     {.name = "error",
 	.type = TRITONE_PARAM_CHOICE,
 	.fallback = "ENOSPC",
@@ -50,8 +51,27 @@ static const struct tritone_param params[] = {
 	.min = 0.0001,
 	.max = 1,
 	.help = "of each call"},
+    {.name = "delay",
+	.type = TRITONE_PARAM_DURATION,
+	.fallback = "1s",
+	.min = 1,
+	.max = 3600000,
+	.unit = "ms",
+	.help = "mode=slow: how much later"},
 };
-enum { PATH, MODE, ERROR, CALLS, FIRST, EVERY, COUNT, PROBABILITY };
+enum { PATH, MODE, ERROR, CALLS, FIRST, EVERY, COUNT, PROBABILITY, DELAY };
+
+static bool is_slow(const struct tritone_call *call)
+{
+	return !strcmp(call->values[MODE].string, "slow");
+}
+
+static uint32_t mode_of(const struct tritone_call *call)
+{
+	if (is_slow(call))
+		return TRITONE_ERRNO_DELAY;
+	return !strcmp(call->values[MODE].string, "refuse") ? TRITONE_ERRNO_REFUSE : TRITONE_ERRNO_PERFORM_THEN_FAIL;
+}
 
 static int error_of(const char *name)
 {
@@ -156,11 +176,12 @@ static int inject(const struct tritone_call *call, const struct tritone_undo *un
 	const struct tritone_value *v = call->values;
 	struct tritone_errno_rule rule = {
 	    .struct_size = sizeof rule,
-	    .mode = !strcmp(v[MODE].string, "refuse") ? TRITONE_ERRNO_REFUSE : TRITONE_ERRNO_PERFORM_THEN_FAIL,
+	    .mode = mode_of(call),
 	    .key = rule_key(call, "", key),
 	    .path = path,
 	    .calls = calls_of(v[CALLS].string),
-	    .error = error_of(v[ERROR].string),
+	    .error = is_slow(call) ? 0 : error_of(v[ERROR].string),
+	    .delay_ms = is_slow(call) ? v[DELAY].integer : 0,
 	    .first = (uint64_t)v[FIRST].integer,
 	    .every = (uint64_t)v[EVERY].integer,
 	    .count = (uint64_t)v[COUNT].integer,
@@ -184,6 +205,9 @@ static int verify(const struct tritone_call *call, const struct tritone_undo *un
 	(void)undo;
 	if (r)
 		return r > 0 ? rule_ended(proof) : -1;
+	if (hits && is_slow(call))
+		return proven(proof, TRITONE_FELT, "%llu of %llu calls came %g s later", (unsigned long long)hits,
+		    (unsigned long long)seen, (double)v[DELAY].integer / 1e3);
 	if (hits)
 		return proven(proof, TRITONE_FELT, "%llu of %llu calls got %s%s", (unsigned long long)hits,
 		    (unsigned long long)seen, v[ERROR].string,
@@ -198,7 +222,7 @@ static const struct tritone_fault fault = {
     .capabilities = TRITONE_CAP_ERRNO,
     .name = "disk-full",
     .version = "1.0",
-    .summary = "writes below a path fail with ENOSPC, by the real system calls",
+    .summary = "writes below a path fail with ENOSPC, or are slow, by the real system calls",
     TRITONE_FAULT_PARAMS(params),
     TRITONE_FAULT_HOOKS(plan, inject, verify, rule_revert),
 };
