@@ -212,6 +212,8 @@ static const struct {
 	"output"},
     {"faults: [{plugin: p, when: {event: file, hold: true, of: 'x*'}}]",
 	"1:58: with 'hold' the file is a path, found the pattern 'x*'"},
+    {"faults: [{plugin: p, when: {event: commit, hold: true, after: 30s, within: 30s}}]",
+	"1:28: what is held back is let go after 60 s: 'after' and 'within' together must be less"},
     {"faults: [{plugin: p, when: {event: commit, of: x}}]", "1:48: the event commit is not of anything in particular"},
     {"faults: [{plugin: p, when: {event: commit, nth: 0}}]", "1:49: 'nth' must be between 1 and 1e+09, found 0"},
     {"faults: [{plugin: p, when: {event: fault, of: q}}]", "1:47: there is no fault named 'q' in this file"},

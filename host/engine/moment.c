@@ -10,8 +10,6 @@
 
 #include "engine/run.h"
 
-#define HOLD_MAX_MS 60000 /* a call whose fault does not come is let go on */
-
 static bool of(const struct spec_when *when, const struct op *op)
 {
 	return !when->of || !strcmp(when->of, op->actor);
@@ -228,7 +226,7 @@ static int hold_call(struct run_fault *fault, struct error *err)
 		.key = rule_key(fault, key),
 		.path = path,
 		.calls = calls,
-		.delay_ms = HOLD_MAX_MS,
+		.delay_ms = SPEC_HOLD_MAX_MS,
 		.first = when->nth ? when->nth - 1 : 0,
 		.count = 1},
 	    err);

@@ -68,6 +68,10 @@ static int when_finish(struct node_file *file, yaml_node_t *node, void *out)
 		return node_fail(file, node, "'of' is missing: which point?");
 	if (when->hold && when->probability > 0)
 		return node_fail(file, node, "'hold' and 'probability' exclude each other");
+	if (when->hold && when->after_ms + when->within_ms >= SPEC_HOLD_MAX_MS)
+		return node_fail(file, node,
+		    "what is held back is let go after %d s: 'after' and 'within' together must be less",
+		    SPEC_HOLD_MAX_MS / 1000);
 	return spec_pattern(file, node_get(file, node, "matches"), when->matches, NULL);
 }
 

@@ -173,6 +173,8 @@ enum spec_event {
 	SPEC_EVENT_POINT,    /* point: a fault point was passed */
 };
 
+#define SPEC_HOLD_MAX_MS 60000 /* a call whose fault does not come is let go on */
+
 struct spec_when {
 	enum spec_event event;
 	uint64_t nth;          /* 1-based; 1 by default */

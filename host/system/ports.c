@@ -28,6 +28,7 @@ static long port_of(const char *text)
 static int check(struct system *system, const char *text, const char *what, struct error *err)
 {
 	char *expanded;
+	bool named = !strcmp(what, "ports");
 	long port;
 
 	/* One that is drawn was free when it was; the gateway's is ours. */
@@ -36,6 +37,11 @@ static int check(struct system *system, const char *text, const char *what, stru
 	if (spec_expand(&expanded, text, system_lookup, system, err) != 0)
 		return -1;
 	port = port_of(expanded);
+	if (named && (port < 1 || port > 65535)) {
+		error_set(err, EINVAL, "ports: '%.40s' is no TCP port", expanded);
+		free(expanded);
+		return -1;
+	}
 	free(expanded);
 	if (port < 1 || port > 65535 || ready_port((uint16_t)port) == READY_PORT_FREE)
 		return 0;

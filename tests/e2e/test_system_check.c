@@ -389,6 +389,9 @@ static void test_a_port_that_is_taken(void **state)
 	ran = check(world, stranger(world, "exec sleep 1000", "timeout: 1s", text));
 	ran_status(ran, 3);
 	ran_has(ran, "(ports) is taken already");
+	ran = check(world, stranger(world, "exec sleep 1000", "timeout: 1s", "ports: [66000]\n"));
+	ran_status(ran, 3);
+	ran_has(ran, "ports: '66000' is no TCP port");
 	close(fd);
 	/* Free now: what is not ready is the system. */
 	ran = check(world, stranger(world, "exec sleep 1000", "file: \"${state}/ready\", timeout: 300ms", text));
