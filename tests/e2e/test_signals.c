@@ -111,13 +111,13 @@ static const char *while_a_file_is_gone(struct world *world)
 	    "  when: {event: provider-request, hold: true}}]\n");
 }
 
+/* Who was held at its model writes when it has the answer. */
 static const char *while_the_disk_is_full(struct world *world)
 {
-	slow_models(world);
 	return world_write(world, "x.yaml",
-	    "system: slow.yaml\n"
+	    "system: unhurried.yaml\n"
 	    "workload: {tasks: 3, tail: 0, limit: 10m}\n"
-	    "faults: [{plugin: disk-full, duration: 100s, when: {event: provider-request}}]\n");
+	    "faults: [{plugin: disk-full, duration: 100s, proof: 10m, when: {event: provider-request, hold: true}}]\n");
 }
 
 static const char *in_settle(struct world *world)
