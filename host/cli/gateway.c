@@ -4,26 +4,18 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "cli/gateway_log.h"
 #include "cli/options.h"
 #include "cli/upstreams.h"
 #include "cli/verb.h"
 #include "gateway/gateway.h"
 #include "service/service.h"
 #include "spec/spec.h"
-
-#define BATCH_SIZE (64u << 10) /* bytes of lines that are written at once */
-#define KEEP       20000       /* operations that are remembered behind the last line */
-#define READER_MS  1000        /* for a reader that does not read, at the end */
 
 struct arguments {
 	struct gateway_options gateway;
@@ -224,169 +216,7 @@ static int serve_control(
 	return service_serve(ret_server, path, &backend, err);
 }
 
-/* ---- the lines ---- */
-
-struct batch {
-	char bytes[BATCH_SIZE];
-	size_t used;
-	uint64_t next; /* index of the first operation that is not in it */
-};
-
-static json_t *op_object(const struct op *op)
-{
-	json_t *line = json_pack("{s:f, s:s, s:s, s:I}", "time_s", (double)op->time_us / 1e6, "op",
-	    op_kind_name(op->kind), "type", op_type_name(op->type), "index", (json_int_t)op->index);
-	const char *actor = op->kind == OP_CALL ? "provider" : "sink", *key = op->kind == OP_CALL ? "model" : "key";
-
-	if (op->pair != OP_NONE)
-		json_object_set_new(line, "pair", json_integer((json_int_t)op->pair));
-	json_object_set_new(line, actor, json_string(op->actor));
-	if (*op->key)
-		json_object_set_new(line, key, json_string(op->key));
-	if (*op->task)
-		json_object_set_new(line, "task", json_string(op->task));
-	if (op->attempt)
-		json_object_set_new(line, "attempt", json_integer(op->attempt));
-	if (op->status)
-		json_object_set_new(line, "status", json_integer(op->status));
-	if (op->type == OP_OK && op->value)
-		json_object_set_new(line, "tokens", json_integer(op->value));
-	if (op->type == OP_FAIL && op->number >= 0)
-		json_object_set_new(line, "retry_after_s", json_real(op->number));
-	if (*op->detail)
-		json_object_set_new(line, "detail", json_string(op->detail));
-	return line;
-}
-
-/* Fills the batch; true when it is full. Nothing is written here: a slow reader of ours must not stop the gateway. */
-static bool add_line(void *arg, const struct op *op)
-{
-	struct batch *batch = arg;
-	size_t room = BATCH_SIZE - batch->used - 1, size;
-	json_t *line = op_object(op);
-
-	size = json_dumpb(line, batch->bytes + batch->used, room, JSON_COMPACT | JSON_REAL_PRECISION(12));
-	json_decref(line);
-	if (size > room && batch->used)
-		return true;
-	if (size <= room) {
-		batch->used += size;
-		batch->bytes[batch->used++] = '\n';
-	}
-	batch->next = op->index + 1;
-	return false;
-}
-
-static bool any(void *arg, const struct op *op)
-{
-	(void)arg;
-	(void)op;
-	return true;
-}
-
-/* Where lines go, and how long they are waited for. */
-struct log {
-	struct history *history;
-	int fd, ended; /* ended: an event, once a signal has come */
-};
-
-/* As much as its reader takes; once the signal has come, a reader that takes nothing any more is waited for no longer. */
-static int write_out(const struct log *log, const char *bytes, size_t size)
-{
-	while (size) {
-		struct pollfd fds[2] = {{.fd = log->fd, .events = POLLOUT}, {.fd = log->ended, .events = POLLIN}};
-		ssize_t n = 0;
-
-		if (poll(fds, 2, -1) > 0 && !fds[0].revents && poll(fds, 1, READER_MS) == 0) {
-			errno = ETIMEDOUT;
-			return -1;
-		}
-		if (fds[0].revents) /* a pipe that has room has room for so much */
-			n = write(log->fd, bytes, size < PIPE_BUF ? size : PIPE_BUF);
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return -1;
-		bytes += n > 0 ? n : 0;
-		size -= n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
-/*
- * Writes lines until the history is interrupted, and then what is left. The log's end (its reader has gone, its disk is full) is no reason to
- * stop answering, nor to remember all that was not written.
- */
-static int write_lines(const struct log *log)
-{
-	struct batch *batch = calloc(1, sizeof *batch);
-	bool more = true, lost = false;
-	uint64_t index;
-
-	if (!batch)
-		return -1;
-	while (more) {
-		more = history_wait(log->history, batch->next, any, NULL, -1, &index) == 1;
-		do {
-			batch->used = 0;
-			history_scan(log->history, batch->next, add_line, batch);
-			if (!lost && write_out(log, batch->bytes, batch->used) < 0) {
-				lost = true;
-				fprintf(stderr,
-				    "tritone gateway: the log cannot be written any more: %s; going on without\n",
-				    strerror(errno));
-			}
-			/* what is still waited for is among the last ones, or has waited for long */
-			if (batch->next > KEEP)
-				history_forget(log->history, batch->next - KEEP);
-		} while (batch->used);
-	}
-	free(batch);
-	return 0;
-}
-
 /* ---- the run ---- */
-
-static void *await_signal(void *arg)
-{
-	const struct log *log = arg;
-	sigset_t ends;
-	int number;
-
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	while (sigwait(&ends, &number) == EINTR)
-		;
-	if (log) {
-		history_interrupt(log->history);
-		while (eventfd_write(log->ended, 1) < 0 && errno == EINTR)
-			;
-	}
-	return NULL;
-}
-
-/* Until a signal. */
-static int serve(struct history *history, FILE *out)
-{
-	struct log log = {.history = history, .fd = fileno(out)};
-	pthread_t thread;
-
-	if (!history) {
-		await_signal(NULL);
-		return 0;
-	}
-	log.ended = eventfd(0, EFD_CLOEXEC);
-	if (log.ended < 0)
-		return -1;
-	if (pthread_create(&thread, NULL, await_signal, &log)) {
-		close(log.ended);
-		return -1;
-	}
-	if (write_lines(&log) < 0)
-		fprintf(stderr, "tritone gateway: no memory for the log; going on without\n");
-	pthread_join(thread, NULL);
-	close(log.ended);
-	return 0;
-}
 
 static int run(struct arguments *a)
 {
@@ -413,7 +243,7 @@ static int run(struct arguments *a)
 		error_set(&err, errno, "standard output: %s", strerror(errno));
 		goto end;
 	}
-	r = serve(history, out);
+	r = gateway_log(history, fileno(out));
 	if (r == 0 && gateway_amiss(gateway, &err) < 0)
 		r = -1;
 end:
