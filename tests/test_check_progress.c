@@ -323,6 +323,41 @@ static void test_many_faults_at_a_time(void **state)
 	expect(JUDGE("progress"), DEVIATED);
 }
 
+/* What is handed in when the faults are over is accepted in the end, however often it was refused. */
+static void test_new_work_is_taken(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	size_t handed_in, settled;
+
+	SAY(s, 0, SUBMIT, OK, .task = "a");
+	SAY(s, 5, COMMIT, OK, .task = "a", .key = "c1");
+	SAY(s, 8, SUBMIT, INVOKE, .task = "early"); /* while the fault is there: that is its business */
+	SAY(s, 9, SUBMIT, FAIL, .task = "early", .status = 503);
+	SAY(s, 10, REVERT, OK, .actor = "f");
+	handed_in = s->count;
+	SAY(s, 20, SUBMIT, INVOKE, .task = "b");
+	expect(JUDGE("progress"), HELD); /* nobody has waited for its answer */
+	SAY(s, 21, SUBMIT, FAIL, .task = "b", .status = 503, .detail = "full");
+	expect(JUDGE("progress"), DEVIATED);
+	assert_non_null(strstr(JUDGE("progress").findings[0].text, "task b was handed in after every fault was over"));
+	s->ops[s->count - 1].type = OP_INFO; /* no answer */
+	expect(JUDGE("progress"), DEVIATED);
+	settled = s->count;
+	SAY(s, 30, SUBMIT, OK, .task = "b");
+	SAY(s, 31, COMMIT, OK, .task = "b", .key = "c2");
+	expect(JUDGE("progress"), HELD);
+	/* Handed in before the fault was undone, or refused by a system that was being stopped: not held against it. */
+	s->count = settled;
+	s->ops[handed_in].time_us = s->ops[handed_in - 1].time_us;
+	s->ops[handed_in].kind = OP_REVERT;
+	s->ops[handed_in].type = OP_OK;
+	s->ops[handed_in - 1].kind = OP_SUBMIT;
+	s->ops[handed_in - 1].type = OP_INVOKE;
+	s->ops[handed_in - 1].task = "b";
+	expect(JUDGE("progress"), HELD);
+}
+
 /* Nobody works on a task before what it comes after is in the ledger; it may be seen there a little later. */
 static void test_the_graph_is_followed(void **state)
 {
@@ -368,6 +403,7 @@ int main(void)
 	    CASE(test_when_a_fault_excuses_at_all),
 	    CASE(test_undone_are_all_of_a_name),
 	    CASE(test_many_faults_at_a_time),
+	    CASE(test_new_work_is_taken),
 	    CASE(test_the_graph_is_followed),
 	};
 

@@ -3,8 +3,9 @@
  * While accepted tasks are open, something happens at least every `progress limit`: a call, a commit, a notification, an agent, a
  * restart; that somebody hands in more is none. A system may wait a fault out, but only one that it felt, and only for as long as that
  * one was declared to last: a fault without a duration is there to be worked under, and excuses no more than the policy says.
- * And the graph is followed: nobody works on a task before what it comes after is in the ledger.
- * Opportunity: each task that was open at some time.
+ * And the graph is followed: nobody works on a task before what it comes after is in the ledger. And the system takes new work again:
+ * what is first handed in when every fault is over is accepted before the end.
+ * Opportunity: each task that was open at some time, or was handed in so.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -146,6 +147,42 @@ static void judge_graph(const struct watch *w, const struct facts *facts, const 
 	}
 }
 
+/* The last time that it was refused, or not answered in its time, while the system was there; NULL: never. */
+static const struct op *last_refusal(const struct watch *w, const struct facts *facts, const struct task_facts *t)
+{
+	const uint64_t end = facts->settled < w->view->count ? facts->settled + 1 : w->view->count;
+	const struct op *last = NULL;
+	uint64_t i;
+
+	for (i = t->submitted; i < end; i++) {
+		const struct op *op = &w->view->ops[i];
+
+		if (op->kind == OP_SUBMIT && (op->type == OP_FAIL || op->type == OP_INFO) && !strcmp(op->task, t->task))
+			last = op;
+	}
+	return last;
+}
+
+static void judge_taken(struct watch *w, const struct facts *facts, const struct task_facts *t)
+{
+	const struct op *last;
+
+	if (t->accepted != OP_NONE || t->submitted == OP_NONE || facts->last_revert == OP_NONE ||
+	    t->submitted < facts->last_revert)
+		return;
+	last = last_refusal(w, facts, t);
+	if (last) {
+		const uint64_t evidence[] = {facts->last_revert, t->submitted, last->index};
+
+		w->result->opportunities++;
+		check_violation(w->result, evidence, 3,
+		    "task %s was handed in after every fault was over, and was never accepted: %.100s", t->task,
+		    *last->detail           ? last->detail
+		    : last->type == OP_FAIL ? "refused"
+					    : "no answer");
+	}
+}
+
 static void run(const struct history_view *view, const struct check_config *config, struct check_result *result)
 {
 	struct watch w = {.view = view, .config = config, .result = result, .last = OP_NONE};
@@ -166,8 +203,10 @@ static void run(const struct history_view *view, const struct check_config *conf
 			end_fault(&w, op->actor);
 		follow_tasks(&w, &facts, op);
 	}
-	for (i = 0; i < facts.count; i++)
+	for (i = 0; i < facts.count; i++) {
 		judge_graph(&w, &facts, &facts.tasks[i]);
+		judge_taken(&w, &facts, &facts.tasks[i]);
+	}
 	check_end(result, "%" PRIu64 " tasks, longest silence %.0f ms with work open, %" PRIu64 " left open",
 	    result->opportunities, (double)w.longest_us / 1e3, w.open);
 	facts_finish(&facts);
