@@ -384,7 +384,7 @@ static bool goes_in_circles(struct world *w, struct sim_agent *a)
 	if (!a->loops || (a->task % 2 && a->step % 2))
 		return false;
 	inject_babbled(w, a, BABBLE_LOOP);
-	if (++a->same > w->plan->policy.loop_max + 1 && a->babble == 1u << BABBLE_LOOP)
+	if (++a->same > w->plan->policy.loop_max + 1 && !a->muddled)
 		world_broken(w, "the agent of task %s did the same thing %u times", w->names[a->task], a->same);
 	return true;
 }

@@ -83,6 +83,7 @@ static void babble(struct sim_agent *agent, uint32_t kind)
 	agent->deaf = agent->deaf || kind == BABBLE_DEAF;
 	agent->silent = agent->silent || kind == BABBLE_SILENT;
 	agent->loops = agent->loops || kind == BABBLE_LOOP;
+	agent->muddled = agent->muddled || kind != BABBLE_LOOP;
 }
 
 static void remove_file(struct world *w, uint32_t index, struct sim_agent *agent)
@@ -214,6 +215,7 @@ static void undo(struct world *w, uint32_t index)
 	if (f->plugin == SIM_AGENT_BABBLE) {
 		agent->babble = 0;
 		agent->deaf = agent->loops = false; /* what is silent stays so: it is dead but for its process */
+		agent->same = 0;
 	}
 }
 

@@ -82,6 +82,7 @@ struct sim_agent {
 	int32_t pid;
 	bool alive, seen, spawned, told, paused, term_pending, orphan;
 	bool deaf, silent, loops, removed, lossy, restored;
+	bool muddled;     /* it has babbled otherwise than by going in circles: what it says may come between */
 	uint32_t same;    /* how often it has done the same thing */
 	uint32_t babble;  /* bit of BABBLE_...: in force */
 	uint32_t call;    /* number of the call under way, 0: none */
