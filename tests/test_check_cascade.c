@@ -182,6 +182,27 @@ static void test_a_full_cascade(void **state)
 	assert_int_equal(JUDGE("cascade-order").violations, 1);
 }
 
+/* What is answered while a system comes up may be heard, and need not: its window excuses a fallback, and binds nobody. */
+static void test_a_window_that_somebody_may_have_heard_of(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	const uint64_t window_us = 5000000, excuse_us = 800000 + 4 * 100000 + 1000000;
+
+	SAY(s, 900, SYSTEM, INFO, .actor = "main");
+	SAY(s, 950, SYSTEM, INVOKE, .actor = "main");
+	SAY(s, 1000, CALL, FAIL, .actor = "claude", .status = 429, .number = 5);
+	SAY(s, 1001, SYSTEM, OK, .actor = "main");
+	SAY(s, 0, CALL, INVOKE, .task = "a", .actor = "codex");
+	s->ops[4].time_us = 1001000 + window_us + excuse_us - 1; /* who has come up may count anew from there */
+	expect(JUDGE("cascade-order"), HELD);
+	s->ops[4].time_us++;
+	expect(JUDGE("cascade-order"), DEVIATED);
+	s->ops[4].time_us = 2000000;
+	s->ops[4].actor = "claude";
+	expect(JUDGE("cascade-order"), HELD);
+}
+
 /* A 429 that reached an agent of a system that was dying, or dead, was told to nobody. */
 static void test_a_window_that_nobody_heard_of(void **state)
 {
@@ -426,6 +447,7 @@ int main(void)
 	    CASE(test_fallback_needs_a_reason_and_the_order),
 	    CASE(test_calls_are_told),
 	    CASE(test_a_full_cascade),
+	    CASE(test_a_window_that_somebody_may_have_heard_of),
 	    CASE(test_a_window_that_nobody_heard_of),
 	    CASE(test_a_recovery_that_nobody_heard_of),
 	    CASE(test_a_death_that_was_seen_late),

@@ -65,7 +65,7 @@ struct cascade {
 	size_t pending_count;
 	struct pin pins[PINS_MAX];
 	size_t pin_next, pinned; /* so many are there */
-	bool down;               /* the system is: nobody hears what its last agents are told */
+	bool down;               /* the system is, or is coming up: who knows who hears what its agents are told */
 	uint64_t felt_us;        /* when a fault was last proven */
 };
 
@@ -193,13 +193,14 @@ static void note_failure(
     struct cascade *cascade, size_t provider, const struct op *op, const struct check_config *config)
 {
 	struct provider_state *p = &cascade->providers[provider];
-	bool throttled = op->status == 429 && !cascade->down;
+	bool throttled = op->status == 429;
 	uint64_t until = throttled ? window_end_us(op, config) : op->time_us;
 	size_t place = place_of(cascade, provider, op->key);
 
-	if (throttled && cascade->unheard_count < UNHEARD_MAX)
+	/* Of a system that is down, or coming up, nobody knows who hears it: it need not be heeded, and it may be. */
+	if (throttled && !cascade->down && cascade->unheard_count < UNHEARD_MAX)
 		cascade->unheard[cascade->unheard_count++] = (struct unheard){.provider = provider, .op = op};
-	else if (throttled)
+	else if (throttled && !cascade->down)
 		begin_window(p, op, config);
 	if (throttled && op->number < 0 && config->throttle_max_us > config->throttle_default_us)
 		until += config->throttle_max_us - config->throttle_default_us; /* the window may have doubled */
