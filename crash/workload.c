@@ -85,6 +85,8 @@ static int one_transaction(struct work *work, char shape, struct error *err)
 		return append_many(work, 100, 60, err);
 	case 'b':
 		return append_many(work, 9, 1300, err);
+	case 'g':
+		return append_many(work, 8, RECORD_MAX, err);
 	case 'r':
 		return open_log(work, err) < 0 ? -1 : append(work, 20, err);
 	case 'c':

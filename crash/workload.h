@@ -13,6 +13,7 @@
  * L  one of many pages            b  nine of a third of a page: the tree's pages split
  * c  a checkpoint of all that is durable, then one small record
  * t  the same, and all before it is trimmed
+ * g  so much that blocks are written ahead from the next one on (not among the shapes of all work: it is no small one)
  */
 #define WORKLOAD_SHAPES "sSmlLMbrct"
 

@@ -89,6 +89,31 @@ static void test_wal(void **state)
 	}
 }
 
+/* Blocks are written ahead when the log is large: that is a write like others, of which each part may be missing. */
+static void test_wal_ahead(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+	size_t i, ahead = 0, k;
+
+	room->options.volatiles = record_volatiles;
+	room->options.recovery_max = 20;
+	room->options.states_max = 2000;
+	if (workload_record(room->work, "gsM", &room->trace, &err) < 0)
+		fail_msg("%s", err.text);
+	for (i = 0; i < room->trace->count; i++) {
+		const struct trace_op *op = &room->trace->ops[i];
+
+		for (k = 0; op->kind == TRACE_WRITE && k < op->size && !op->data[k]; k++)
+			;
+		ahead += op->kind == TRACE_WRITE && k == op->size && k >= 32u << 10;
+	}
+	assert_int_equal(ahead, 1);
+	explore_it(room, &crash_judge_workload);
+	assert_int_equal(room->result.outcomes[CRASH_RECOVERED], judged(&room->result) + room->result.recoveries);
+	assert_true(judged(&room->result) > 1000);
+}
+
 /* And torn between any two bytes: refused by name at worst, never wrong. */
 static void test_wal_bytes(void **state)
 {
@@ -113,6 +138,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_wal_acknowledged_out_of_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal_recoveries, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_wal_ahead, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_wal_bytes, setup, teardown),
 	};
 

@@ -1,42 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One transaction: records from the batch to the disk, or another change; retried, and the map grown, where that is right. */
+/* One transaction: records from the batch to the disk, or another change; retried where that is right. */
 #include <errno.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "wal/internal.h"
-
-#define GROWTH_SLACK (1u << 20) /* bytes, for LMDB's own pages */
-
-/* More address space, and a file as long as the map: a hole costs nothing, and what LMDB maps can never end in SIGBUS. */
-int wal_grow(struct wal *wal, size_t needed, struct error *err)
-{
-	size_t size = wal->map_size;
-	int rc, fd;
-
-	do {
-		if (size >= wal->map_size_max)
-			return error_set(
-			    err, ENOSPC, "%s: the log may not grow beyond %zu bytes", wal->dir, wal->map_size_max);
-		size = size > wal->map_size_max / 2 ? wal->map_size_max : 2 * size;
-	} while (size - wal->map_size < needed && size < wal->map_size_max);
-	rc = mdb_env_get_fd(wal->env, &fd);
-	if (rc)
-		return wal_mdb_error(err, rc, wal, "has no file");
-	if (ftruncate(fd, (off_t)size) < 0 || fsync(fd) < 0)
-		return error_set(
-		    err, errno, "%s/%s: cannot grow to %zu bytes: %s", wal->dir, WAL_DATA_FILE, size, strerror(errno));
-	pthread_rwlock_wrlock(&wal->map);
-	rc = mdb_env_set_mapsize(wal->env, size);
-	if (rc)
-		atomic_store(&wal->unmapped, true);
-	pthread_rwlock_unlock(&wal->map);
-	if (rc)
-		return wal_mdb_error(err, rc, wal, "cannot be mapped at its new size");
-	wal->map_size = size;
-	return 0;
-}
 
 static bool is_one(const struct wal_batch *batch)
 {
@@ -86,7 +53,7 @@ static bool nobody_since(const struct wal *wal, MDB_txn *txn)
 }
 
 /* One transaction. An LMDB code, or -1 with *err filled (fenced). *ret_committing: it came as far as the commit. */
-static int commit_once(struct wal *wal, wal_change_fn change, void *arg, struct wal_state *ret_state,
+static int commit_once(struct wal *wal, wal_change_fn change, void *arg, size_t needed, struct wal_state *ret_state,
     bool *ret_committing, struct error *err)
 {
 	struct wal_state state;
@@ -108,6 +75,7 @@ static int commit_once(struct wal *wal, wal_change_fn change, void *arg, struct 
 		    (unsigned long long)state.epoch, (unsigned long long)wal->epoch);
 		goto abort;
 	}
+	wal_write_ahead(wal, needed);
 	rc = change(arg, wal, txn, &state, err);
 	if (rc)
 		goto abort;
@@ -125,51 +93,24 @@ abort:
 	return rc;
 }
 
-/* What a full map asks for: pages that readers held who are gone, or else a larger map, once. */
-static int make_room(struct wal *wal, size_t needed, bool *cleared, bool *grown, struct error *err)
-{
-	int rc, dead = 0;
-
-	if (!*cleared) {
-		*cleared = true;
-		rc = mdb_reader_check(wal->env, &dead);
-		if (rc)
-			return wal_mdb_error(err, rc, wal, "cannot clear its stale readers");
-		if (dead)
-			return 0;
-	}
-	if (*grown)
-		return wal_mdb_error(err, MDB_MAP_FULL, wal, "cannot be written");
-	*grown = true;
-	return wal_grow(wal, 2 * needed + GROWTH_SLACK, err);
-}
-
-/* LMDB says EIO for a short write, and that is how a disk becomes full. */
-static bool disk_is_full(const struct wal *wal, size_t needed)
-{
-	struct statvfs status;
-
-	return statvfs(wal->dir, &status) == 0 && status.f_bavail * status.f_frsize < needed + GROWTH_SLACK;
-}
-
 int wal_commit(struct wal *wal, wal_change_fn change, void *arg, size_t needed, bool *ret_unknown, struct error *err)
 {
 	bool cleared = false, grown = false;
 	int interrupted = 0;
 
 	for (;;) {
-		int rc = commit_once(wal, change, arg, &wal->state, ret_unknown, err);
+		int rc = commit_once(wal, change, arg, needed, &wal->state, ret_unknown, err);
 
 		if (rc == 0 || rc == -1)
 			return rc;
 		if (rc == EINTR && ++interrupted < WAL_INTR_TRIES)
 			continue;
-		if (rc == EIO && disk_is_full(wal, needed))
+		if (rc == EIO && wal_disk_is_full(wal, needed))
 			rc = ENOSPC;
 		if (rc != MDB_MAP_FULL)
 			return wal_mdb_error(err, rc, wal, "cannot be written");
 		*ret_unknown = false;
-		if (make_room(wal, needed, &cleared, &grown, err) < 0)
+		if (wal_make_room(wal, needed, &cleared, &grown, err) < 0)
 			return -1;
 	}
 }

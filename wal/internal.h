@@ -74,6 +74,7 @@ struct wal {
 	int lock_fd;             /* -1: a reader */
 	bool read_only;
 	size_t map_size, map_size_max;
+	size_t ahead_to;       /* bytes of the file whose blocks are there, or have been tried */
 	_Atomic bool unmapped; /* the map could not be made anew at its new size: LMDB must not be called any more */
 	uint64_t epoch;        /* fixed once open; `state` moves with each commit */
 	struct wal_state state;
@@ -151,8 +152,6 @@ const char *wal_snapshot_wrong(MDB_txn *txn, const struct wal_state *state, char
 /* stage.c */
 int wal_staging_init(struct wal *wal, struct error *err);
 void wal_staging_finish(struct wal *wal);
-/* Makes map and file larger by `needed` bytes at least, doubling; no transaction of this process may be open. */
-int wal_grow(struct wal *wal, size_t needed, struct error *err);
 
 /* A transaction that is not an append, in turn with those that are. `change` may be called again if it did not come to a
  * commit: an LMDB code, or -1 with *err filled. It alters *state as it likes, but for the head. */
@@ -164,6 +163,20 @@ int wal_upkeep(struct wal *wal, wal_change_fn change, void *arg, struct error *e
 int wal_commit(struct wal *wal, wal_change_fn change, void *arg, size_t needed, bool *ret_unknown, struct error *err);
 /* The change that appends: chains and stores each record of the wal_batch `arg`. */
 int wal_put_records(void *arg, struct wal *wal, MDB_txn *txn, struct wal_state *state, struct error *err);
+
+/* room.c */
+/* Makes map and file larger by `needed` bytes at least, doubling; no transaction of this process may be open. */
+int wal_grow(struct wal *wal, size_t needed, struct error *err);
+/* What a full map asks for: pages that readers held who are gone, or else a larger map, each once. */
+int wal_make_room(struct wal *wal, size_t needed, bool *cleared, bool *grown, struct error *err);
+/* LMDB says EIO for a short write, and that is how a disk becomes full. */
+bool wal_disk_is_full(const struct wal *wal, size_t needed);
+/*
+ * Zeros behind the last page, so that the commits to come overwrite blocks that the file has. Where there is a hole, the file system
+ * looks for a block and writes down where it is, too, which makes a flush of few pages take up to twice as long. Only
+ * within a transaction that writes, before it has written: then nobody else writes there, and no page of its own is there yet.
+ */
+void wal_write_ahead(struct wal *wal, size_t needed);
 
 /* checkpoint.c */
 /* Filled from `meta`; only when state->checkpoint_lsn is not 0. */
