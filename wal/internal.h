@@ -117,7 +117,7 @@ void wal_lock_release(int fd);
 /* The pid of the live writer, 0 if there is none, -1 if it has not said who it is or none can tell. */
 pid_t wal_lock_holder(int dir_fd);
 
-/* shape.c: is this an LMDB file whose pages hold together? LMDB trusts its file: it dies of SIGBUS on a short one, of
+/* geometry.c, shape.c: is this an LMDB file whose pages hold together? LMDB trusts its file: it dies of SIGBUS on a short one, of
  * SIGSEGV or abort() on a wild page number. So we look first. */
 struct shape_geometry {
 	int code; /* of the failure: EILSEQ, or what kept it from being read */
