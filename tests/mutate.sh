@@ -29,6 +29,9 @@ for test; do
 done
 here=$(realpath "$(dirname "$source")")
 
+# A mistake may be one that writes without end.
+ulimit -f 4194304 # blocks of 512 bytes
+
 # 0: some test noticed, or it does not even link.
 noticed() {
 	for test; do
