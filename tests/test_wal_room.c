@@ -159,8 +159,8 @@ static void test_large_batches_need_none(void **state)
 	uint64_t next = 1;
 
 	assert_int_equal(setup_log(f, NULL), 0);
-	for (; next <= 3000; next += 600) {
-		assert_int_equal(append_some(f->wal, next, 600, &f->err), 0);
+	for (; next <= 3000; next += 100) { /* of 28,000 bytes or so */
+		assert_int_equal(append_some(f->wal, next, 100, &f->err), 0);
 		assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
 	}
 	assert_int_equal(ahead.calls, 0);

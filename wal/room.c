@@ -11,6 +11,7 @@
 #define GROWTH_SLACK (1u << 20)   /* bytes, for LMDB's own pages */
 #define AHEAD_FROM   (128u << 10) /* bytes of a log that is worth it */
 #define AHEAD_MAX    (1u << 20)
+#define AHEAD_BATCH  (16u << 10) /* bytes; one that is larger has so many flushes less */
 #define AHEAD_LOW    (32u << 10) /* bytes, and twice what is needed now: with less, more are written */
 #define ZEROS_SIZE   4096u
 
@@ -70,7 +71,7 @@ void wal_write_ahead(struct wal *wal, size_t needed)
 		wal->ahead_to = used;
 	ahead = used < AHEAD_MAX ? used / ZEROS_SIZE * ZEROS_SIZE : AHEAD_MAX;
 	to = used + ahead < wal->map_size ? used + ahead : wal->map_size;
-	if (used < AHEAD_FROM || needed > ahead / 8 || wal->ahead_to - used >= AHEAD_LOW + 2 * needed ||
+	if (used < AHEAD_FROM || needed > AHEAD_BATCH || wal->ahead_to - used >= AHEAD_LOW + 2 * needed ||
 	    to <= wal->ahead_to)
 		return;
 	write_zeros(fd, wal->ahead_to, to);
