@@ -157,6 +157,20 @@ static void bench_group(const struct place *place, const struct scale *scale)
 	    median(switches, rounds));
 }
 
+/* Why blocks are written ahead. */
+static void bench_flush(const struct place *place, const struct scale *scale)
+{
+	const size_t rounds = (size_t)scale->rounds * 40;
+	char path[96];
+
+	fresh_dir(place, path, "flush");
+	printf(
+	    "  a flush of 8 KiB: %.0f us, where the file has blocks; %.0f us, where fallocate has reserved them; %.0f "
+	    "us in a hole\n",
+	    peer_flush_us(path, FLUSH_OVERWRITES, rounds), peer_flush_us(path, FLUSH_RESERVED, rounds),
+	    peer_flush_us(path, FLUSH_HOLE, rounds));
+}
+
 /* --- batches --- */
 
 static struct cost wal_batches(const char *dir, unsigned batches, unsigned batch)
@@ -292,6 +306,8 @@ static void bench_place(const char *directory, bool disk, const struct scale *sc
 	if (!mkdtemp(place.root))
 		peer_die(place.root, strerror(errno));
 	puts(disk ? "on the disk:" : "in memory:");
+	if (disk)
+		bench_flush(&place, scale);
 	bench_group(&place, scale);
 	bench_batches(&place, scale, 1);
 	bench_batches(&place, scale, 64);

@@ -3,12 +3,14 @@
 #include "wal_peers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "median.h"
 
@@ -171,4 +173,37 @@ struct cost peer_sqlite(const char *dir, unsigned batches, unsigned batch, const
 	sqlite3_finalize(commit);
 	sqlite3_close(db);
 	return cost;
+}
+
+/* --- the disk --- */
+
+#define FLUSH_SIZE 8192u
+
+double peer_flush_us(const char *path, enum flush_place place, size_t rounds)
+{
+	static const uint8_t bytes[FLUSH_SIZE] = {1};
+	double us[PEER_FLUSHES_MAX];
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	size_t i;
+
+	if (fd < 0 || ftruncate(fd, (off_t)(PEER_FLUSHES_MAX * FLUSH_SIZE)) < 0)
+		peer_die(path, strerror(errno));
+	if (place == FLUSH_RESERVED && fallocate(fd, 0, 0, (off_t)(PEER_FLUSHES_MAX * FLUSH_SIZE)) < 0)
+		peer_die(path, strerror(errno));
+	for (i = 0; place == FLUSH_OVERWRITES && i < PEER_FLUSHES_MAX; i++)
+		if (pwrite(fd, bytes, sizeof bytes, (off_t)(i * FLUSH_SIZE)) != (ssize_t)sizeof bytes)
+			peer_die(path, strerror(errno));
+	if (fsync(fd) < 0)
+		peer_die(path, strerror(errno));
+	for (i = 0; i < rounds; i++) {
+		const double begin = now_s();
+
+		if (pwrite(fd, bytes, sizeof bytes, (off_t)(i * FLUSH_SIZE)) != (ssize_t)sizeof bytes ||
+		    fdatasync(fd) < 0)
+			peer_die(path, strerror(errno));
+		us[i] = (now_s() - begin) * 1e6;
+	}
+	close(fd);
+	unlink(path);
+	return median(us, rounds);
 }

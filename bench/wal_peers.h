@@ -23,4 +23,11 @@ struct cost peer_sqlite(const char *dir, unsigned batches, unsigned batch, const
 /* A cursor over the database `log` of the LMDB environment in `dir`, that checks nothing; seconds. */
 double peer_scan(const char *dir, uint64_t *ret_sum);
 
+/* What the file that a flush of 8 KiB is for has there already. */
+enum flush_place { FLUSH_OVERWRITES, FLUSH_RESERVED, FLUSH_HOLE };
+
+/* The median of `rounds` such flushes (at most PEER_FLUSHES_MAX), in microseconds. */
+#define PEER_FLUSHES_MAX 400
+double peer_flush_us(const char *path, enum flush_place place, size_t rounds);
+
 #endif
