@@ -83,6 +83,37 @@ static void leave_one_dead(void)
 		_exit(9);
 }
 
+/*
+ * Asked to end, it waits until one that is asked after it has ended, an orphan (those come last): whatever
+ * comes together with SIGTERM has come by then. 34: SIGCONT has, though it was not stopped.
+ */
+static int runs_on(const char *fifo)
+{
+	sigset_t ends, got;
+	int until[2], signal;
+	pid_t between;
+	char byte;
+
+	if (pipe2(until, O_CLOEXEC) < 0 || (between = fork()) < 0)
+		return 9;
+	if (between == 0) {
+		if (fork() == 0)
+			stay();
+		_exit(0);
+	}
+	close(until[1]);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGCONT);
+	if (waitpid(between, NULL, 0) != between || sigprocmask(SIG_BLOCK, &ends, NULL) < 0)
+		return 9;
+	sigdelset(&ends, SIGCONT);
+	tell(fifo);
+	if (sigwait(&ends, &signal) != 0 || read(until[0], &byte, 1) != 0 || sigpending(&got) < 0)
+		return 9;
+	return sigismember(&got, SIGCONT) ? 34 : 33;
+}
+
 static int hygiene(void)
 {
 	char line[256], target[256];
@@ -128,6 +159,8 @@ int keeper_child(int argc, char **argv)
 		pair(fifo);
 	if (!strcmp(mode, "hygiene"))
 		return hygiene();
+	if (!strcmp(mode, "runs-on"))
+		return runs_on(fifo);
 	if (!strncmp(mode, "stubborn", 8))
 		signal(SIGTERM, SIG_IGN);
 	if (strstr(mode, "daemon"))

@@ -394,6 +394,24 @@ static void test_a_stopped_process_is_let_go_to_end(void **state)
 	assert_int_equal(killed, 0);
 }
 
+/* SIGCONT takes back a SIGSTOP that is on its way: who traces the process, its own leak checker at the end, waits for that one. */
+static void test_who_is_not_stopped_hears_nothing_but_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct keeper_event event;
+	unsigned killed = 99;
+	pid_t pid = start_child(f->keeper, "r", "runs-on", f->fifo);
+
+	assert_int_equal(heard(f), pid);
+	assert_int_equal(keeper_stop(f->keeper, 3600000, &killed, NULL), 0);
+	assert_int_equal(killed, 0);
+	do
+		event = next_event(f);
+	while (event.pid != pid);
+	assert_true(WIFEXITED(event.status));
+	assert_int_equal(WEXITSTATUS(event.status), 33);
+}
+
 /* By the lock that its heads share: each look at /proc may miss them all. */
 static bool storm_lives(struct fixture *f)
 {
@@ -612,6 +630,7 @@ int main(int argc, char **argv)
 	    T(test_an_orphan_is_asked_to_end),
 	    T(test_stop_counts_the_stubborn),
 	    T(test_a_stopped_process_is_let_go_to_end),
+	    T(test_who_is_not_stopped_hears_nothing_but_the_end),
 	    T(test_a_fork_storm_is_ended),
 	    T(test_destroy_ends_everything),
 	    T(test_a_dead_keeper_is_an_error),

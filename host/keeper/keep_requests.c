@@ -203,11 +203,17 @@ static int on_kill(struct keep *keep, const msgpack_object *request)
 	return keep_reply(keep, 0, "", NULL, 0);
 }
 
-/* Our child and not reaped: the number is surely its. Who is stopped hears nothing. */
+/*
+ * Our child and not reaped: the number is surely its. Who is stopped hears nothing before it goes on. Nobody else is sent SIGCONT: it takes
+ * back each SIGSTOP that is on its way, and a tracer that has just attached (a leak checker, at the end) would wait for that for ever.
+ */
 static void ask_to_end(pid_t child)
 {
+	struct tree_node node;
+
 	kill(child, SIGTERM);
-	kill(child, SIGCONT);
+	if (tree_read(child, &node) && node.state == 'T')
+		kill(child, SIGCONT);
 }
 
 static int on_stop(struct keep *keep, const msgpack_object *request)

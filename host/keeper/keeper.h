@@ -90,7 +90,7 @@ int keeper_tree(
     const struct keeper *keeper, int (*visit)(void *arg, const struct keeper_node *node), void *arg, struct error *err);
 
 /*
- * SIGTERM (and SIGCONT) to every spawned process and to every orphan that has ended up at the keeper by then (its
+ * SIGTERM (and SIGCONT, where it is stopped) to every spawned process and to every orphan that has ended up at the keeper by then (its
  * parent may have been killed on purpose; it could hear of the end from nobody else), waits until nothing is left or
  * grace_ms are over, then SIGKILLs everything below the keeper until nothing is left. *ret_killed (may be NULL): how
  * many had to be. The keeper lives on and may spawn again. Their exits are events as usual. EPERM:
