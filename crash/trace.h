@@ -27,8 +27,9 @@
 #define TRACE_ROOT     1u                  /* the directory itself, as trace_add numbers it */
 #define TRACE_NAME_MAX 255u
 
-/* A write to this descriptor, which nobody has, is a mark: see include/tritone/faultpoint.h. */
+/* A write to this descriptor, which nobody has, is a mark: include/tritone/faultpoint.h. */
 #define TRACE_MARK_FD (-0x7472)
+#define TRACE_ACK_FD  (-0x7473) /* the same, and it is an acknowledgement */
 
 enum trace_kind {
 	TRACE_BEGIN = 1, /* what came before was there when the command started */

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tritone/faultpoint.h"
+
 static void must(int right, const char *what)
 {
 	if (right)
@@ -109,6 +111,19 @@ static void sync_and_cut(void)
 	MUST(open("data", O_RDONLY | O_TRUNC | O_CLOEXEC) >= 0);
 }
 
+/* By the header, in the midst of a line that is printed. */
+static void acknowledge(void)
+{
+	int fd = open("data", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	MUST(fd >= 0 && tritone_faultpoint("opened") == 0);
+	say("half a ");
+	tritone_acknowledge("17\nnot this");
+	tritone_acknowledge("");
+	MUST(write(fd, "x", 1) == 1);
+	say("line\n");
+}
+
 /* Nothing is replaced there. */
 static void move_out(const char *there)
 {
@@ -179,6 +194,8 @@ int main(int argc, char **argv)
 		pipes();
 	else if (argc == 3 && !strcmp(argv[2], "sync-and-cut") && chdir(argv[1]) == 0)
 		sync_and_cut();
+	else if (argc == 3 && !strcmp(argv[2], "acknowledge") && chdir(argv[1]) == 0)
+		acknowledge();
 	else if (argc == 3 && !strcmp(argv[2], "many"))
 		many();
 	else

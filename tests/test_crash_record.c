@@ -158,6 +158,40 @@ static void test_pipes(void **state)
 	assert_int_equal(room->trace->count - room->trace->begin, sizeof kinds / sizeof *kinds);
 }
 
+/* Without a line: what is said by the header has its place in the order, too. */
+static void test_acknowledged_by_the_header(void **state)
+{
+	static const uint32_t kinds[] = {TRACE_CREATE, TRACE_MARK, TRACE_ACK, TRACE_ACK, TRACE_WRITE, TRACE_ACK};
+	static const char *const lines[] = {"17", "", "half a line"};
+	struct room *room = *state;
+	size_t i;
+
+	assert_int_equal(setenv("TRITONE_RECORD", "notifier", 1), 0); /* as the verb does for that recorder */
+	compare_with_the_notifier(room, "acknowledge");
+	assert_int_equal(unsetenv("TRITONE_RECORD"), 0);
+	assert_int_equal(room->trace->count - room->trace->begin, sizeof kinds / sizeof *kinds);
+	for (i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		assert_int_equal(room->trace->ops[room->trace->begin + i].kind, kinds[i]);
+	assert_int_equal(room->trace->acks_count, 3);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(room->trace->acks[i].size, strlen(lines[i]));
+		assert_memory_equal(room->trace->acks[i].text, lines[i], strlen(lines[i]));
+	}
+}
+
+/* What the kernel does not sync is not taken for durable. */
+static void test_sync_of_a_mapping(void **state)
+{
+	static const uint32_t kinds[] = {TRACE_CREATE, TRACE_WRITE, TRACE_ACK, TRACE_MSYNC, TRACE_ACK, TRACE_TRUNCATE};
+	struct room *room = *state;
+	size_t i;
+
+	compare_with_the_notifier(room, "sync-and-cut");
+	for (i = 0; i < sizeof kinds / sizeof *kinds && room->trace->begin + i < room->trace->count; i++)
+		assert_int_equal(room->trace->ops[room->trace->begin + i].kind, kinds[i]);
+	assert_int_equal(room->trace->count - room->trace->begin, sizeof kinds / sizeof *kinds);
+}
+
 static void test_elsewhere(void **state)
 {
 	struct room *room = *state;
@@ -386,6 +420,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_same_as_the_notifier, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_pipes, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_acknowledged_by_the_header, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sync_of_a_mapping, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_elsewhere, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_total_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_programs, setup, teardown),

@@ -197,6 +197,8 @@ static void test_cannot(void **state)
 	struct room *room = *state;
 
 	expect(room, "--recorder preload -- $B/tests/notifier_child_static d every", 7, "statically linked");
+	expect(
+	    room, "-- sh -c '\"$0\" \"$1\" every' $B/tests/notifier_child_static d", 7, "--recorder notifier sees it");
 	expect(room, "-- sh -c 'exec \"$0\" \"$1\" map data' $B/tests/notifier_child d", 7, "shared and writable");
 }
 

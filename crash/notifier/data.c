@@ -83,12 +83,12 @@ static struct result put_output(struct recording *recording, const struct asked 
 	return RESULT_VALUE(size);
 }
 
-static struct result put_mark(struct recording *recording, const struct asked *asked)
+static struct result put_line(struct recording *recording, const struct asked *asked, uint32_t kind)
 {
 	const ssize_t size = load_data(recording, asked);
-	struct trace_op op = {.kind = TRACE_MARK, .data = recording->data};
+	struct trace_op op = {.kind = kind, .data = recording->data};
 
-	if (size > 0) {
+	if (size >= 0) {
 		op.data_size = (size_t)size;
 		recording_add(recording, asked, &op);
 	}
@@ -208,8 +208,8 @@ struct result data_call(struct recording *recording, const struct asked *asked)
 	struct stat st;
 	int fd;
 
-	if (number == TRACE_MARK_FD && is_write(asked->nr))
-		return put_mark(recording, asked);
+	if ((number == TRACE_MARK_FD || number == TRACE_ACK_FD) && is_write(asked->nr))
+		return put_line(recording, asked, number == TRACE_ACK_FD ? TRACE_ACK : TRACE_MARK);
 	fd = target_take_fd(asked->tid, number);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		goto out; /* the kernel knows best what is wrong */

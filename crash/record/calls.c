@@ -90,9 +90,10 @@ static long do_write(struct record_control *control, const struct trap_args *arg
 	struct stat status;
 	long rc, how;
 
-	if (fd == TRACE_MARK_FD) {
+	if (fd == TRACE_MARK_FD || fd == TRACE_ACK_FD) {
 		emit_lock(control);
-		op = (struct trace_op){.kind = TRACE_MARK, .data_size = count ? pieces[0].iov_len : 0};
+		op = (struct trace_op){
+		    .kind = fd == TRACE_ACK_FD ? TRACE_ACK : TRACE_MARK, .data_size = count ? pieces[0].iov_len : 0};
 		emit(control, &op, pieces, count ? 1 : 0);
 		emit_unlock(control);
 		return -EBADF;
@@ -255,6 +256,8 @@ long trap_dispatch(struct record_control *control, const struct trap_args *args)
 		return do_copy(control, args);
 	case SYS_mmap:
 		return call_mmap(control, args);
+	case SYS_msync:
+		return call_msync(control, args);
 	default:
 		return call_names(control, args);
 	}

@@ -30,5 +30,6 @@ long call_names(struct record_control *control, const struct trap_args *args);
 
 /* calls_maps.c */
 long call_mmap(struct record_control *control, const struct trap_args *args);
+long call_msync(struct record_control *control, const struct trap_args *args);
 
 #endif

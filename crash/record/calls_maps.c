@@ -48,42 +48,97 @@ long call_mmap(struct record_control *control, const struct trap_args *args)
 	return rc;
 }
 
-/* One line of /proc/self/maps: "from-to rw-s offset dev inode path". */
-static void look_at_line(struct record_control *control, const char *line, uint64_t from, uint64_t to)
+/* A file below the directory that is mapped shared: [begin, end) is what it has from `offset` on. */
+struct mapping {
+	uint64_t begin, end, offset;
+	const char *path;
+};
+
+/* One line of /proc/self/maps, "from-to rw-s offset dev inode path": is it such a one? */
+static bool parse(const struct record_control *control, const char *line, struct mapping *ret_mapping)
 {
 	const char *flags = strchr(line, ' '), *path = strchr(line, '/');
-	const uint64_t begin = strtoull(line, NULL, 16);
-	uint64_t end;
 	char *dash;
 
-	(void)strtoull(line, &dash, 16);
-	end = *dash == '-' ? strtoull(dash + 1, NULL, 16) : 0;
-	if (!flags || flags[4] != 's' || !path || end <= from || begin >= to || !call_is_below(control, path))
-		return;
-	if (!is_volatile(control, last_component(path)))
-		emit_refusal(control, "it maps", last_component(path), " shared and makes the mapping writable");
+	ret_mapping->begin = strtoull(line, &dash, 16);
+	ret_mapping->end = *dash == '-' ? strtoull(dash + 1, NULL, 16) : 0;
+	if (!flags || flags[4] != 's' || !path || !call_is_below(control, path))
+		return false;
+	ret_mapping->offset = strtoull(flags + 5, NULL, 16);
+	ret_mapping->path = path;
+	return ret_mapping->end > ret_mapping->begin;
 }
 
-void trap_look_at_mprotect(struct record_control *control, const void *address, size_t size)
+typedef void (*mapping_fn)(
+    struct record_control *control, const struct mapping *mapping, uint64_t address, uint64_t size);
+
+/* Those that [address, address + size) has a part of. */
+static void look_at_range(struct record_control *control, uint64_t address, uint64_t size, mapping_fn look)
 {
 	const long fd = trap_call(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
 	char buffer[2 * RECORD_PATH_MAX];
+	struct mapping mapping;
 	size_t used = 0;
-	uint64_t from;
 	char *end;
 	long n;
 
-	memcpy(&from, &address, sizeof from);
 	while (fd >= 0 && (n = TRAP_CALL3(SYS_read, fd, buffer + used, sizeof buffer - 1 - used)) > 0) {
 		used += (size_t)n;
 		buffer[used] = '\0';
 		while ((end = strchr(buffer, '\n'))) {
 			*end = '\0';
-			look_at_line(control, buffer, from, from + size);
+			if (parse(control, buffer, &mapping) && mapping.begin < address + size && mapping.end > address)
+				look(control, &mapping, address, size);
 			used -= (size_t)(end + 1 - buffer);
 			memmove(buffer, end + 1, used + 1);
 		}
 	}
 	if (fd >= 0)
 		trap_call(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+static void made_writable(
+    struct record_control *control, const struct mapping *mapping, uint64_t address, uint64_t size)
+{
+	(void)address;
+	(void)size;
+	if (!is_volatile(control, last_component(mapping->path)))
+		emit_refusal(
+		    control, "it maps", last_component(mapping->path), " shared and makes the mapping writable");
+}
+
+void trap_look_at_mprotect(struct record_control *control, const void *address, size_t size)
+{
+	uint64_t from;
+
+	memcpy(&from, &address, sizeof from);
+	look_at_range(control, from, size, made_writable);
+}
+
+/* A trace knows no syncs of parts: it counts if it is of the whole file, and less may be promised. */
+static void synced(struct record_control *control, const struct mapping *mapping, uint64_t address, uint64_t size)
+{
+	struct trace_op op = {.kind = TRACE_MSYNC};
+	struct stat status;
+
+	if (trap_call(SYS_newfstatat, AT_FDCWD, (long)mapping->path, (long)&status, 0, 0, 0) < 0 || mapping->offset ||
+	    address != mapping->begin || size > mapping->end - mapping->begin || size < (uint64_t)status.st_size)
+		return;
+	op.file = status.st_ino;
+	emit(control, &op, NULL, 0);
+}
+
+/* Of a mapping that is only read: it makes durable what was written by calls. */
+long call_msync(struct record_control *control, const struct trap_args *args)
+{
+	long rc;
+
+	if (!__atomic_load_n(&control->shared_maps, __ATOMIC_RELAXED))
+		return call_as_is(args);
+	emit_lock(control);
+	rc = call_as_is(args);
+	if (rc == 0)
+		look_at_range(control, (uint64_t)args->a[0], (uint64_t)args->a[1], synced);
+	emit_unlock(control);
+	return rc;
 }

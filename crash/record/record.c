@@ -184,10 +184,11 @@ static int harvest(
 		    "%s cannot be followed: %s; if that file may be absent after a loss of power, name it with "
 		    "--volatile",
 		    what, control->refusal);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+	if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) ||
+	    (WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGSYS)) /* as a shell says it of what it ran */
 		return error_set(err, ENOTSUP,
 		    "%s was ended by SIGSYS: it, or what it started, is statically linked or was started with an empty "
-		    "environment, and so cannot be recorded by a preloaded library",
+		    "environment, and so cannot be recorded by a preloaded library: --recorder notifier sees it",
 		    what);
 	if (!control->processes)
 		return error_set(err, ENOTSUP,

@@ -127,6 +127,7 @@ static const struct sock_filter program[] = {
     TRAPPED(SYS_copy_file_range),
     TRAPPED(SYS_splice),
     TRAPPED_BITS(SYS_mmap, 3, MAP_SHARED),
+    TRAPPED_BITS(SYS_msync, 2, MS_SYNC),
     REFUSED(SYS_io_uring_setup, ENOSYS),
     REFUSED(SYS_io_setup, ENOSYS),
     JUMP_EQUAL(SYS_ioctl, 0, 5),

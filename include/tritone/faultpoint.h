@@ -106,12 +106,27 @@ static inline int tritone_point_pass(struct tritone_point_slot *slot)
 }
 
 /* Under `tritone crashtest`: a write to a descriptor that nobody has, which the recorder sees and the kernel refuses. */
-static inline void tritone_point_mark(const char *name)
+static inline void tritone_point_tell(int descriptor, const char *text, size_t size)
 {
 	const int kept = errno;
 
-	if (write(-0x7472, name, strlen(name)) < 0)
+	if (write(descriptor, text, size) < 0)
 		errno = kept;
+}
+
+/* Under `tritone crashtest`: what a line on standard output says, for a program that prints none: `line` (up to its end
+ * or a newline) is acknowledged, all that it promises is durable. Otherwise nothing. */
+static inline void tritone_acknowledge(const char *line)
+{
+	static int state; /* 0: not looked yet, 1: nobody records, 2: somebody does */
+	int seen = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+
+	if (seen == 0) {
+		seen = getenv("TRITONE_RECORD") ? 2 : 1;
+		__atomic_store_n(&state, seen, __ATOMIC_RELEASE);
+	}
+	if (seen == 2)
+		tritone_point_tell(-0x7473, line, strcspn(line, "\n"));
 }
 
 static inline int tritone_faultpoint(const char *name)
@@ -132,7 +147,7 @@ static inline int tritone_faultpoint(const char *name)
 		__atomic_store_n(&state, seen, __ATOMIC_RELEASE);
 	}
 	if (seen & 4)
-		tritone_point_mark(name);
+		tritone_point_tell(-0x7472, name, strlen(name));
 	if (!(seen & 2))
 		return 0;
 	points = __atomic_load_n(&table, __ATOMIC_ACQUIRE);
