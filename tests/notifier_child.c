@@ -69,6 +69,11 @@ static void every_call(void)
 	MUST(openat(dir, "five", O_WRONLY | O_TRUNC | O_CLOEXEC) >= 0);
 	MUST(rmdir("sub") == 0);
 	MUST(unlinkat(dir, "four", 0) == 0);
+	fd = open("six", O_WRONLY | O_CREAT | O_SYNC | O_CLOEXEC, 0600);
+	MUST(fd >= 0 && write(fd, "6", 1) == 1 && close(fd) == 0);
+	fd = open("six", O_WRONLY | O_CLOEXEC);
+	MUST(fd >= 0 && pwritev(fd, vectors, 2, 2) == 3);
+	MUST(pwritev2(fd, vectors, 2, 5, RWF_DSYNC) == 3);
 }
 
 static void nothing_of_ours(const char *elsewhere)

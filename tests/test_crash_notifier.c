@@ -103,6 +103,10 @@ static const struct {
     {TRACE_TRUNCATE, 0, NULL, NULL, NULL, 0, 0},
     {TRACE_RMDIR, 0, "sub", NULL, NULL, 0, 0},
     {TRACE_UNLINK, 0, "four", NULL, NULL, 0, 0},
+    {TRACE_CREATE, 0, "six", NULL, NULL, 0, 0},
+    {TRACE_WRITE, TRACE_DURABLE, NULL, NULL, "6", 0, 1},
+    {TRACE_WRITE, 0, NULL, NULL, "abc", 2, 3},
+    {TRACE_WRITE, TRACE_DURABLE, NULL, NULL, "abc", 5, 3},
 };
 
 static void compare(const struct trace *trace)

@@ -95,13 +95,14 @@ static void test_deviates(void **state)
 	struct stat status;
 
 	snprintf(command, sizeof command,
-	    "--keep kept --check 'f() { test ! -s \"$2\" || test -s \"$1/value\"; }; f' %s", writer);
+	    "--keep kept --timeout 20 --check 'f() { test ! -s \"$2\" || test -s \"$1/value\"; }; f' %s", writer);
 	expect(room, command, 1, "lost acknowledged data, the smallest state that shows it");
 	assert_non_null(strstr(room->output, "MISSING  rename"));
 	snprintf(again, sizeof again, "%s/kept/state", room->dir);
 	assert_int_equal(stat(again, &status), 0);
 	at = strstr(room->output, "tritone crashtest --replay");
 	assert_non_null(at);
+	assert_non_null(strstr(at, " --timeout 20 ")); /* whoever waited longer is to wait as long again */
 	at[strcspn(at, "\n")] = '\0';
 	snprintf(again, sizeof again, "%s", at + strlen("tritone crashtest "));
 	expect(room, again, 1, "1 crash states");
@@ -165,6 +166,7 @@ static void test_usage(void **state)
 	expect(room, "--recover true -- true d", 2, "--recover goes with --check");
 	expect(room, "--only 3 -- true d", 2, "--only goes with --replay");
 	expect(room, "-j 0 -- true d", 2, "no number");
+	expect(room, "--timeout 0 -- true d", 2, "no number");
 	expect(room, "-- no-such-command d", 2, "there is no such command");
 	expect(room, "-- false d", 2, "ended with status 1");
 	expect(room, "--check ./no-such-check -- sh -c 'echo 1 >\"$0/f\"; echo 1' d", 2, "--check './no-such-check'");

@@ -238,7 +238,7 @@ static int take_number(struct crashtest *test, int option, const char *text)
 	struct explore_options *explore = &test->explore;
 	uint64_t value;
 
-	if (cli_number(text, option == 'j' ? 1 : 0,
+	if (cli_number(text, option == 'j' || option == OPTION_TIMEOUT ? 1 : 0,
 		option == 'j'              ? EXPLORE_JOBS_MAX
 		: option == OPTION_TIMEOUT ? 86400
 					   : INT64_MAX,

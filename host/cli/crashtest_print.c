@@ -168,6 +168,8 @@ static void print_again(
 		if (test->explore.kinds & (1u << i))
 			fprintf(out, "%s%s", comma++ ? "," : "", model_name(i));
 	fprintf(out, " --recovery-max %d%s", finding->in_recovery, test->unacknowledged ? " --unacknowledged" : "");
+	if (test->explore.timeout_ms)
+		fprintf(out, " --timeout %u", test->explore.timeout_ms / 1000);
 	for (k = 2; k < test->volatiles_count; k++) {
 		fprintf(out, " --volatile ");
 		quote(out, test->volatiles[k]);
