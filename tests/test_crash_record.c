@@ -349,16 +349,23 @@ static int write_and_say(void *arg)
 	return 7;
 }
 
-static void test_function(void **state)
+/* `run` has the directory as its argument. */
+static int record_in_dir(struct room *room, int (*run)(void *arg), struct error *err)
 {
-	struct room *room = *state;
-	struct error err = {0};
 	struct record_options options = {0};
 	char dir[64];
 
 	in_dir(room, "dir", dir);
 	options.dir = dir;
-	if (record_function(&options, write_and_say, dir, &room->trace, &room->status, &err) < 0)
+	return record_function(&options, run, dir, &room->trace, &room->status, err);
+}
+
+static void test_function(void **state)
+{
+	struct room *room = *state;
+	struct error err = {0};
+
+	if (record_in_dir(room, write_and_say, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_true(WIFEXITED(room->status) && WEXITSTATUS(room->status) == 7);
 	assert_int_equal(room->trace->count - room->trace->begin, 5);
@@ -383,12 +390,8 @@ static void test_sync_of_a_file_system(void **state)
 {
 	struct room *room = *state;
 	struct error err = {0};
-	struct record_options options = {0};
-	char dir[64];
 
-	in_dir(room, "dir", dir);
-	options.dir = dir;
-	if (record_function(&options, sync_elsewhere, dir, &room->trace, &room->status, &err) < 0)
+	if (record_in_dir(room, sync_elsewhere, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(room->status, 0);
 	assert_int_equal(room->trace->count - room->trace->begin, 1);
@@ -401,15 +404,11 @@ static void test_children_that_nobody_waits_for(void **state)
 	const struct sigaction ignored = {.sa_handler = SIG_IGN};
 	struct room *room = *state;
 	struct error err = {0};
-	struct record_options options = {0};
 	struct sigaction before;
-	char dir[64];
 	int rc;
 
-	in_dir(room, "dir", dir);
-	options.dir = dir;
 	assert_int_equal(sigaction(SIGCHLD, &ignored, &before), 0);
-	rc = record_function(&options, write_and_say, dir, &room->trace, &room->status, &err);
+	rc = record_in_dir(room, write_and_say, &err);
 	assert_int_equal(sigaction(SIGCHLD, &before, NULL), 0);
 	assert_int_equal(rc, -1);
 	assert_int_equal(err.code, ECHILD);
