@@ -4,15 +4,23 @@
 
 #include <string.h>
 
-static void test_sectors(void **state)
+/* A file of two sectors, and other two to be written over them. */
+static void begin_with_sectors(struct room *room, char new[1025])
 {
-	struct room *room = *state;
-	char old[1025], new[1025];
+	char old[1025];
 
 	memset(old, 'o', 1024);
 	memset(new, 'n', 1024);
 	old[1024] = new[1024] = '\0';
 	begin_with(room, 1, "f", old);
+}
+
+static void test_sectors(void **state)
+{
+	struct room *room = *state;
+	char new[1025];
+
+	begin_with_sectors(room, new);
 	write_at(room, 1, 0, new);
 	walk_all(room, SECTOR);
 	EXPECT(room, "f=n*512o*512", "f=o*512n*512");
@@ -55,12 +63,9 @@ static void test_sectors_of_zeros(void **state)
 static void test_sectors_without_a_name(void **state)
 {
 	struct room *room = *state;
-	char old[1025], new[1025];
+	char new[1025];
 
-	memset(old, 'o', 1024);
-	memset(new, 'n', 1024);
-	old[1024] = new[1024] = '\0';
-	begin_with(room, 1, "f", old);
+	begin_with_sectors(room, new);
 	add(room, (struct trace_op){.kind = TRACE_UNLINK, .file = 1, .dir = ROOT, .name = "f"});
 	plain(room, TRACE_FSYNC, ROOT);
 	write_at(room, 1, 0, new);
