@@ -3,16 +3,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "check/check.h"
+#include "clock.h"
 #include "fixtures/conductor/policy/bugs.h"
 #include "sim/campaign.h"
 #include "sim/schedule.h"
 #include "sim/shrink.h"
 
-#define SHRINK_MAX 3u   /* deviations that are shrunk */
-#define APART_S    60.0 /* for so long, when each try costs a process, and maybe seconds until it hangs */
+#define SHRINK_MAX 3u    /* deviations that are shrunk */
+#define APART_MS   60000 /* for so long, when each try costs a process, and maybe seconds until it hangs */
 
 /* ---- shrinking ---- */
 
@@ -21,16 +21,8 @@ struct aim {
 	struct sim *sim;
 	unsigned check;
 	bool apart; /* in a process of its own each time: it brings its process down */
-	double until_s;
+	int64_t until_ms;
 };
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 static bool violates(void *arg, const struct sim_plan *plan, uint64_t *ret_events)
 {
@@ -39,7 +31,7 @@ static bool violates(void *arg, const struct sim_plan *plan, uint64_t *ret_event
 	struct campaign_found found;
 	struct sim_result result;
 
-	if (aim->apart && now_s() > aim->until_s)
+	if (aim->apart && clock_ms() > aim->until_ms)
 		return false;
 	if (aim->apart)
 		return campaign_try(aim->bug, plan, &found, ret_events, NULL) == 0 && found.signal != 0;
@@ -105,12 +97,12 @@ static int shrink_found(const struct sim_simulate *s, const struct campaign_foun
 	struct aim aim = {.bug = s->bug,
 	    .check = check_of(found->checks, s->bug),
 	    .apart = found->signal != 0,
-	    .until_s = now_s() + APART_S};
+	    .until_ms = clock_ms() + APART_MS};
 	const char *with = s->bug ? " --bug " : "", *bug = s->bug ? s->bug : "";
 	struct shrink_figures figures;
 	struct sim_plan plan;
 	struct error why;
-	double from_s = now_s();
+	int64_t from_ms = clock_ms();
 	char path[4096];
 	bool system;
 
@@ -121,7 +113,8 @@ static int shrink_found(const struct sim_simulate *s, const struct campaign_foun
 	printf("seed %" PRIu64 " deviated %s; shrunk from %" PRIu64 " events, %u faults and %u tasks to %" PRIu64
 	       " events, %u faults and %u tasks in %u runs, %.1f s\n",
 	    found->seed, check_name(aim.check), figures.events_before, figures.faults_before, figures.tasks_before,
-	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs, now_s() - from_s);
+	    figures.events_after, figures.faults_after, figures.tasks_after, figures.runs,
+	    (double)(clock_ms() - from_ms) / 1e3);
 	tell(&aim, &plan, found->text);
 	snprintf(path, sizeof path, "%s%s%" PRIu64 ".min.json", s->output, *s->output ? "/" : "", found->seed);
 	if (schedule_write(&plan, s->bug, check_name(aim.check), path, &why) == 0)
