@@ -57,7 +57,10 @@ static bool stalled(const struct world *w, uint64_t limit_us)
 	return w->now_us > w->active_us + limit_us && w->now_us > w->healed_us + limit_us;
 }
 
-/* The end of a run that does not settle. What is open then, or red, the checkers see; what was never taken they do not. */
+/*
+ * The end of a run that does not settle. What is open then, or red, the checkers see; of what was never taken they see only what was first
+ * handed in when every fault was over (progress).
+ */
 static bool give_up(struct world *w)
 {
 	uint32_t refused = 0;
