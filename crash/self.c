@@ -126,6 +126,7 @@ static void compare(struct self_row *row)
 
 		if (found && !((row->must | row->may) & SELF_BIT(outcome))) {
 			row->as_expected = false;
+			row->against = &row->result.first[outcome];
 			snprintf(row->reason, sizeof row->reason, "%s: %s", crash_outcome_name(outcome),
 			    row->result.first[outcome].reason);
 			return;
@@ -138,14 +139,15 @@ static void compare(struct self_row *row)
 	}
 }
 
-static int run_entry(
-    const struct self_entry *entry, const struct explore_options *base, struct self_row *row, struct error *err)
+static int run_entry(const struct self_entry *entry, const struct explore_options *base, self_row_fn row_fn, void *arg,
+    bool *ok, struct error *err)
 {
 	const struct subject *subject =
 	    entry->workload ? NULL : subject_find(entry->library ? entry->library : entry->name);
 	struct explore_options options = *base;
 	struct crash_judge judge = crash_judge_workload;
 	struct trace *trace = NULL;
+	struct self_row row;
 	int rc;
 
 	if (!entry->workload && !subject)
@@ -161,30 +163,33 @@ static int run_entry(
 	options.volatiles = record_volatiles;
 	if (base->recovery_max == UINT64_MAX && !entry->all_recoveries)
 		options.recovery_max = RECOVERY_MAX;
-	*row = (struct self_row){.name = entry->name,
+	row = (struct self_row){.name = entry->name,
 	    .expected = entry->expected,
 	    .kinds = entry->kinds,
 	    .must = entry->must,
-	    .may = entry->may};
-	rc = explore(trace, &judge, &options, &row->result, err);
-	trace_destroy(trace);
+	    .may = entry->may,
+	    .options = &options,
+	    .trace = trace};
+	rc = explore(trace, &judge, &options, &row.result, err);
 	if (rc < 0)
-		return error_context(err, "%s", entry->name);
-	compare(row);
-	return 0;
+		error_context(err, "%s", entry->name);
+	else {
+		compare(&row);
+		*ok = *ok && row.as_expected;
+		row_fn(arg, &row);
+	}
+	trace_destroy(trace);
+	return rc;
 }
 
 int self_run(const struct explore_options *base, self_row_fn row_fn, void *arg, bool *ret_ok, struct error *err)
 {
-	struct self_row row = {0};
 	size_t i;
 
 	*ret_ok = true;
 	for (i = 0; i < sizeof table / sizeof *table; i++) {
-		if (run_entry(&table[i], base, &row, err) < 0)
+		if (run_entry(&table[i], base, row_fn, arg, ret_ok, err) < 0)
 			return -1;
-		*ret_ok = *ret_ok && row.as_expected;
-		row_fn(arg, &row);
 	}
 	return 0;
 }

@@ -20,6 +20,10 @@ struct self_row {
 	struct explore_result result;
 	bool as_expected;
 	char reason[300]; /* if it is not */
+	/* What shows that it is not, if a state does; with these, which last as long as the call, minimal_write comes to it. */
+	const struct explore_finding *against;
+	const struct explore_options *options;
+	const struct trace *trace;
 };
 
 typedef void (*self_row_fn)(void *arg, const struct self_row *row);

@@ -206,7 +206,7 @@ static int run_self(struct crashtest *test)
 	bool ok;
 
 	printf("seed 0x%" PRIx64 "\n", test->explore.seed);
-	if (self_run(&test->explore, crashtest_print_row, NULL, &ok, &err) < 0)
+	if (self_run(&test->explore, crashtest_print_row, test, &ok, &err) < 0)
 		return fail(&err);
 	return ok ? 0 : 1;
 }
@@ -319,6 +319,10 @@ static int check_usage(struct crashtest *test, int argc, char **argv)
 		return cli_usage("crashtest", "--log goes without --check");
 	if ((test->self || test->replay) && words)
 		return cli_usage("crashtest", "--self and --replay take no command");
+	if (test->self && (test->commands.check || test->log || test->keep || test->recorder || test->json ||
+			      test->unacknowledged || test->explore.kinds != MODEL_DEFAULT))
+		return cli_usage(
+		    "crashtest", "--self takes --seed, --states-max, --recovery-max, --timeout and --jobs only");
 	if (test->explore.only && !test->replay)
 		return cli_usage("crashtest", "--only goes with --replay: a new recording has other states");
 	if (!test->self && !test->replay && words < 2)

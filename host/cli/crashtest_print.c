@@ -190,20 +190,20 @@ static void print_again(
 }
 
 /* What an earlier run has kept stays: beside it, by another name. */
-static int keep_state(const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding,
-    char *keep, size_t size, struct error *err)
+static int keep_state(const char *wanted, const struct trace *trace, const struct explore_options *options,
+    const struct explore_finding *finding, char *keep, size_t size, struct error *err)
 {
 	unsigned more;
 	int rc = -1;
 
-	if (test->keep) {
-		snprintf(keep, size, "%s", test->keep);
-		return minimal_write(trace, &test->explore, finding, keep, err);
+	if (wanted) {
+		snprintf(keep, size, "%s", wanted);
+		return minimal_write(trace, options, finding, keep, err);
 	}
 	for (more = 1; more <= KEPT_MAX; more++) {
 		snprintf(keep, size, more > 1 ? "%s/crash/%" PRIu64 "-%u" : "%s/crash/%" PRIu64, cli_state_root(),
 		    finding->ordinal, more);
-		rc = minimal_write(trace, &test->explore, finding, keep, err);
+		rc = minimal_write(trace, options, finding, keep, err);
 		if (rc == 0 || err->code != EEXIST)
 			break;
 	}
@@ -222,7 +222,7 @@ int crashtest_print_deviation(
 		return -1;
 	if (test->explore.only)
 		return 0;
-	if (keep_state(test, trace, finding, keep, sizeof keep, err) < 0)
+	if (keep_state(test->keep, trace, &test->explore, finding, keep, sizeof keep, err) < 0)
 		return -1;
 	fprintf(
 	    out, "        kept: %s/state, what was acknowledged and each operation's fate beside it; again:\n", keep);
@@ -243,13 +243,33 @@ static void list_outcomes(const struct self_row *row, char *to, size_t size)
 			    crash_outcome_name(i), row->result.outcomes[i]);
 }
 
+/* The state that ought not to be, and how to come to it again. */
+static void print_against(const struct crashtest *test, const struct self_row *row)
+{
+	char keep[512];
+	struct error err;
+
+	if (minimal_print(row->trace, row->options, row->against, stdout, LINES_MAX, &err) < 0 ||
+	    keep_state(NULL, row->trace, row->options, row->against, keep, sizeof keep, &err) < 0) {
+		printf("        cannot be kept: %s\n", err.text);
+		return;
+	}
+	printf("        kept: %s/state, each operation's fate and the trace beside it; again:\n"
+	       "tritone crashtest --self --seed 0x%" PRIx64,
+	    keep, test->explore.seed);
+	if (test->explore.states_max)
+		printf(" --states-max %" PRIu64, test->explore.states_max);
+	if (test->explore.recovery_max != UINT64_MAX)
+		printf(" --recovery-max %" PRIu64, test->explore.recovery_max);
+	putchar('\n');
+}
+
 void crashtest_print_row(void *arg, const struct self_row *row)
 {
 	const struct explore_finding *first;
 	char a[32], b[32], outcomes[160];
 	unsigned i;
 
-	(void)arg;
 	list_outcomes(row, outcomes, sizeof outcomes);
 	printf("%-22s %-16s %9s states %8s/s%s  %s%s%s\n", row->name, row->expected,
 	    grouped(explore_total(&row->result), a), grouped(rate_of(&row->result), b),
@@ -266,5 +286,7 @@ void crashtest_print_row(void *arg, const struct self_row *row)
 	}
 	if (!row->as_expected)
 		printf("%22s %s\n", "", row->reason);
+	if (row->against)
+		print_against(arg, row);
 	fflush(stdout);
 }

@@ -42,7 +42,7 @@ const struct explore_finding *crashtest_worst(const struct explore_result *resul
 int crashtest_print_deviation(
     const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding, struct error *err);
 
-/* Of --self; a self_row_fn. */
+/* Of --self; a self_row_fn, `arg` is the struct crashtest. A state that ought not to be is kept. */
 void crashtest_print_row(void *arg, const struct self_row *row);
 
 #endif
