@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include "wal_fixture.h"
@@ -211,6 +212,26 @@ static void test_it_may_fail(void **state)
 	assert_whole(f, next - 1);
 }
 
+/* What a process may not write would kill it: for a hint it is not tried. */
+static void test_no_more_than_the_process_may_write(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before, less;
+	uint64_t next = 1;
+
+	assert_int_equal(setup_log(f, NULL), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	less = (struct rlimit){200 * KIB, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &less), 0);
+	while (ahead.calls == 0)
+		commit_each(f, &next, 1);
+	commit_each(f, &next, 150); /* almost up to there: more would be written behind it by now */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(ahead.calls, 1);
+	assert_int_equal(ahead.to, less.rlim_cur);
+	assert_whole(f, next - 1);
+}
+
 /* A writer that has been overtaken would write zeros over what the newer one has there. */
 static void test_who_is_fenced_writes_none(void **state)
 {
@@ -250,6 +271,7 @@ int main(void)
 	    TEST(test_large_batches_need_none),
 	    TEST(test_nothing_behind_the_end),
 	    TEST(test_it_may_fail),
+	    TEST(test_no_more_than_the_process_may_write),
 	    TEST(test_who_is_fenced_writes_none),
 	};
 

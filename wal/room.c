@@ -2,6 +2,7 @@
 /* The room that the log has: its map and its file made larger, the file's blocks there before they are needed, a full disk. */
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -44,13 +45,19 @@ int wal_grow(struct wal *wal, size_t needed, struct error *err)
 	return 0;
 }
 
-/* Zeros from `from` to `to` of the file, as far as that goes. */
+/* Zeros from `from` to `to` of the file, as far as that goes; what the process may not write would kill it (SIGXFSZ). */
 static void write_zeros(int fd, size_t from, size_t to)
 {
 	static const uint8_t zeros[ZEROS_SIZE];
 	struct iovec parts[AHEAD_MAX / ZEROS_SIZE];
-	size_t count = (to - from) / ZEROS_SIZE, i;
+	struct rlimit most;
+	size_t count, i;
 
+	if (getrlimit(RLIMIT_FSIZE, &most) == 0 && to > most.rlim_cur)
+		to = (size_t)most.rlim_cur;
+	if (to <= from)
+		return;
+	count = (to - from) / ZEROS_SIZE;
 	for (i = 0; i < count; i++)
 		parts[i] = (struct iovec){(void *)(uintptr_t)zeros, sizeof zeros};
 	if (pwritev(fd, parts, (int)count, (off_t)from) < 0)
