@@ -458,6 +458,42 @@ static void test_newer_epoch_fences(void **state)
 	assert_int_equal(report.epoch, 2);
 }
 
+/* And has made it larger than this one's map is. */
+static void test_newer_epoch_that_has_grown_the_log_fences(void **state)
+{
+	const struct wal_options options = {.map_size = 1u << 20};
+	struct fixture *f = *state;
+	struct wal_report report;
+	char path[128];
+	pid_t pid;
+
+	assert_int_equal(wal_open(&f->wal, f->log, &options, &f->err), 0);
+	assert_int_equal(append_some(f->wal, 1, 10, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	snprintf(path, sizeof path, "%s/writer.lock", f->log);
+	assert_int_equal(unlink(path), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct wal *wal;
+
+		_exit(wal_open(&wal, f->log, NULL, NULL) == 0 && append_some(wal, 11, 8000, NULL) == 0 &&
+			      wal_sync(wal, 0, NULL, NULL) == 0
+			  ? 0
+			  : 1);
+	}
+	assert_int_equal(child_status(pid), 0);
+	assert_int_equal(append_some(f->wal, 11, 1, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, ESTALE);
+	assert_int_equal(wal_append(f->wal, 1, NULL, 0, NULL, &f->err), -1);
+	assert_int_equal(f->err.code, ESTALE);
+	wal_close(f->wal);
+	f->wal = NULL;
+	assert_int_equal(wal_verify(f->log, &report, &f->err), 0);
+	assert_int_equal(report.last_lsn, 8010);
+}
+
 static void test_killed_reader_is_cleared(void **state)
 {
 	struct fixture *f = *state;
@@ -510,6 +546,7 @@ int main(void)
 	    TEST(test_stopped_writer_does_not_hang_the_second),
 	    TEST(test_killed_writer_loses_nothing_acknowledged),
 	    TEST(test_newer_epoch_fences),
+	    TEST(test_newer_epoch_that_has_grown_the_log_fences),
 	    TEST(test_killed_reader_is_cleared),
 	};
 

@@ -64,6 +64,9 @@ static int commit_once(struct wal *wal, wal_change_fn change, void *arg, size_t 
 	if (atomic_load(&wal->unmapped))
 		return ENOMEM;
 	rc = mdb_txn_begin(wal->env, NULL, 0, &txn);
+	if (rc == MDB_MAP_RESIZED)
+		return error_set(err, ESTALE, "%s: another writer has made the log larger, this one is of epoch %llu",
+		    wal->dir, (unsigned long long)wal->epoch);
 	if (rc)
 		return rc;
 	state = wal->state;
