@@ -494,6 +494,32 @@ static void test_newer_epoch_that_has_grown_the_log_fences(void **state)
 	assert_int_equal(report.last_lsn, 8010);
 }
 
+/* Who starts a program has a child for a moment that has all its files, and the log is closed nevertheless. */
+static void test_closed_although_a_child_has_its_files(void **state)
+{
+	struct fixture *f = *state;
+	int ends[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(wal_open(&f->wal, f->log, NULL, &f->err), 0);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) { /* until the other end is closed */
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+	}
+	close(ends[0]);
+	wal_close(f->wal);
+	f->wal = NULL;
+	if (wal_open(&f->wal, f->log, NULL, &f->err) < 0)
+		print_error("%s\n", f->err.text);
+	close(ends[1]);
+	assert_int_equal(child_status(pid), 0);
+	assert_non_null(f->wal);
+}
+
 static void test_killed_reader_is_cleared(void **state)
 {
 	struct fixture *f = *state;
@@ -547,6 +573,7 @@ int main(void)
 	    TEST(test_killed_writer_loses_nothing_acknowledged),
 	    TEST(test_newer_epoch_fences),
 	    TEST(test_newer_epoch_that_has_grown_the_log_fences),
+	    TEST(test_closed_although_a_child_has_its_files),
 	    TEST(test_killed_reader_is_cleared),
 	};
 

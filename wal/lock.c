@@ -87,9 +87,13 @@ int wal_lock_take(int dir_fd, const char *dir, int *ret_fd, struct error *err)
 
 void wal_lock_release(int fd)
 {
+	struct flock range = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
 	if (fd < 0)
 		return;
-	if (ftruncate(fd, 0) < 0) {
+	/* A child that has the file as well, and has not called exec yet, would keep the lock if it were only closed here; and if it is
+	 * the child that closes, the lock is not its own. */
+	if (read_pid(fd) == getpid() && (ftruncate(fd, 0) < 0 || fcntl(fd, F_OFD_SETLK, &range) < 0)) {
 		/* nothing depends on it: a pid without a lock is ignored */
 	}
 	close(fd);
