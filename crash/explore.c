@@ -164,11 +164,17 @@ struct model_options explore_model_options(const struct explore_options *options
 	    .from = options->from};
 }
 
+/* Can be told what a recovery writes? */
+static bool recoveries_known(const struct crash_judge *judge)
+{
+	return judge->recover || judge->record;
+}
+
 /* For what was judged, what was left to be recovered again, and what crashed recoveries leave. */
 static struct seen_common *create_common(
     const struct crash_judge *judge, const struct explore_options *options, uint64_t visits)
 {
-	const uint64_t each = judge->recover && options->recovery_max ? SEEN_OF_RECOVERY : 2;
+	const uint64_t each = recoveries_known(judge) && options->recovery_max ? SEEN_OF_RECOVERY : 2;
 
 	return seen_common_create(visits < SEEN_MAX / each ? visits * each : SEEN_MAX);
 }
@@ -215,7 +221,7 @@ int explore(const struct trace *trace, const struct crash_judge *judge, const st
 		goto out;
 	}
 	rc = run_jobs(&job, model, err);
-	if (rc == 0 && judge->recover && options->recovery_max && !job.shared->stop) {
+	if (rc == 0 && recoveries_known(judge) && options->recovery_max && !job.shared->stop) {
 		uint64_t contents = 0;
 
 		for (i = 0; i < EXPLORE_JOBS_MAX; i++)

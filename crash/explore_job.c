@@ -118,6 +118,21 @@ static int judge_crashed_recovery(void *arg, const struct model_state *state)
 	return 0;
 }
 
+/* What the recovery of this state writes. */
+static int record_recovery(struct job *job, const struct crash_case *state, struct trace **ret_trace)
+{
+	int rc;
+
+	if (job->judge->record)
+		return job->judge->record(job->context, state, job->options->volatiles, ret_trace, job->err);
+	if (!job->self && record_self_create(&job->self, state_path(job->dir), job->err) < 0)
+		return -1;
+	if (record_self_begin(job->self, job->err) < 0)
+		return -1;
+	rc = job->judge->recover(job->context, state, job->err);
+	return record_self_end(job->self, ret_trace, job->err) < 0 ? -1 : rc;
+}
+
 /* Records what the recovery of this state writes, and judges each state that a crash of it could leave. */
 static int crash_recovery(struct job *job, const struct model_state *state)
 {
@@ -133,13 +148,7 @@ static int crash_recovery(struct job *job, const struct model_state *state)
 
 	if (state_make(job->dir, state, job->err) < 0)
 		return -1;
-	if (!job->self && record_self_create(&job->self, state_path(job->dir), job->err) < 0)
-		return -1;
-	if (record_self_begin(job->self, job->err) < 0)
-		return -1;
-	rc = job->judge->recover(job->context, &seen_case, job->err);
-	if (record_self_end(job->self, &trace, job->err) < 0)
-		return -1;
+	rc = record_recovery(job, &seen_case, &trace);
 	if (rc == 0)
 		rc = model_create(&model, trace, &options, job->err);
 	if (rc == 0)

@@ -63,6 +63,9 @@ struct crash_judge {
 	int (*learn)(void *context, const struct crash_case *state, struct error *err);
 	/* The recovery alone: what is recorded, to crash it too. May be NULL: then that is not done. */
 	int (*recover)(void *context, const struct crash_case *state, struct error *err);
+	/* The same for one that runs elsewhere: it records what its recovery writes, to files that are not `volatiles`. */
+	int (*record)(void *context, const struct crash_case *state, const char *const *volatiles,
+	    struct trace **ret_trace, struct error *err);
 	/* Recovers, looks, says. */
 	int (*judge)(
 	    void *context, const struct crash_case *state, struct crash_verdict *ret_verdict, struct error *err);

@@ -13,6 +13,7 @@
 
 #include "crash/judge.h"
 #include "crash/leftover.h"
+#include "crash/record/record.h"
 
 extern char **environ;
 
@@ -200,8 +201,34 @@ static int judge_state(
 	return 0;
 }
 
+/* Without a command that recovers, the check does, when it opens what is there. What either says is for the judge. */
+static int record_recovery(void *context, const struct crash_case *state, const char *const *volatiles,
+    struct trace **ret_trace, struct error *err)
+{
+	const struct record_options options = {.dir = state->dir, .volatiles = volatiles};
+	char shell[] = "/bin/sh", option[] = "-c", name[] = "tritone", dir[PATH_MAX], acks[PATH_MAX + 8];
+	struct command_judge *judge = context;
+	char *argv[] = {shell, option, judge->recover ? judge->recover : judge->check, name, dir,
+	    judge->recover ? NULL : acks, NULL};
+	int rc, status;
+
+	snprintf(dir, sizeof dir, "%s", state->dir);
+	snprintf(acks, sizeof acks, "%s.acked", dir);
+	judge->listed = 0; /* here and, after it, where the states of its crash are judged: other files */
+	if (list_acks(judge, state, acks, err) < 0)
+		return -1;
+	judge->listed = 0;
+	rc = record_command(&options, argv, ret_trace, &status, err);
+	leftover_end();
+	return rc < 0 ? error_context(err, "the recovery, to be crashed") : 0;
+}
+
 struct crash_judge crash_judge_commands(const struct crash_commands *commands)
 {
-	return (struct crash_judge){
-	    .name = "command", .config = commands, .prepare = prepare, .finish = finish, .judge = judge_state};
+	return (struct crash_judge){.name = "command",
+	    .config = commands,
+	    .prepare = prepare,
+	    .finish = finish,
+	    .record = record_recovery,
+	    .judge = judge_state};
 }

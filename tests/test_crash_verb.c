@@ -110,6 +110,36 @@ static void test_deviates(void **state)
 	assert_non_null(strstr(room->output, "1 lost acknowledged data"));
 }
 
+/* A recovery that is sound if it comes to its end, and not if the power fails once more. */
+static void test_recovery_of_a_command_is_crashed(void **state)
+{
+	static const char recovers[] =
+	    "f() { test ! -e \"$1/flag\" || { rm \"$1/flag\"; mv \"$1/a\" \"$1/b\"; mv \"$1/b\" \"$1/a\"; }; }; f";
+	static const char checks[] = "f() { test ! -s \"$2\" || test -s \"$1/a\"; }; f";
+	static const char writes[] = "sh -c 'echo 1 >\"$0/a\"; sync \"$0/a\" \"$0\"; echo 1; echo 2 >\"$0/flag\"' d";
+	struct room *room = *state;
+	char command[1024], recovers_then[256], *at;
+
+	snprintf(recovers_then, sizeof recovers_then, "%s \"$1\"; %s", recovers, checks);
+	snprintf(command, sizeof command, "--recover '%s' --check '%s' -- %s", recovers, checks, writes);
+	expect(room, command, 0, "0 lost acknowledged data");
+	assert_null(strstr(room->output, "crashed too"));
+	assert_int_equal(run(room, "--help; rm -r d"), 0);
+	snprintf(
+	    command, sizeof command, "--recovery-max 50 --recover '%s' --check '%s' -- %s", recovers, checks, writes);
+	expect(room, command, 1, "lost acknowledged data, after a crash of the recovery of");
+	assert_non_null(strstr(room->output, "the recovery of each of them was crashed too"));
+	at = strstr(room->output, "tritone crashtest --replay");
+	assert_non_null(at);
+	at[strcspn(at, "\n")] = '\0';
+	snprintf(command, sizeof command, "%s", at + strlen("tritone crashtest "));
+	expect(room, command, 1, "lost acknowledged data, after a crash of the recovery of");
+	/* who has no command that recovers does it in the check */
+	snprintf(command, sizeof command, "--recovery-max 50 --check '%s' -- %s", recovers_then, writes);
+	assert_int_equal(run(room, "--help; rm -r d"), 0);
+	expect(room, command, 1, "lost acknowledged data, after a crash of the recovery of");
+}
+
 /* What one run has kept is there after the next. */
 static void test_kept(void **state)
 {
@@ -243,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_holds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_deviates, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_recovery_of_a_command_is_crashed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_unacknowledged, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_there_before, setup, teardown),
