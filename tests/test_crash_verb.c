@@ -186,6 +186,10 @@ static void test_json(void **state)
 	    "\"acknowledgements\": 1");
 	assert_int_equal(room->output[0], '{');
 	assert_non_null(strstr(room->output, "\"deviation\": null"));
+	expect(room, "--json --model prefix --keep kept --check false -- sh -c 'echo x >\"$0/f\"; echo 1' d 2>said", 1,
+	    "\"kept\": \"kept\"");
+	assert_int_equal(room->output[0], '{');
+	expect(room, "--replay kept/trace --only 99 --check true", 4, "no state 99");
 }
 
 /* wal/ on a disk that syncs nothing, unknown to it: --self says that it does not hold, and keeps what shows it. */

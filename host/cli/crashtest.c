@@ -91,6 +91,8 @@ static int explore_trace(struct crashtest *test, const struct trace *trace)
 	const struct explore_finding *worst;
 	struct explore_result result;
 	struct error err = {0};
+	char keep[512] = "";
+	int rc = 0;
 
 	if (test->commands.check)
 		judge = crash_judge_commands(&test->commands);
@@ -102,18 +104,25 @@ static int explore_trace(struct crashtest *test, const struct trace *trace)
 		return fail(&err);
 	if (shown)
 		fputs("\r\033[K", stderr);
+	worst = crashtest_worst(&result);
+	if (!test->json)
+		crashtest_print_result(test, &result);
+	if (worst)
+		rc = crashtest_print_deviation(test, trace, worst, keep, sizeof keep, &err);
 	if (test->json) {
-		json_t *root = crashtest_json(trace, &result, test->explore.seed);
+		json_t *root = crashtest_json(trace, &result, test->explore.seed, keep);
 
 		json_dumpf(root, stdout, JSON_INDENT(2));
 		putchar('\n');
 		json_decref(root);
-	} else {
-		crashtest_print_result(test, &result);
 	}
-	worst = crashtest_worst(&result);
 	if (worst)
-		return crashtest_print_deviation(test, trace, worst, &err) < 0 ? fail(&err) : 1;
+		return rc < 0 ? fail(&err) : 1;
+	if (!explore_total(&result) && test->explore.only) {
+		fprintf(stderr, "tritone crashtest: this trace has no state %" PRIu64 ", with these options\n",
+		    test->explore.ordinal);
+		return 4;
+	}
 	if (!explore_total(&result)) {
 		fprintf(stderr, "tritone crashtest: there was nothing to explore\n");
 		return 4;

@@ -117,7 +117,7 @@ void crashtest_print_result(const struct crashtest *test, const struct explore_r
 		    grouped(result->again, a));
 }
 
-json_t *crashtest_json(const struct trace *trace, const struct explore_result *result, uint64_t seed)
+json_t *crashtest_json(const struct trace *trace, const struct explore_result *result, uint64_t seed, const char *keep)
 {
 	const struct crashtest_counted counted = crashtest_count(trace);
 	const struct explore_finding *worst = crashtest_worst(result);
@@ -138,9 +138,9 @@ json_t *crashtest_json(const struct trace *trace, const struct explore_result *r
 	json_object_set_new(root, "models", models);
 	json_object_set_new(root, "outcomes", outcomes);
 	json_object_set_new(root, "deviation",
-	    worst ? json_pack("{s:s,s:s,s:I,s:s,s:I}", "outcome", crash_outcome_name(worst->outcome), "reason",
+	    worst ? json_pack("{s:s,s:s,s:I,s:s,s:I,s:s*}", "outcome", crash_outcome_name(worst->outcome), "reason",
 			worst->reason, "state", (json_int_t)worst->ordinal, "model", model_name(worst->kind),
-			"operation", (json_int_t)worst->at)
+			"operation", (json_int_t)worst->at, "kept", *keep ? keep : NULL)
 		  : json_null());
 	return root;
 }
@@ -210,11 +210,12 @@ static int keep_state(const char *wanted, const struct trace *trace, const struc
 	return rc;
 }
 
-int crashtest_print_deviation(
-    const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding, struct error *err)
+int crashtest_print_deviation(const struct crashtest *test, const struct trace *trace,
+    const struct explore_finding *finding, char *keep, size_t size, struct error *err)
 {
 	FILE *out = test->json ? stderr : stdout;
-	char keep[512];
+
+	keep[0] = '\0';
 	fprintf(out, "\n%s%s: %s\n", crash_outcome_name(finding->outcome),
 	    finding->in_recovery ? ", after a crash of the recovery of" : ", the smallest state that shows it",
 	    finding->reason);
@@ -222,8 +223,10 @@ int crashtest_print_deviation(
 		return -1;
 	if (test->explore.only)
 		return 0;
-	if (keep_state(test->keep, trace, &test->explore, finding, keep, sizeof keep, err) < 0)
+	if (keep_state(test->keep, trace, &test->explore, finding, keep, size, err) < 0) {
+		keep[0] = '\0'; /* nothing is there */
 		return -1;
+	}
 	fprintf(
 	    out, "        kept: %s/state, what was acknowledged and each operation's fate beside it; again:\n", keep);
 	print_again(test, finding, keep, out);

@@ -34,13 +34,14 @@ struct crashtest_counted crashtest_count(const struct trace *trace);
 
 void crashtest_print_trace(const struct trace *trace);
 void crashtest_print_result(const struct crashtest *test, const struct explore_result *result);
-json_t *crashtest_json(const struct trace *trace, const struct explore_result *result, uint64_t seed);
+/* `keep`: where the deviation's state was kept; "" if it was not. */
+json_t *crashtest_json(const struct trace *trace, const struct explore_result *result, uint64_t seed, const char *keep);
 
 /* The finding that is shown: the worst. NULL: none deviates. */
 const struct explore_finding *crashtest_worst(const struct explore_result *result);
-/* Prints it, keeps its state and the trace. 0 or -1. */
-int crashtest_print_deviation(
-    const struct crashtest *test, const struct trace *trace, const struct explore_finding *finding, struct error *err);
+/* Prints it, keeps its state and the trace; `keep` is then where, "" with --only. 0 or -1. */
+int crashtest_print_deviation(const struct crashtest *test, const struct trace *trace,
+    const struct explore_finding *finding, char *keep, size_t size, struct error *err);
 
 /* Of --self; a self_row_fn, `arg` is the struct crashtest. A state that ought not to be is kept. */
 void crashtest_print_row(void *arg, const struct self_row *row);
