@@ -124,7 +124,8 @@ static void test_blocks_are_there_before_they_are_needed(void **state)
 	assert_int_equal(ahead.to, 2 * ahead.from);   /* as much again */
 	assert_int_equal(ahead.from % PAGE, 0);
 	reopen_log(f, NULL);
-	commit_each(f, &next, 1);
+	while (ahead.calls == 1)
+		commit_each(f, &next, 1);
 	assert_int_equal(ahead.calls, 2);
 	size = ahead.to;
 	while (ahead.calls == 2) /* no more until that is used up, but for what the next commit may need */
@@ -194,6 +195,24 @@ static void test_nothing_behind_the_end(void **state)
 	assert_whole(f, next - 1);
 }
 
+/* One that has room within it, or is only opened, needs no more of a disk, which may have none. */
+static void test_a_log_that_does_not_grow_needs_none(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t next = 1;
+	int i;
+
+	assert_int_equal(setup_log(f, NULL), 0);
+	commit_until_ahead(f, &next);
+	for (i = 0; i < 3; i++) {
+		reopen_log(f, NULL);
+		assert_int_equal(wal_checkpoint(f->wal, next - 1, "", 0, &f->err), 0);
+		assert_int_equal(wal_trim(f->wal, 0, &f->err), 0);
+		commit_each(f, &next, 50);
+	}
+	assert_int_equal(ahead.calls, 1);
+}
+
 /* The commits find their blocks themselves then, and it is not tried anew at each of them. */
 static void test_it_may_fail(void **state)
 {
@@ -244,7 +263,10 @@ static void test_who_is_fenced_writes_none(void **state)
 	assert_int_equal(setup_log(f, NULL), 0);
 	while (ahead.calls == 0)
 		commit_each(f, &next, 1);
-	reopen_log(f, NULL); /* it would again with its next commit; but the lock is lost */
+	reopen_log(f, NULL);
+	assert_int_equal(append_some(f->wal, next, 100, &f->err), 0);
+	assert_int_equal(wal_sync(f->wal, 0, NULL, &f->err), 0);
+	next += 100; /* it would again with its next commit; but the lock is lost */
 	snprintf(path, sizeof path, "%s/writer.lock", f->log);
 	assert_int_equal(unlink(path), 0);
 	pid = fork();
@@ -270,6 +292,7 @@ int main(void)
 	    TEST(test_not_more_than_a_mebibyte_at_a_time),
 	    TEST(test_large_batches_need_none),
 	    TEST(test_nothing_behind_the_end),
+	    TEST(test_a_log_that_does_not_grow_needs_none),
 	    TEST(test_it_may_fail),
 	    TEST(test_no_more_than_the_process_may_write),
 	    TEST(test_who_is_fenced_writes_none),

@@ -74,6 +74,7 @@ struct wal {
 	int lock_fd;             /* -1: a reader */
 	bool read_only;
 	size_t map_size, map_size_max;
+	size_t used_first;     /* bytes that the log had at the first commit; 0: there was none */
 	size_t ahead_to;       /* bytes of the file whose blocks are there, or have been tried */
 	_Atomic bool unmapped; /* the map could not be made anew at its new size: LMDB must not be called any more */
 	uint64_t epoch;        /* fixed once open; `state` moves with each commit */
@@ -173,7 +174,9 @@ int wal_make_room(struct wal *wal, size_t needed, bool *cleared, bool *grown, st
 bool wal_disk_is_full(const struct wal *wal, size_t needed);
 /*
  * Zeros behind the last page, so that the commits to come overwrite blocks that the file has. Where there is a hole, the file system
- * looks for a block and writes down where it is, too, which makes a flush of few pages take up to twice as long. Only
+ * looks for a block and writes down where it is, too, which makes a flush of few pages take up to twice as long. Of a log that has
+ * grown since it was opened: one that uses its pages again asks nothing more of its disk, which, where it promises more than it has
+ * (thin provisioning), would refuse only the flush, and the commit with it. Only
  * within a transaction that writes, before it has written: then nobody else writes there, and no page of its own is there yet.
  */
 void wal_write_ahead(struct wal *wal, size_t needed);

@@ -74,12 +74,14 @@ void wal_write_ahead(struct wal *wal, size_t needed)
 	if (mdb_env_info(wal->env, &info) || mdb_env_stat(wal->env, &stat) || mdb_env_get_fd(wal->env, &fd))
 		return;
 	used = (info.me_last_pgno + 1) * stat.ms_psize;
+	if (!wal->used_first)
+		wal->used_first = used;
 	if (wal->ahead_to < used)
 		wal->ahead_to = used;
 	ahead = used < AHEAD_MAX ? used / ZEROS_SIZE * ZEROS_SIZE : AHEAD_MAX;
 	to = used + ahead < wal->map_size ? used + ahead : wal->map_size;
-	if (used < AHEAD_FROM || needed > AHEAD_BATCH || wal->ahead_to - used >= AHEAD_LOW + 2 * needed ||
-	    to <= wal->ahead_to)
+	if (used == wal->used_first || used < AHEAD_FROM || needed > AHEAD_BATCH ||
+	    wal->ahead_to - used >= AHEAD_LOW + 2 * needed || to <= wal->ahead_to)
 		return;
 	write_zeros(fd, wal->ahead_to, to);
 	wal->ahead_to = to;
