@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What touches LMDB on everyone's behalf: its errors in our words, reading, the state in `meta`. */
+/* What touches LMDB on everyone's behalf: its errors in our words, reading, the state. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

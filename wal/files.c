@@ -146,7 +146,7 @@ int wal_look_at_data(struct wal *wal, struct wal_opening *opening, uint64_t *ret
 		return error_set(err, EILSEQ, "%s/%s: damaged from LSN %llu on at the latest: %s", wal->dir,
 		    WAL_DATA_FILE, (unsigned long long)*ret_bad_lsn, reason);
 	}
-	/* the file is as long as its map (see grow), unless it was copied compactly */
+	/* the file is as long as its map (see wal_grow), unless it was copied compactly */
 	if (geometry.size > wal->map_size)
 		wal->map_size = (geometry.size + geometry.page_size - 1) / geometry.page_size * geometry.page_size;
 	return 0;

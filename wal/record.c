@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One record, and the state in `meta`, as bytes and back. No I/O. */
+/* One record, the state and what a checkpoint says of itself, as bytes and back. No I/O. */
 #define XXH_INLINE_ALL /* short inputs: the call would cost as much as the hash */
 #include <endian.h>
 #include <string.h>
@@ -177,7 +177,7 @@ static const uint8_t *get_hash(const uint8_t *at, struct wal_hash *ret_hash)
 	return at + WAL_HASH_SIZE;
 }
 
-/* Both values in `meta` end with a sum over all before it. */
+/* The state, and what a checkpoint says of itself, end with a sum over all before it. */
 static void put_sum(const uint8_t *from, uint8_t *at)
 {
 	const struct wal_hash none = {{0}};

@@ -4,7 +4,7 @@
  *
  * A record on disk is a msgpack array [format, lsn, epoch, kind, payload] followed by 16 bytes:
  * XXH3-128 over the previous record's 16 bytes and this array. The head (LSN and hash) is kept in
- * `meta`, written in the same transaction, so that truncation, reordering and bit rot are all found
+ * the state, written in the same transaction, so that truncation, reordering and bit rot are all found
  * and the first bad LSN is named. LSNs start at 1 and have no gaps.
  *
  * A checkpoint is a payload of the caller's that stands for all records up to an LSN: state(checkpoint, records
