@@ -262,6 +262,32 @@ static void test_interrupted(void **state)
 	}
 }
 
+/* What a command leaves running is not recorded any more, and is not left to the machine. */
+static void test_command_leaves_nothing(void **state)
+{
+	static const char *const recorders[] = {"preload", "notifier"};
+	struct room *room = *state;
+	char arguments[512], path[64];
+	size_t i;
+
+	for (i = 0; i < sizeof recorders / sizeof *recorders; i++) {
+		FILE *file;
+		int pid;
+
+		snprintf(arguments, sizeof arguments,
+		    "--recorder %s --check true -- sh -c 'sleep 1000 >/dev/null 2>&1 & echo $! >pid; echo 1 "
+		    ">\"$0/f\"; echo 1' d",
+		    recorders[i]);
+		expect(room, arguments, 0, "1 acknowledgement");
+		snprintf(path, sizeof path, "%s/pid", room->dir);
+		file = fopen(path, "re");
+		assert_non_null(file);
+		assert_int_equal(fscanf(file, "%d", &pid), 1);
+		fclose(file);
+		assert_int_equal(kill(pid, SIGKILL), -1); /* there was nothing to be killed */
+	}
+}
+
 static void test_cannot(void **state)
 {
 	struct room *room = *state;
@@ -286,6 +312,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_interrupted, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_command_leaves_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_cannot, setup, teardown),
 	};
 

@@ -15,6 +15,7 @@
 #include "cli/crashtest_print.h"
 #include "cli/options.h"
 #include "cli/verb.h"
+#include "crash/leftover.h"
 #include "crash/notifier/notifier.h"
 #include "crash/record/record.h"
 
@@ -154,8 +155,10 @@ static int record(const struct crashtest *test, struct trace **ret_trace, struct
 		return -1;
 	if (notifier && setenv("TRITONE_RECORD", "notifier", 1) < 0) /* fault points: be seen */
 		return error_set(err, errno, "no memory for the environment");
+	leftover_adopt();
 	rc = notifier ? notifier_record(ret_trace, &by_notifier, &status, err)
 		      : record_command(&by_preload, test->argv, ret_trace, &status, err);
+	leftover_end(); /* nobody would see what it still writes */
 	if (rc < 0)
 		return -1;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
