@@ -324,7 +324,13 @@ static void test_a_failure_that_nobody_heard_of(void **state)
 	SAY(s, 100, AGENT, OK, .task = "b", .actor = "b");
 	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
 	expect(JUDGE("bounded-effort"), HELD);
-	s->ops[4].task = "c";
+	s->ops[4].task = "c"; /* it lives, and may tell of it after that answer */
+	expect(JUDGE("bounded-effort"), HELD);
+	s->count = 3;
+	SAY(s, 40, CALL, INVOKE, .task = "b", .actor = "codex"); /* it has */
+	SAY(s, 40, CALL, INVOKE, .task = "a", .actor = "claude");
+	SAY(s, 50, CALL, FAIL, .task = "a", .actor = "claude", .status = 429, .number = 0);
+	SAY(s, 300, CALL, INVOKE, .task = "a", .actor = "claude");
 	expect(JUDGE("bounded-effort"), DEVIATED);
 	trial = open_and_try(f);
 	ENDS(f, 1100, FAIL, trial, .status = 500, .task = "b"); /* open again, if that was told */
@@ -359,6 +365,26 @@ static void test_a_count_that_nobody_knows(void **state)
 	expect(JUDGE("bounded-effort"), HELD);
 	s->ops[s->count - 2].time_us = 1400000; /* three for certain, and open */
 	SAY(s, 1600, CALL, INVOKE, .task = "a", .actor = "claude");
+	expect(JUDGE("bounded-effort"), DEVIATED);
+}
+
+/* Who saw a failure is held up, and tells of it after another one's answer: two in a row only for who watches from outside. */
+static void test_a_failure_that_is_told_after_an_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct story *s = &f->story;
+	uint64_t answered, went_on;
+
+	f->config.breaker_threshold = 2;
+	SAY(s, 100, CALL, INFO, .task = "a", .actor = "claude", .detail = "reset");
+	SAY(s, 100, CALL, INFO, .task = "b", .actor = "claude", .detail = "reset");
+	went_on = SAY(s, 130, CALL, INVOKE, .task = "b", .actor = "claude");
+	answered = SAY(s, 150, CALL, FAIL, .task = "b", .actor = "claude", .status = 429, .number = 0);
+	s->ops[answered].pair = went_on;
+	SAY(s, 2000, CALL, INVOKE, .task = "a", .actor = "claude");
+	SAY(s, 2000, CALL, INVOKE, .task = "b", .actor = "claude");
+	expect(JUDGE("bounded-effort"), HELD);
+	s->ops[0].task = "b"; /* both told, by who went on before that answer */
 	expect(JUDGE("bounded-effort"), DEVIATED);
 }
 
@@ -511,6 +537,7 @@ int main(void)
 	    CASE(test_a_success_that_was_no_trial),
 	    CASE(test_a_failure_that_nobody_heard_of),
 	    CASE(test_a_count_that_nobody_knows),
+	    CASE(test_a_failure_that_is_told_after_an_answer),
 	    CASE(test_a_4xx_between_failures),
 	    CASE(test_effort_is_told),
 	    CASE(test_an_open_breaker_is_told),

@@ -17,11 +17,12 @@ struct breaker {
 	uint64_t failures;   /* consecutive */
 	uint64_t tripped_at; /* index of the failure that must open it, or OP_NONE */
 	uint64_t tripped_us, open_until_us;
-	/* A call that was no trial has succeeded while it was open, or nobody may have heard of what opened it: until then it may be
-	 * open or not, passes calls or counts no failures. */
+	/* A call that was no trial has succeeded while it was open, or nobody may have heard of what opened it, or only after an answer:
+	 * until then it may be open or not, passes calls or counts no failures. */
 	uint64_t doubt_until_us;
-	uint64_t unheard;            /* failures in a row that may not have been heard of, and do not count */
-	uint64_t recent[RECENT_MAX]; /* indices of the last failures: who saw one may have died before it could tell */
+	uint64_t unheard; /* failures in a row that may not have been heard of, and do not count */
+	uint64_t recent
+	    [RECENT_MAX]; /* indices of the last failures whose callers have not gone on: they may not have told of them */
 	size_t recent_count;
 	uint64_t trials[CHECK_TRIALS_MAX]; /* indices of the trial calls that may still be under way */
 	size_t trial_count;
@@ -155,7 +156,7 @@ static void well(struct breaker *b, const struct op *op, uint64_t begun_us)
 		b->doubt_until_us = 0;
 	if (trial)
 		b->tripped_at = OP_NONE;
-	else if (op->type == OP_OK)
+	else if (op->type == OP_OK || b->recent_count) /* what opened it may be told after this answer */
 		doubt(b);
 	if (b->tripped_at == OP_NONE)
 		b->recent_count = 0; /* else whoever saw what has opened it may still die */
@@ -164,6 +165,8 @@ static void well(struct breaker *b, const struct op *op, uint64_t begun_us)
 static void note_failure(struct breaker *b, const struct op *op)
 {
 	b->failures++;
+	if (!op->task[0])
+		return;
 	if (b->recent_count == RECENT_MAX)
 		memmove(b->recent, b->recent + 1, --b->recent_count * sizeof b->recent[0]);
 	b->recent[b->recent_count++] = op->index;
