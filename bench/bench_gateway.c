@@ -288,7 +288,7 @@ int main(int argc, char **argv)
 	}
 	memset(plain, 'x', sizeof plain);
 	response = MHD_create_response_from_buffer(sizeof plain, plain, MHD_RESPMEM_PERSISTENT);
-	peer = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, hello, response, MHD_OPTION_END);
+	peer = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD, 0, NULL, NULL, hello, response, MHD_OPTION_END);
 	if (!peer || history_create(&options.history, NULL, &err) < 0 || gateway_create(&gateway, &options, &err) < 0) {
 		fprintf(stderr, "bench_gateway: %s\n", peer ? err.text : "the peer cannot start");
 		return 1;

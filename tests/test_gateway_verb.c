@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -276,6 +278,75 @@ static struct answer ask(const struct started *started, const char *body)
 	return answer;
 }
 
+#define AT_ONCE 128 /* so many events libmicrohttpd asks for at a time */
+
+static int connect_to(const struct world *world)
+{
+	const struct timeval patience = {.tv_sec = 30}; /* only so that a hang is reported as one */
+	struct sockaddr_in address = {.sin_family = AF_INET,
+	    .sin_port = htons((uint16_t)atoi(strrchr(world->url, ':') + 1)),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+	return fd;
+}
+
+static void send_request(int fd)
+{
+	static const char request[] = "GET /claude/v1/models HTTP/1.1\r\nHost: x\r\n\r\n";
+
+	assert_int_equal(send(fd, request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+}
+
+/* The status of one whole answer; 0: none came. */
+static int hear_status(int fd)
+{
+	char answer[8192], *body, *length;
+	size_t used = 0;
+	int status = 0;
+
+	for (;;) {
+		ssize_t n = recv(fd, answer + used, sizeof answer - 1 - used, 0);
+
+		if (n <= 0)
+			return 0;
+		answer[used += (size_t)n] = '\0';
+		body = strstr(answer, "\r\n\r\n");
+		length = strcasestr(answer, "content-length: ");
+		if (body && length && used >= (size_t)(body + 4 - answer) + strtoul(length + 16, NULL, 10))
+			break;
+	}
+	assert_int_equal(sscanf(answer, "HTTP/1.1 %d", &status), 1);
+	return status;
+}
+
+/* All of them have asked when it looks, as many as it can be told of at once; and nobody else ever comes to wake it. */
+static void test_all_ask_at_once(void **state)
+{
+	struct world *world = *state;
+	int fds[AT_ONCE], i, how;
+
+	for (i = 0; i < AT_ONCE; i++) {
+		fds[i] = connect_to(world);
+		send_request(fds[i]);
+		assert_int_equal(hear_status(fds[i]), 200);
+	}
+	assert_int_equal(kill(world->pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(world->pid, &how, WUNTRACED), world->pid);
+	assert_true(WIFSTOPPED(how));
+	for (i = 0; i < AT_ONCE; i++)
+		send_request(fds[i]);
+	assert_int_equal(kill(world->pid, SIGCONT), 0);
+	for (i = 0; i < AT_ONCE; i++) {
+		if (hear_status(fds[i]) != 200)
+			fail_msg("no answer to the call %d of %d", i + 1, AT_ONCE);
+		close(fds[i]);
+	}
+}
+
 /* What a client has had whole is in the recording, though the gateway was killed the next moment. */
 static void test_record_and_replay(void **state)
 {
@@ -357,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_run, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_nobody_reads, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_all_ask_at_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_record_and_replay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	};

@@ -12,6 +12,7 @@
 #include "gateway/proxy/header_list.h"
 #include "gateway/reply.h"
 #include "gateway/hold.h"
+#include "gateway/loop.h"
 #include "gateway/park.h"
 #include "gateway/rules.h"
 
@@ -34,6 +35,7 @@ struct gateway {
 	struct proxy *proxy;                                                   /* NULL: all providers are played */
 	char url[64];
 	struct MHD_Daemon *daemon;
+	struct loop *loop; /* its thread */
 	uint64_t requests; /* the server's thread only */
 
 	pthread_mutex_t lock;

@@ -15,6 +15,7 @@
 
 struct park {
 	pthread_mutex_t *lock; /* the gateway's; not ours */
+	struct loop *loop;     /* too */
 	pthread_t thread;
 	int timer, epoll;
 	struct park_slot *first;
@@ -142,6 +143,7 @@ static void take_out(struct park *park, struct park_slot *slot, enum park_why wh
 	slot->parked = false;
 	slot->why = why;
 	MHD_resume_connection(slot->connection);
+	loop_wake(park->loop);
 }
 
 bool park_put(
@@ -237,7 +239,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int park_create(struct park **ret_park, pthread_mutex_t *lock, struct error *err)
+int park_create(struct park **ret_park, pthread_mutex_t *lock, struct loop *loop, struct error *err)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0};
 	struct park *park = calloc(1, sizeof *park);
@@ -246,6 +248,7 @@ int park_create(struct park **ret_park, pthread_mutex_t *lock, struct error *err
 	if (!park)
 		return error_set(err, ENOMEM, "no memory for the gateway's timer");
 	park->lock = lock;
+	park->loop = loop;
 	park->armed_us = -1;
 	park->epoll = epoll_create1(EPOLL_CLOEXEC);
 	park->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

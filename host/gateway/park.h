@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/loop.h"
 #include "wal/error.h"
 
 struct park;
@@ -37,7 +38,7 @@ struct park_slot {
 	enum park_why why; /* valid after the resumption */
 };
 
-int park_create(struct park **ret_park, pthread_mutex_t *lock, struct error *err);
+int park_create(struct park **ret_park, pthread_mutex_t *lock, struct loop *loop, struct error *err);
 void park_destroy(struct park *park); /* after park_close and after the server has stopped; without the lock */
 
 /* Suspends the connection until due_us (park_now_us's clock; -1: no limit) or until park_end(tag). Called by the

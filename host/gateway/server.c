@@ -311,17 +311,16 @@ static int start(struct gateway *gateway, uint16_t wanted, struct error *err)
 		return -1;
 	snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
 	errno = 0;
-	gateway->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-	    handle, gateway, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, completed, gateway,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-	    (size_t)MEMORY_MAX, MHD_OPTION_END);
+	gateway->daemon = MHD_start_daemon(LOOP_FLAGS, 0, NULL, NULL, handle, gateway, MHD_OPTION_LISTEN_SOCKET, fd,
+	    MHD_OPTION_NOTIFY_COMPLETED, completed, gateway, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX, MHD_OPTION_END);
 	if (!gateway->daemon) {
 		error_set(err, errno ? errno : EIO, "the gateway's HTTP server cannot start on %s: %s", gateway->url,
 		    strerror(errno ? errno : EIO));
 		close(fd);
 		return -1;
 	}
-	return 0;
+	return loop_begin(gateway->loop, gateway->daemon, err);
 }
 
 int gateway_create(struct gateway **ret_gateway, const struct gateway_options *options, struct error *err)
@@ -342,7 +341,9 @@ int gateway_create(struct gateway **ret_gateway, const struct gateway_options *o
 	if (r == 0)
 		r = holds_create(&gateway->holds, err);
 	if (r == 0)
-		r = park_create(&gateway->park, &gateway->lock, err);
+		r = loop_create(&gateway->loop, err);
+	if (r == 0)
+		r = park_create(&gateway->park, &gateway->lock, gateway->loop, err);
 	if (r == 0)
 		r = start(gateway, options->port, err);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -365,10 +366,12 @@ void gateway_destroy(struct gateway *gateway)
 		park_close(gateway->park);
 		pthread_mutex_unlock(&gateway->lock);
 	}
+	loop_end(gateway->loop);
 	if (gateway->daemon)
 		MHD_stop_daemon(gateway->daemon);
 	proxy_destroy(gateway);
 	park_destroy(gateway->park);
+	loop_destroy(gateway->loop);
 	holds_destroy(gateway->holds);
 	gateway_rules_destroy(gateway->rules);
 	script_free(gateway->script);
