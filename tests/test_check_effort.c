@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <string.h>
 
 #include "tests/check_fixture.h"
 
@@ -389,35 +388,6 @@ static void test_a_failure_that_is_told_after_an_answer(void **state)
 	expect(JUDGE("bounded-effort"), DEVIATED);
 }
 
-/* Who was answered is held up, and tells of it when others have failed: it breaks their row, if late. */
-static void test_an_answer_that_is_told_after_failures(void **state)
-{
-	struct fixture *f = *state;
-	struct story *s = &f->story;
-	uint64_t first, told;
-
-	first = SAY(s, 0, CALL, INVOKE, .task = "a", .actor = "claude");
-	ENDS(f, 100, OK, first, .task = "a", .status = 200);
-	for (int i = 0; i < 3; i++) {
-		SAY(s, 200, CALL, INVOKE, .task = "b", .actor = "claude");
-		SAY(s, 210, CALL, INFO, .task = "b", .actor = "claude", .detail = "reset");
-	}
-	told = SAY(s, 400, CALL, INVOKE, .task = "a", .actor = "codex");
-	SAY(s, 600, CALL, INVOKE, .task = "b", .actor = "claude"); /* three in a row would open it until 1010 */
-	expect(JUDGE("bounded-effort"), HELD);
-	s->ops[told].task = "c";
-	expect(JUDGE("bounded-effort"), DEVIATED);
-	s->ops[told].task = "a";
-	s->ops[told].time_us = 150000; /* it told before they failed */
-	{
-		const struct op early = s->ops[told];
-
-		memmove(&s->ops[3], &s->ops[2], (told - 2) * sizeof early);
-		s->ops[2] = early;
-	}
-	expect(JUDGE("bounded-effort"), DEVIATED);
-}
-
 /* A throttle or a refused key is no failure, and what went on before it was not in a row with what comes after. */
 static void test_a_4xx_between_failures(void **state)
 {
@@ -568,7 +538,6 @@ int main(void)
 	    CASE(test_a_failure_that_nobody_heard_of),
 	    CASE(test_a_count_that_nobody_knows),
 	    CASE(test_a_failure_that_is_told_after_an_answer),
-	    CASE(test_an_answer_that_is_told_after_failures),
 	    CASE(test_a_4xx_between_failures),
 	    CASE(test_effort_is_told),
 	    CASE(test_an_open_breaker_is_told),

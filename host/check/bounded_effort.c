@@ -21,10 +21,9 @@ struct breaker {
 	 * until then it may be open or not, passes calls or counts no failures. */
 	uint64_t doubt_until_us;
 	uint64_t unheard; /* failures in a row that may not have been heard of, and do not count */
-	/* Indices of the last failures, and of the last answers, whose callers have not gone on: they may not have told of them yet. An
-	 * answer breaks a row of failures only then. */
-	uint64_t recent[RECENT_MAX], answers[RECENT_MAX];
-	size_t recent_count, answer_count;
+	uint64_t recent
+	    [RECENT_MAX]; /* indices of the last failures whose callers have not gone on: they may not have told of them */
+	size_t recent_count;
 	uint64_t trials[CHECK_TRIALS_MAX]; /* indices of the trial calls that may still be under way */
 	size_t trial_count;
 };
@@ -148,15 +147,6 @@ static void doubt(struct breaker *b)
 	b->tripped_at = OP_NONE;
 }
 
-static void keep(uint64_t list[RECENT_MAX], size_t *count, const struct op *op)
-{
-	if (!op->task[0])
-		return;
-	if (*count == RECENT_MAX)
-		memmove(list, list + 1, --*count * sizeof list[0]);
-	list[(*count)++] = op->index;
-}
-
 static void well(struct breaker *b, const struct op *op, uint64_t begun_us)
 {
 	bool trial = is_trial(b, op);
@@ -170,13 +160,16 @@ static void well(struct breaker *b, const struct op *op, uint64_t begun_us)
 		doubt(b);
 	if (b->tripped_at == OP_NONE)
 		b->recent_count = 0; /* else whoever saw what has opened it may still die */
-	keep(b->answers, &b->answer_count, op);
 }
 
 static void note_failure(struct breaker *b, const struct op *op)
 {
 	b->failures++;
-	keep(b->recent, &b->recent_count, op);
+	if (!op->task[0])
+		return;
+	if (b->recent_count == RECENT_MAX)
+		memmove(b->recent, b->recent + 1, --b->recent_count * sizeof b->recent[0]);
+	b->recent[b->recent_count++] = op->index;
 }
 
 /* Who says 4xx is there: the request was wrong, or too early, and the provider is not broken. */
@@ -218,14 +211,6 @@ static void take_back(struct breaker *b, uint64_t failure, const struct check_co
 		b->failures = config->breaker_threshold - 1;
 }
 
-/* An answer has been told, nobody knows when since it came: what failed meanwhile may have been a row of failures that it broke. */
-static void break_row(struct breaker *b)
-{
-	b->unheard += b->failures;
-	b->failures = 0;
-	doubt(b);
-}
-
 static bool tells_of_caller(const struct op *op)
 {
 	return op->task[0] &&
@@ -247,13 +232,6 @@ static void note_caller(
 			take_back(b, failure->index, config);
 	}
 	b->recent_count = kept;
-	for (i = kept = 0; i < b->answer_count; i++) {
-		if (!op_same_caller(&view->ops[b->answers[i]], op))
-			b->answers[kept++] = b->answers[i];
-		else if (b->failures)
-			break_row(b);
-	}
-	b->answer_count = kept;
 }
 
 /* A system that dies may forget what it counted, and what it has had no time to write down. */
@@ -263,7 +241,7 @@ static void system_died(
 	size_t p;
 
 	for (p = 0; p < config->provider_count; p++) {
-		breakers[p].failures = breakers[p].unheard = breakers[p].recent_count = breakers[p].answer_count = 0;
+		breakers[p].failures = breakers[p].unheard = breakers[p].recent_count = 0;
 		if (now_us <= breakers[p].tripped_us + config->throttle_grace_us)
 			doubt(&breakers[p]);
 	}
