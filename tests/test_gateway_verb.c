@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -347,6 +348,23 @@ static void test_all_ask_at_once(void **state)
 	}
 }
 
+/* It has no descriptor for one more client, until one of the others leaves. */
+static void test_a_place_becomes_free(void **state)
+{
+	struct world *world = *state;
+	const struct rlimit few = {.rlim_cur = 40, .rlim_max = 40};
+	int fds[60], i, served = 0;
+
+	assert_int_equal(prlimit(world->pid, RLIMIT_NOFILE, &few, NULL), 0);
+	for (i = 0; i < 60; i++) {
+		fds[i] = connect_to(world);
+		send_request(fds[i]);
+	}
+	while (served < 60 && hear_status(fds[served]) == 200) /* each that leaves makes room for another */
+		close(fds[served++]);
+	assert_int_equal(served, 60);
+}
+
 /* What a client has had whole is in the recording, though the gateway was killed the next moment. */
 static void test_record_and_replay(void **state)
 {
@@ -429,6 +447,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_run, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_nobody_reads, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_all_ask_at_once, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_place_becomes_free, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_record_and_replay, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 	};

@@ -21,7 +21,8 @@ int loop_create(struct loop **ret_loop, struct error *err);
 /* Serves `daemon` from now on. Once. */
 int loop_begin(struct loop *loop, struct MHD_Daemon *daemon, struct error *err);
 
-/* After each MHD_resume_connection, of any thread, for libmicrohttpd forgets its own waking of who runs it from outside. */
+/* After each MHD_resume_connection, of any thread, and when a connection has ended: libmicrohttpd looks at the first, and at whether it has
+ * room for another connection, when a turn begins, and does not tell who runs it from outside that it wants one. */
 void loop_wake(struct loop *loop);
 
 /* The server is as it was left, and is to be stopped after this. */

@@ -302,6 +302,18 @@ static int configure(struct gateway *gateway, const struct gateway_options *opti
 	return proxy_create(gateway, options, err);
 }
 
+/* Where there was no room for more there may be now: that is looked at in the next turn, which nobody else asks for. */
+static void connection_ended(
+    void *arg, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
+{
+	const struct gateway *gateway = arg;
+
+	(void)connection;
+	(void)context;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		loop_wake(gateway->loop);
+}
+
 static int start(struct gateway *gateway, uint16_t wanted, struct error *err)
 {
 	uint16_t port = 0;
@@ -312,8 +324,9 @@ static int start(struct gateway *gateway, uint16_t wanted, struct error *err)
 	snprintf(gateway->url, sizeof gateway->url, "http://127.0.0.1:%u", port);
 	errno = 0;
 	gateway->daemon = MHD_start_daemon(LOOP_FLAGS, 0, NULL, NULL, handle, gateway, MHD_OPTION_LISTEN_SOCKET, fd,
-	    MHD_OPTION_NOTIFY_COMPLETED, completed, gateway, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX, MHD_OPTION_END);
+	    MHD_OPTION_NOTIFY_COMPLETED, completed, gateway, MHD_OPTION_NOTIFY_CONNECTION, connection_ended, gateway,
+	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	    (size_t)MEMORY_MAX, MHD_OPTION_END);
 	if (!gateway->daemon) {
 		error_set(err, errno ? errno : EIO, "the gateway's HTTP server cannot start on %s: %s", gateway->url,
 		    strerror(errno ? errno : EIO));
