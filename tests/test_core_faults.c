@@ -389,6 +389,32 @@ static void trial_that_dies_opens_again(void **state)
 	assert_int_equal(world_records(w, CORE_RECORD_BREAKER), 3);
 }
 
+/* An agent that mixes up what it says asks for its next call before it has told of this one: the provider's trial is over all the same. */
+static void trial_that_is_not_told_of(void **state)
+{
+	struct world *w = *state;
+	size_t calls;
+
+	w->provider_status[CLAUDE] = 500;
+	start(w, "a");
+	world_pass(w, 2 * SECOND);
+	assert_int_equal(world_records(w, CORE_RECORD_BREAKER), 1);
+	calls = w->call_count;
+	world_submit(w, 2, "b", "write", NULL);
+	while (w->call_count == calls)
+		world_pass(w, WORLD_MS);
+	assert_int_equal(w->calls[calls].provider, CLAUDE); /* the trial */
+	world_step(w, (struct core_event){.kind = CORE_ROUTE_ASKED, .task = "b", .attempt = 1, .step = 1});
+	world_pass(w, 2 * SECOND);
+	w->provider_status[CLAUDE] = 0;
+	world_pass(w, 2 * SECOND);
+	calls = w->call_count;
+	world_submit(w, 3, "c", "write", NULL);
+	world_pass(w, SECOND);
+	assert_true(w->call_count > calls);
+	assert_int_equal(w->calls[calls].provider, CLAUDE);
+}
+
 static void calls_are_bounded(void **state)
 {
 	struct world *w = *state;
@@ -563,6 +589,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(exhausted_cascade_waits, setup, teardown),
 	    cmocka_unit_test_setup_teardown(breaker_opens_and_tries_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(trial_that_dies_opens_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(trial_that_is_not_told_of, setup, teardown),
 	    cmocka_unit_test_setup_teardown(calls_are_bounded, setup, teardown),
 	    cmocka_unit_test_setup_teardown(lost_file_is_restored_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(validation_is_retried_twice, setup, teardown),
